@@ -1,0 +1,151 @@
+//! The account as it is shown: one entry per receiver, per pipeline, and per pipeline and
+//! destination, each with what does not add up.
+
+use std::collections::BTreeMap;
+
+use prometheus::core::Collector;
+use serde::Serialize;
+
+use super::Account;
+
+/// Spans by who and why; only what is not zero.
+type Breakdown = BTreeMap<String, i64>;
+
+/// One entry of the account. All figures are spans.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "level", rename_all = "snake_case")]
+pub enum Entry {
+    /// `received = accepted + refused`.
+    Receiver {
+        /// The component id.
+        name: String,
+        /// Counted at the door.
+        received: i64,
+        /// Answered with success.
+        accepted: i64,
+        /// Answered with an error.
+        refused: i64,
+        /// What does not add up.
+        missing: i64,
+    },
+    /// `accepted = passed + dropped + quarantined + held`.
+    Pipeline {
+        /// The pipeline's id.
+        name: String,
+        /// Answered for by receivers.
+        accepted: i64,
+        /// Left the chain.
+        passed: i64,
+        /// By component and reason.
+        dropped: BTreeMap<String, Breakdown>,
+        /// Set aside.
+        quarantined: i64,
+        /// Kept by the chain.
+        held: i64,
+        /// What does not add up.
+        missing: i64,
+    },
+    /// `passed = delivered + failed + dropped + held`.
+    Destination {
+        /// The pipeline's id.
+        name: String,
+        /// The exporter's component id.
+        destination: String,
+        /// Put into the queue.
+        passed: i64,
+        /// Accepted by upstream.
+        delivered: i64,
+        /// Tried and not taken, by reason.
+        failed: Breakdown,
+        /// Dropped by a policy of the queue, by reason.
+        dropped: Breakdown,
+        /// In the queue or on their way.
+        held: i64,
+        /// What does not add up.
+        missing: i64,
+    },
+}
+
+/// The cells of one entry: outcome → by → reason → spans.
+type Cells = BTreeMap<String, BTreeMap<String, Breakdown>>;
+
+impl Account {
+    /// The account as it stands. Consistent only when nothing is on its way.
+    pub fn report(&self) -> Vec<Entry> {
+        let mut all: BTreeMap<(String, String, String), Cells> = BTreeMap::new();
+        for family in self.spans.collect() {
+            for metric in family.get_metric() {
+                let label = |name: &str| {
+                    let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+                    pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+                };
+                let cells = all.entry((label("level"), label("name"), label("destination"))).or_default();
+                let spans = metric.get_gauge().value() as i64;
+                *cells.entry(label("outcome")).or_default().entry(label("by")).or_default().entry(label("reason")).or_default() += spans;
+            }
+        }
+        all.into_iter().map(|((level, name, destination), cells)| entry(&level, name, destination, &cells)).collect()
+    }
+
+    /// Writes the closing account into the log: one event an entry.
+    pub fn log(&self) {
+        for entry in self.report() {
+            entry.log();
+        }
+    }
+}
+
+fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry {
+    let total = |outcome: &str| cells.get(outcome).into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::values).sum::<i64>();
+    let reasons = |outcome: &str| {
+        let by = cells.get(outcome).into_iter().flat_map(BTreeMap::values);
+        by.flatten().filter(|(_, spans)| **spans != 0).map(|(reason, spans)| (reason.clone(), *spans)).collect()
+    };
+    match level {
+        "receiver" => {
+            let (received, accepted, refused) = (total("received"), total("accepted"), total("refused"));
+            Entry::Receiver { name, received, accepted, refused, missing: received - accepted - refused }
+        }
+        "pipeline" => {
+            let (accepted, passed, quarantined, held) = (total("accepted"), total("passed"), total("quarantined"), total("held"));
+            let dropped = cells.get("dropped").cloned().unwrap_or_default();
+            let missing = accepted - passed - total("dropped") - quarantined - held;
+            Entry::Pipeline { name, accepted, passed, dropped, quarantined, held, missing }
+        }
+        _ => {
+            let (passed, delivered, held) = (total("passed"), total("delivered"), total("held"));
+            let missing = passed - delivered - total("failed") - total("dropped") - held;
+            Entry::Destination { name, destination, passed, delivered, failed: reasons("failed"), dropped: reasons("dropped"), held, missing }
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Maps of strings to integers always have a JSON form.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+impl Entry {
+    /// What does not add up.
+    pub fn missing(&self) -> i64 {
+        match self {
+            Self::Receiver { missing, .. } | Self::Pipeline { missing, .. } | Self::Destination { missing, .. } => *missing,
+        }
+    }
+
+    fn log(&self) {
+        match self {
+            Self::Receiver { name, received, accepted, refused, missing } => {
+                tracing::info!(event = "account", kind = "receiver", name, received, accepted, refused, missing);
+            }
+            Self::Pipeline { name, accepted, passed, dropped, quarantined, held, missing } => {
+                let dropped = json(dropped);
+                tracing::info!(event = "account", kind = "pipeline", name, accepted, passed, json.dropped = dropped, quarantined, held, missing);
+            }
+            Self::Destination { name, destination, passed, delivered, failed, dropped, held, missing } => {
+                let (failed, dropped) = (json(failed), json(dropped));
+                tracing::info!(event = "account", kind = "destination", name, destination, passed, delivered, json.failed = failed, json.dropped = dropped, held, missing);
+            }
+        }
+    }
+}

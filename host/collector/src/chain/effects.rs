@@ -1,0 +1,71 @@
+//! What a plugin says beside its edits: log lines and metrics of its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
+use sluice_sandbox::{LogLevel, LogLine, MetricKind, MetricUpdate};
+
+/// The metrics that plugins define, as `sluice_plugin_custom_NAME{plugin,…}`.
+#[derive(Clone)]
+pub struct CustomMetrics {
+    registry: Registry,
+    families: Arc<Mutex<HashMap<String, Family>>>,
+}
+
+enum Family {
+    Counter(CounterVec),
+    Gauge(GaugeVec),
+    Histogram(HistogramVec),
+    /// Two plugins define the name in different ways; the first has it, this was said once.
+    Contested,
+}
+
+impl CustomMetrics {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self { registry: registry.clone(), families: Arc::default() }
+    }
+
+    pub(super) fn apply(&self, plugin: &str, update: &MetricUpdate) {
+        let key = format!("{:?} {} {:?}", update.kind, update.name, update.labels.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        let family = families.entry(key).or_insert_with(|| self.register(plugin, update));
+        let mut values = vec![plugin];
+        values.extend(update.labels.iter().map(|(_, value)| value.as_str()));
+        match family {
+            Family::Counter(family) => family.with_label_values(&values).inc_by(update.value),
+            Family::Gauge(family) => family.with_label_values(&values).set(update.value),
+            Family::Histogram(family) => family.with_label_values(&values).observe(update.value),
+            Family::Contested => {}
+        }
+    }
+
+    fn register(&self, plugin: &str, update: &MetricUpdate) -> Family {
+        let name = format!("sluice_plugin_custom_{}", update.name);
+        let mut labels = vec!["plugin"];
+        labels.extend(update.labels.iter().map(|(name, _)| name.as_str()));
+        let made = match update.kind {
+            MetricKind::Counter => CounterVec::new(Opts::new(name, &update.help), &labels)
+                .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Counter(family))),
+            MetricKind::Gauge => GaugeVec::new(Opts::new(name, &update.help), &labels)
+                .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Gauge(family))),
+            MetricKind::Histogram => HistogramVec::new(HistogramOpts::new(name, &update.help), &labels)
+                .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Histogram(family))),
+        };
+        made.unwrap_or_else(|error| {
+            tracing::warn!(event = "plugin.metric", plugin, metric = update.name, %error, "the metric is not shown");
+            Family::Contested
+        })
+    }
+}
+
+/// Writes a plugin's log line into the collector's log.
+pub(super) fn log(plugin: &str, line: &LogLine) {
+    let message = &line.message;
+    match line.level {
+        LogLevel::Error => tracing::error!(event = "plugin.log", plugin, "{message}"),
+        LogLevel::Warn => tracing::warn!(event = "plugin.log", plugin, "{message}"),
+        LogLevel::Info => tracing::info!(event = "plugin.log", plugin, "{message}"),
+        LogLevel::Debug => tracing::debug!(event = "plugin.log", plugin, "{message}"),
+    }
+}

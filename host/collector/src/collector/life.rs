@@ -1,0 +1,170 @@
+//! The life of the process: configuration → build → serve → drain.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context as _;
+use sluice_sandbox::{Compiler, Options, Sandbox};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::Collector;
+use crate::account::Account;
+use crate::chain::PluginMetrics;
+use crate::cli::ConfigArgs;
+use crate::config::{self, Loaded};
+use crate::cores::Cores;
+use crate::extension::{self, Readiness};
+use crate::generation::{Bundle, Unfit, Workshop};
+use crate::swap::Trigger;
+use crate::swap::watch::Watch;
+use crate::telemetry::{self, metrics::Metrics};
+
+/// Exit code of a process that could not start, and of `validate` when something is wrong.
+const COULD_NOT_START: u8 = 1;
+/// Exit code of a process that lost spans at the drain deadline, or was told twice to stop.
+const SPANS_LOST: u8 = 3;
+
+/// Triggers that may wait; one says as much as many.
+const TRIGGERS: usize = 1;
+
+/// `sluice run`: serves until SIGTERM or SIGINT, then drains. 0 after a clean drain, 1 if it could
+/// not start, 3 if spans were lost.
+pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
+    telemetry::logs::init();
+    let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
+    telemetry::logs::configure(&loaded.config.service.telemetry.logs);
+    let served = raise_file_limit().and_then(|()| control_runtime()).and_then(|runtime| runtime.block_on(serve(args, loaded, bundle)));
+    served.unwrap_or_else(|error| {
+        tracing::error!(event = "start.failed", "{error:#}");
+        ExitCode::from(COULD_NOT_START)
+    })
+}
+
+/// `sluice validate`: reads the configuration, loads and configures every plugin, and binds no
+/// port. 0 if `run` would start with it, else 1 with every problem on stderr.
+pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
+    telemetry::logs::init();
+    let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
+    let checked = workshop(&loaded, bundle, &Metrics::default(), 1);
+    match checked.and_then(|workshop| Ok(workshop.processors(&loaded.config, &Default::default()))) {
+        Ok(Ok(_)) => ExitCode::SUCCESS,
+        Ok(Err(unfit)) => {
+            config::print(&diagnostics(&loaded, unfit));
+            ExitCode::from(COULD_NOT_START)
+        }
+        Err(error) => {
+            tracing::error!(event = "start.failed", "{error:#}");
+            ExitCode::from(COULD_NOT_START)
+        }
+    }
+}
+
+fn load(args: &ConfigArgs) -> Option<Loaded> {
+    match config::load(&args.sources()) {
+        Ok(loaded) => {
+            config::print(&loaded.warnings);
+            Some(loaded)
+        }
+        Err(problems) => {
+            config::print(&problems);
+            None
+        }
+    }
+}
+
+/// Places what is wrong with a processor where its settings stand.
+fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
+    let mut problems = config::Diagnostics::default();
+    for unfit in unfit {
+        let Some(component) = loaded.config.processors.iter().find(|component| component.id.to_string() == unfit.id) else { continue };
+        if unfit.config.is_empty() {
+            problems.error(&component.mark, format!("processor `{}`: {}", unfit.id, unfit.reason));
+        }
+        for (path, message) in unfit.config {
+            let mark = component.settings.config_mark(&path).unwrap_or(&component.mark);
+            let place = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
+            problems.error(mark, format!("processor `{}`: {place}{message}", unfit.id));
+        }
+    }
+    problems
+}
+
+fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the control runtime")
+}
+
+/// A collector has a descriptor a connection: the soft limit of 1,024 that systems ship is for
+/// programs that use `select`.
+fn raise_file_limit() -> anyhow::Result<()> {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return Ok(());
+    }
+    let from = limit.current;
+    limit.current = limit.maximum;
+    match setrlimit(Resource::Nofile, limit) {
+        Ok(()) => tracing::info!(event = "file_limit", from, to = limit.current, "raised the limit of open files"),
+        Err(error) => tracing::warn!(event = "file_limit", from, %error, "cannot raise the limit of open files"),
+    }
+    Ok(())
+}
+
+fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
+    let exe = std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
+    let options = Options { cache_dir: loaded.config.cache_dir(), compiler: Compiler::Child { exe } };
+    Ok(Workshop {
+        sandbox: Sandbox::new(options).context("cannot start the plugin sandbox")?,
+        bundle: Arc::new(bundle),
+        metrics: PluginMetrics::new(metrics.registry())?,
+        cores,
+    })
+}
+
+async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    let (mut interrupt, mut terminate, mut hangup) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let metrics = Metrics::default();
+    let readiness = Readiness::default();
+    let account = Account::new(metrics.registry())?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workshop = workshop(&loaded, bundle, &metrics, cores)?;
+    let processors = match workshop.processors(&loaded.config, &Default::default()) {
+        Ok(processors) => processors,
+        Err(unfit) => {
+            config::print(&diagnostics(&loaded, unfit));
+            return Ok(ExitCode::from(COULD_NOT_START));
+        }
+    };
+    let drain_timeout = loaded.config.drain_timeout();
+    telemetry::metrics::serve(&loaded.config.service.telemetry.metrics, &metrics).await?;
+    extension::start(&loaded.config, &readiness).await?;
+    let mut collector = Collector::new(metrics, account.clone(), workshop, Cores::start(cores)?);
+    let (tell, mut triggers) = mpsc::channel(TRIGGERS);
+    let mut watch = Watch::start(tell);
+    watch.files(loaded.config.files());
+    collector.apply(loaded.config, processors, None).await?;
+    readiness.ready();
+    tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => collector.reload(args, Trigger::Sighup).await,
+            Some(trigger) = triggers.recv() => collector.reload(args, trigger).await,
+        }
+        watch.files(collector.config().files());
+    }
+    readiness.not_ready("the process is stopping");
+    tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
+    let lost = tokio::select! {
+        lost = collector.drain(Instant::now() + drain_timeout) => lost,
+        _ = interrupt.recv() => u64::MAX,
+        _ = terminate.recv() => u64::MAX,
+    };
+    account.log();
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
+}

@@ -1,0 +1,205 @@
+//! What a processor is configured to do.
+//!
+//! Every processor that carries a rule is a plugin: of type `wasm` a module of the user's, of any
+//! other type one that is in the binary. A bundled type's own keys go to the plugin as JSON; the
+//! host's keys stand in the block `sluice:` there.
+
+mod host;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use sluice_sandbox::{Access, Limits};
+
+use super::mark::Mark;
+use super::node::Node;
+use super::section::Section;
+use super::tree::{Tree, Value};
+
+/// The plugins that are in the binary.
+pub const BUNDLED: &[&str] = &["attributes", "filter", "probabilistic_sampler", "redaction"];
+
+/// The types of processors there are.
+pub const TYPES: &[&str] = &["attributes", "batch", "filter", "memory_limiter", "probabilistic_sampler", "redaction", "wasm"];
+
+/// The block of the host's keys under a bundled type.
+const HOST: &str = "sluice";
+
+/// A processor.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Processor {
+    /// A plugin.
+    Plugin(Settings),
+    /// Accepted because the Collector's users have it; its work is done elsewhere.
+    Elsewhere,
+}
+
+/// A plugin's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// `wasm`, or the bundled type.
+    pub kind: String,
+    /// The module's file. A bundled type has its own unless it names one.
+    pub module: Option<PathBuf>,
+    /// SHA-256 that the module must have: 64 hexadecimal digits in lower case.
+    pub sha256: Option<String>,
+    /// What goes to the plugin.
+    pub config_json: String,
+    /// Where in the configuration each part of it stands.
+    pub config_marks: Marks,
+    /// What the plugin may use.
+    pub limits: Limits,
+    /// What becomes of the spans when the plugin fails.
+    pub on_failure: OnFailure,
+    /// Says that a redactor may be passed by when it fails.
+    pub unsafe_fail_open: bool,
+    /// The operator's narrowing of what the plugin may see and edit.
+    pub access: Option<Access>,
+    /// The operator's narrowing of what else it may do.
+    pub capabilities: Option<Vec<String>>,
+}
+
+/// What becomes of a request's spans when a plugin fails on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// The request is refused: its sender keeps the spans and tries again.
+    #[default]
+    Closed,
+    /// They are dropped, and counted.
+    Drop,
+    /// They pass by the plugin.
+    Open,
+}
+
+/// Places in a plugin's configuration, by path: `traces.span[0]`.
+#[derive(Debug, Clone, Default)]
+pub struct Marks(Vec<(String, Mark)>);
+
+/// The same configuration in another place is the same configuration.
+impl PartialEq for Marks {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Settings {
+    /// Where a part of the plugin's configuration stands, or the nearest part around it that
+    /// stands somewhere. Paths are written `traces.span[0]`, `traces/span/0` or `traces.span.0`.
+    pub fn config_mark(&self, path: &str) -> Option<&Mark> {
+        let path = steps(path);
+        let known = self.config_marks.0.iter().filter(|(known, _)| {
+            let mut known = steps(known).into_iter();
+            let mut path = path.iter();
+            known.all(|step| path.next() == Some(&step))
+        });
+        known.max_by_key(|(known, _)| steps(known).len()).map(|(_, mark)| mark)
+    }
+}
+
+fn steps(path: &str) -> Vec<&str> {
+    path.split(['.', '/', '[', ']', '$']).filter(|step| !step.is_empty()).collect()
+}
+
+/// Reads the settings of a processor of type `kind`; `None` if there is no such type.
+pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
+    match kind {
+        "wasm" => Some(Processor::Plugin(wasm(section))),
+        "batch" => {
+            batch(section);
+            Some(Processor::Elsewhere)
+        }
+        "memory_limiter" => {
+            memory_limiter(section);
+            Some(Processor::Elsewhere)
+        }
+        kind if BUNDLED.contains(&kind) => Some(Processor::Plugin(bundled(kind, section))),
+        _ => None,
+    }
+}
+
+fn wasm(mut section: Section<'_>) -> Settings {
+    let here = section.here().clone();
+    let config = section.node("config");
+    let (config_json, config_marks) = match config {
+        Some(node) => {
+            if !matches!(node.value(), Value::Map(_)) {
+                node.error("`config` must be a mapping");
+            }
+            passed(node.tree())
+        }
+        None => ("{}".to_owned(), Marks::default()),
+    };
+    let settings = host::read(&mut section, "wasm", config_json, config_marks);
+    if settings.module.is_none() && !section.has("module") {
+        section.complain("a `wasm` processor needs `module`, the path of the component");
+    }
+    let _ = here;
+    section.finish();
+    settings
+}
+
+fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
+    let mut own: Vec<_> = section.entries();
+    own.retain(|(key, _, _)| key != HOST);
+    let mark = section.here().clone();
+    let entry = |(key, mark, node): (String, Mark, Node<'_>)| super::tree::Entry { key, mark, value: node.tree().clone() };
+    let tree = Tree::new(mark.clone(), Value::Map(own.into_iter().map(entry).collect()));
+    let (config_json, config_marks) = passed(&tree);
+    let Some(mut block) = section.section(HOST) else {
+        return host::defaults(kind, config_json, config_marks);
+    };
+    let settings = host::read(&mut block, kind, config_json, config_marks);
+    block.finish();
+    settings
+}
+
+/// A configuration as the plugin gets it, and the places of its parts.
+fn passed(tree: &Tree) -> (String, Marks) {
+    let mut marks = Marks::default();
+    gather(tree, String::new(), &mut marks);
+    (tree.to_json().to_string(), marks)
+}
+
+fn gather(tree: &Tree, path: String, marks: &mut Marks) {
+    match &tree.value {
+        Value::Map(entries) => {
+            for entry in entries {
+                let path = if path.is_empty() { entry.key.clone() } else { format!("{path}/{}", entry.key) };
+                // A key is where one looks; the value may be lines away.
+                marks.0.push((path.clone(), entry.mark.clone()));
+                gather(&entry.value, path, marks);
+            }
+        }
+        Value::List(list) => {
+            for (index, value) in list.iter().enumerate() {
+                let path = format!("{path}/{index}");
+                marks.0.push((path.clone(), value.mark.clone()));
+                gather(value, path, marks);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn batch(mut section: Section<'_>) {
+    section.warning("", "`batch` does nothing here: exporters batch, see `sending_queue.batch`; it can be taken out");
+    for key in ["send_batch_size", "send_batch_max_size", "metadata_cardinality_limit"] {
+        section.u64(key);
+    }
+    section.duration_or("timeout", std::time::Duration::ZERO);
+    section.strings("metadata_keys");
+    section.finish();
+}
+
+fn memory_limiter(mut section: Section<'_>) {
+    section.warning("", "`memory_limiter` does nothing here: requests are admitted by their bytes and queues are bounded by bytes; it can be taken out");
+    for key in ["limit_mib", "spike_limit_mib", "limit_percentage", "spike_limit_percentage"] {
+        section.u64(key);
+    }
+    let durations = ["check_interval", "min_gc_interval_when_soft_limited", "min_gc_interval_when_hard_limited", "max_gc_interval_when_soft_limited", "max_gc_interval_when_hard_limited"];
+    for key in durations {
+        section.duration_or(key, std::time::Duration::ZERO);
+    }
+    section.finish();
+}

@@ -1,0 +1,124 @@
+//! The host's keys of a plugin.
+
+use std::time::Duration;
+
+use sluice_sandbox::{Access, Limits};
+
+use super::super::section::{NOT_YET, Section};
+use super::{Marks, OnFailure, Settings};
+
+const MIB: u64 = 1024 * 1024;
+
+/// The address space of a module.
+const MAX_MEMORY_MIB: u64 = 4096;
+
+/// The settings when nothing is said.
+pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> Settings {
+    Settings {
+        kind: kind.to_owned(),
+        module: None,
+        sha256: None,
+        config_json,
+        config_marks,
+        limits: Limits::default(),
+        on_failure: OnFailure::default(),
+        unsafe_fail_open: false,
+        access: None,
+        capabilities: None,
+    }
+}
+
+/// Reads the keys; does not finish the section.
+pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, config_marks: Marks) -> Settings {
+    let mut settings = defaults(kind, config_json, config_marks);
+    settings.module = section.path("module");
+    settings.sha256 = sha256(section);
+    if let Some(block) = section.section("limits") {
+        settings.limits = limits(block);
+    }
+    settings.on_failure = on_failure(section);
+    settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
+    settings.access = section.section("access").map(access);
+    settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
+        section.error("profile", format!("`profile: compat` is {NOT_YET}"));
+    }
+    for key in ["public_key", "on_poison", "restart", "rollout"] {
+        section.unsupported(key, NOT_YET);
+    }
+    settings
+}
+
+fn sha256(section: &mut Section<'_>) -> Option<String> {
+    let digest = section.str("sha256")?.to_ascii_lowercase();
+    if digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()) {
+        return Some(digest);
+    }
+    section.error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
+    None
+}
+
+fn on_failure(section: &mut Section<'_>) -> OnFailure {
+    match section.one_of("on_failure", &["closed", "drop", "open", "quarantine"], "closed") {
+        "drop" => OnFailure::Drop,
+        "open" => OnFailure::Open,
+        "quarantine" => {
+            section.error("on_failure", format!("`on_failure: quarantine` is {NOT_YET}"));
+            OnFailure::Closed
+        }
+        _ => OnFailure::Closed,
+    }
+}
+
+fn access(mut section: Section<'_>) -> Access {
+    let access = Access { read: section.strings("read"), write: section.strings("write") };
+    section.finish();
+    access
+}
+
+fn limits(mut section: Section<'_>) -> Limits {
+    let default = Limits::default();
+    let memory_mib = at_least_one(&mut section, "memory_mib", default.memory_bytes as u64 / MIB);
+    if memory_mib > MAX_MEMORY_MIB {
+        section.error("memory_mib", format!("a plugin cannot have more than {MAX_MEMORY_MIB} MiB"));
+    }
+    let limits = Limits {
+        memory_bytes: (memory_mib.min(MAX_MEMORY_MIB) * MIB) as usize,
+        timeout: positive(&mut section, "timeout", default.timeout),
+        output_bytes: bytes(at_least_one(&mut section, "output_mib", default.output_bytes as u64 / MIB)) as usize,
+        host_calls: count(at_least_one(&mut section, "host_calls", default.host_calls.into())),
+        log_lines_per_s: count(section.u64_or("log_lines_per_s", default.log_lines_per_s.into())),
+        log_bytes_per_s: count(section.u64_or("log_bytes_per_s", default.log_bytes_per_s.into())),
+        metric_series: count(section.u64_or("metric_series", default.metric_series.into())),
+        component_bytes: bytes(at_least_one(&mut section, "component_mib", default.component_bytes / MIB)),
+        compile_timeout: positive(&mut section, "compile_timeout", default.compile_timeout),
+    };
+    section.unsupported("store_mib", NOT_YET);
+    section.finish();
+    limits
+}
+
+fn at_least_one(section: &mut Section<'_>, key: &str, default: u64) -> u64 {
+    let value = section.u64_or(key, default);
+    if value == 0 {
+        section.error(key, format!("`{key}` must be at least 1"));
+    }
+    value.max(1)
+}
+
+fn positive(section: &mut Section<'_>, key: &str, default: Duration) -> Duration {
+    let value = section.duration_or(key, default);
+    if value.is_zero() {
+        section.error(key, format!("`{key}` must be more than 0"));
+        return default;
+    }
+    value
+}
+
+fn bytes(mib: u64) -> u64 {
+    mib.saturating_mul(MIB)
+}
+
+fn count(value: u64) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,95 @@
+//! Where a configuration comes from: files, `--set` arguments, the one built in.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::Diagnostics;
+use super::mark::{Mark, Origin};
+use super::tree::{Entry, Tree, Value};
+use super::yaml;
+
+/// The largest file that is read. A configuration of a thousand components is some 500 KiB.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// What `sluice run` serves without `--config`.
+pub const DEFAULT: &str = include_str!("default.yaml");
+
+/// One source of configuration. A later one overrides an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// A text and its name.
+    Text(String, String),
+    /// `KEY=VALUE` of a `--set` argument: the key's steps are separated by `.` or `::`, the value
+    /// is YAML.
+    Set(String),
+}
+
+impl Source {
+    /// The configuration that is built in.
+    pub fn built_in() -> Self {
+        Self::Text("built-in".to_owned(), DEFAULT.to_owned())
+    }
+
+    /// Reads the source; what is wrong goes to `problems`.
+    pub(super) fn read(&self, order: usize, problems: &mut Diagnostics) -> Option<Tree> {
+        match self {
+            Self::File(path) => {
+                let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+                let origin = Arc::new(Origin { order, name: path.display().to_string(), folder });
+                match read(path) {
+                    Ok(text) => yaml::parse(&origin, &text, problems),
+                    Err(reason) => {
+                        problems.error(&Mark::new(&origin, 0, 0), format!("cannot read: {reason}"));
+                        None
+                    }
+                }
+            }
+            Self::Text(name, text) => {
+                let origin = Arc::new(Origin { order, name: name.clone(), folder: PathBuf::new() });
+                yaml::parse(&origin, text, problems)
+            }
+            Self::Set(argument) => set(argument, order, problems),
+        }
+    }
+}
+
+fn set(argument: &str, order: usize, problems: &mut Diagnostics) -> Option<Tree> {
+    let origin = Arc::new(Origin { order, name: format!("--set {argument}"), folder: PathBuf::new() });
+    let mark = Mark::new(&origin, 0, 0);
+    let Some((path, value)) = argument.split_once('=') else {
+        problems.error(&mark, "write KEY=VALUE, such as `exporters.otlp.endpoint=localhost:4317`");
+        return None;
+    };
+    let mut wrong = Diagnostics::default();
+    let Some(mut tree) = yaml::parse(&origin, value, &mut wrong).filter(|_| !wrong.has_errors()) else {
+        let reason = wrong.iter().next().map(|wrong| wrong.message.clone()).unwrap_or_default();
+        problems.error(&mark, format!("the value is no YAML: {reason}"));
+        return None;
+    };
+    tree.mark = mark.clone();
+    let path = path.replace("::", ".");
+    for key in path.rsplit('.') {
+        if key.trim().is_empty() {
+            problems.error(&mark, "a step of the key is empty");
+            return None;
+        }
+        let entry = Entry { key: key.trim().to_owned(), mark: mark.clone(), value: tree };
+        tree = Tree::new(mark.clone(), Value::Map(vec![entry]));
+    }
+    Some(tree)
+}
+
+/// Reads a file of bounded size.
+pub(super) fn read(path: &Path) -> Result<String, String> {
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = Vec::new();
+    // A pipe or a device does not tell its size.
+    file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_BYTES {
+        return Err(format!("more than {} MiB", MAX_BYTES / 1024 / 1024));
+    }
+    String::from_utf8(text).map_err(|_| "it is not UTF-8".to_owned())
+}

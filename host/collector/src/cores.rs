@@ -1,0 +1,245 @@
+//! One single-threaded runtime a core.
+//!
+//! A connection is dealt to the least loaded core and lives there with everything that its
+//! requests need, the plugin instances included, so that a healthy request takes no lock and
+//! meets no other thread before the queue. What crosses between cores: a new connection, new
+//! routes, and a whole request when its own core has more waiting than another (see
+//! [`Core::less_busy_peer`]).
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::intake::Intake;
+use crate::route::Routes;
+
+/// Jobs that may wait in front of one core. Jobs are rare (a connection, a swap, a handed-over
+/// request), so a full inbox means that the core is stuck; whoever sends then waits.
+const INBOX_JOBS: usize = 256;
+
+/// A task that lives on one core; it need not be `Send`.
+pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Makes the next routes of a core out of its present ones.
+pub type Reroute = Box<dyn FnOnce(&Routes) -> Routes + Send>;
+
+pub(crate) enum Job {
+    Run(Box<dyn FnOnce(&Rc<Core>) + Send>),
+    Stop,
+}
+
+/// What other threads know of a core.
+pub(crate) struct CoreHandle {
+    inbox: mpsc::Sender<Job>,
+    runtime: Handle,
+    connections: AtomicUsize,
+    /// Requests that are complete and have not entered the chain yet.
+    waiting: AtomicUsize,
+}
+
+type Peers = Arc<OnceLock<Vec<CoreHandle>>>;
+
+/// A core, seen from the tasks that live on it.
+pub struct Core {
+    index: usize,
+    peers: Peers,
+    routes: RefCell<Rc<Routes>>,
+    /// What a request's chain has cost lately, in nanoseconds.
+    pub(crate) chain_ns: Cell<u64>,
+}
+
+/// All cores of the process.
+pub struct Cores {
+    peers: Peers,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A core has stopped, which it does only when the process ends.
+#[derive(Debug, thiserror::Error)]
+#[error("the core has stopped")]
+pub struct Stopped;
+
+impl Cores {
+    /// Starts `count` threads, each with a runtime of its own.
+    ///
+    /// # Errors
+    /// When a thread or its runtime cannot be made.
+    pub fn start(count: usize) -> std::io::Result<Self> {
+        let peers: Peers = Arc::default();
+        let (mut handles, mut threads) = (Vec::new(), Vec::new());
+        for index in 0..count {
+            let (inbox, jobs) = mpsc::channel(INBOX_JOBS);
+            // The runtime is not `Send`: it is built on its thread and its handle sent back.
+            let (tell, told) = std::sync::mpsc::sync_channel(1);
+            let peers = Arc::clone(&peers);
+            let body = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    let _ = tell.send(Ok(runtime.handle().clone()));
+                    runtime.block_on(serve(Core::new(index, peers), jobs));
+                }
+                Err(error) => drop(tell.send(Err(error))),
+            };
+            threads.push(std::thread::Builder::new().name(format!("core-{index}")).spawn(body)?);
+            let runtime = told.recv().map_err(std::io::Error::other)??;
+            handles.push(CoreHandle { inbox, runtime, connections: AtomicUsize::new(0), waiting: AtomicUsize::new(0) });
+        }
+        // Nothing else sets it.
+        let _ = peers.set(handles);
+        Ok(Self { peers, threads })
+    }
+
+    /// How many cores there are.
+    pub fn count(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Where exporters spawn their tasks: the cores in turn, beginning with the last, because
+    /// connections begin with the first.
+    pub fn runtime(&self, turn: usize) -> Option<Handle> {
+        let cores = self.peers.get()?;
+        let last = cores.len().checked_sub(1)?;
+        cores.get(last - turn % cores.len()).map(|core| core.runtime.clone())
+    }
+
+    /// A dealer of the connections of the receiver with this number in the routes.
+    pub fn dealer(&self, receiver: usize) -> Dealer {
+        Dealer { peers: Arc::clone(&self.peers), receiver }
+    }
+
+    /// Puts new routes on every core, on each between two requests; returns when all have them.
+    /// A request that has started goes on with the routes that it started on.
+    ///
+    /// # Errors
+    /// When a core has stopped.
+    pub async fn install(&self, reroutes: Vec<Reroute>) -> Result<(), Stopped> {
+        let mut all_told = Vec::with_capacity(reroutes.len());
+        for (core, reroute) in self.peers.get().into_iter().flatten().zip(reroutes) {
+            let (tell, told) = oneshot::channel();
+            let job = Job::Run(Box::new(move |core| {
+                let next = reroute(&core.routes());
+                core.routes.replace(Rc::new(next));
+                // Nobody listens any more only when the process ends.
+                let _ = tell.send(());
+            }));
+            core.inbox.send(job).await.map_err(|_| Stopped)?;
+            all_told.push(told);
+        }
+        for told in all_told {
+            told.await.map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the cores with whatever still runs on them, and waits for their threads.
+    pub async fn stop(self) {
+        for core in self.peers.get().into_iter().flatten() {
+            // A core that has stopped already needs no telling.
+            let _ = core.inbox.send(Job::Stop).await;
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!(event = "core.panicked", "a core's thread has panicked");
+            }
+        }
+    }
+}
+
+async fn serve(core: Rc<Core>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(Job::Run(job)) = jobs.recv().await {
+        job(&core);
+    }
+}
+
+impl Core {
+    fn new(index: usize, peers: Peers) -> Rc<Self> {
+        Rc::new(Self { index, peers, routes: RefCell::default(), chain_ns: Cell::new(0) })
+    }
+
+    /// The routes as they are now.
+    pub fn routes(&self) -> Rc<Routes> {
+        Rc::clone(&self.routes.borrow())
+    }
+
+    fn handle(&self) -> Option<&CoreHandle> {
+        self.peers.get()?.get(self.index)
+    }
+
+    /// Notes that a complete request begins (`true`) or ends to wait for its chain.
+    pub(crate) fn waits(&self, begins: bool) {
+        if let Some(core) = self.handle() {
+            if begins {
+                core.waiting.fetch_add(1, Ordering::Relaxed);
+            } else {
+                core.waiting.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The core with the fewest requests waiting, if it has at least two fewer than this one: a
+    /// request that moves there then waits less, and the two never pass it to and fro.
+    pub(crate) fn less_busy_peer(&self) -> Option<&CoreHandle> {
+        let mine = self.handle()?.waiting.load(Ordering::Relaxed);
+        let peers = self.peers.get()?.iter().enumerate().filter(|(index, _)| *index != self.index);
+        let peer = peers.map(|(_, core)| core).min_by_key(|core| core.waiting.load(Ordering::Relaxed))?;
+        (peer.waiting.load(Ordering::Relaxed) + 1 < mine).then_some(peer)
+    }
+}
+
+impl CoreHandle {
+    /// Hands a request over, unless the inbox is full. It counts as waiting there until `job`
+    /// says otherwise through [`Core::waits`].
+    pub(crate) fn hand_over(&self, job: Box<dyn FnOnce(&Rc<Core>) + Send>) -> Result<(), Job> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.inbox.try_send(Job::Run(job)).map_err(|refused| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            refused.into_inner()
+        })
+    }
+}
+
+/// Deals the connections of one receiver to cores. Cheap to clone.
+#[derive(Clone)]
+pub struct Dealer {
+    peers: Peers,
+    receiver: usize,
+}
+
+impl Dealer {
+    /// Sends `start` to the core with the fewest connections, which calls it with an [`Intake`] of
+    /// its own and spawns the task that it returns. The core counts one connection more until the
+    /// task ends. Waits while that core's inbox is full.
+    pub async fn deal(&self, start: impl FnOnce(Intake) -> LocalTask + Send + 'static) {
+        let cores = self.peers.get().into_iter().flatten();
+        let Some(core) = cores.min_by_key(|core| core.connections.load(Ordering::Relaxed)) else { return };
+        core.connections.fetch_add(1, Ordering::Relaxed);
+        let receiver = self.receiver;
+        let job = Job::Run(Box::new(move |core: &Rc<Core>| {
+            let leaves = Leaves(Rc::clone(core));
+            let task = start(Intake::new(Rc::clone(core), receiver));
+            tokio::task::spawn_local(async move {
+                let _leaves = leaves;
+                task.await;
+            });
+        }));
+        // A core that has stopped drops the connection: the process is ending.
+        let _ = core.inbox.send(job).await;
+    }
+}
+
+/// Counts a connection off its core when its task ends, however it ends.
+struct Leaves(Rc<Core>);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        if let Some(core) = self.0.handle() {
+            core.connections.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Exporters: where requests go out.
+//!
+//! What enters is requests in a [`Queue`]; what leaves is requests upstream, and one outcome for
+//! every span in the account. A destination that is slow or away fills its queue and nobody
+//! else's. Each exporter is one task that takes batches and a few that send them, all on one core.
+
+mod client;
+pub mod debug;
+pub mod file;
+mod headers;
+pub mod otlp_grpc;
+pub mod otlp_http;
+mod retry;
+mod sender;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::config::section::Section;
+use crate::queue::{self, Figures, Queue};
+
+use retry::Schedule;
+use sender::{Sender, Transport};
+
+/// The types of exporters there are, with the Collector's older names.
+pub const TYPES: &[&str] = &["otlp_grpc", "otlp", "otlp_http", "otlphttp", "debug", "file"];
+
+/// How long tasks get after the drain deadline to say what became of what they had in hand.
+const SETTLE_TIME: Duration = Duration::from_secs(1);
+
+/// The settings of an exporter of any type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settings {
+    /// OTLP/gRPC.
+    OtlpGrpc(otlp_grpc::Settings),
+    /// OTLP/HTTP.
+    OtlpHttp(otlp_http::Settings),
+    /// Into the log.
+    Debug(debug::Settings),
+    /// Into a file.
+    File(file::Settings),
+}
+
+/// Reads the settings of an exporter of type `kind`; `None` if there is no such type.
+pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
+    match kind {
+        "otlp_grpc" | "otlp" => Some(Settings::OtlpGrpc(otlp_grpc::Settings::read(section))),
+        "otlp_http" | "otlphttp" => Some(Settings::OtlpHttp(otlp_http::Settings::read(section))),
+        "debug" => Some(Settings::Debug(debug::Settings::read(section))),
+        "file" => Some(Settings::File(file::Settings::read(section))),
+        _ => None,
+    }
+}
+
+/// The figures of all exporters, under the Collector's names.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    sent: IntCounterVec,
+    send_failed: IntCounterVec,
+    enqueue_failed: IntCounterVec,
+    size: IntGaugeVec,
+    capacity: IntGaugeVec,
+    in_flight: IntGaugeVec,
+}
+
+/// The figures of one exporter's sending.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending {
+    sent: IntCounter,
+    send_failed: IntCounter,
+    in_flight: IntGauge,
+}
+
+impl Metrics {
+    /// Registers the families.
+    ///
+    /// # Errors
+    /// When the registry holds one of the names already.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counters = |name: &str, help: &str| {
+            let family = IntCounterVec::new(Opts::new(name, help), &["exporter"])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let gauges = |name: &str, help: &str| {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["exporter"])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        Ok(Self {
+            sent: counters("otelcol_exporter_sent_spans", "Spans that upstream has taken.")?,
+            send_failed: counters("otelcol_exporter_send_failed_spans", "Spans that upstream has refused for good.")?,
+            enqueue_failed: counters("otelcol_exporter_enqueue_failed_spans", "Spans that found no room in the queue.")?,
+            size: gauges("otelcol_exporter_queue_size", "What the queue holds, in the measure of its capacity.")?,
+            capacity: gauges("otelcol_exporter_queue_capacity", "What the queue can hold: queue_size, else bytes.")?,
+            in_flight: gauges("otelcol_exporter_in_flight_requests", "Requests on their way upstream.")?,
+        })
+    }
+
+    fn figures(&self, exporter: &str) -> Figures {
+        let labels = [exporter];
+        Figures { size: self.size.with_label_values(&labels), enqueue_failed: self.enqueue_failed.with_label_values(&labels) }
+    }
+
+    fn sending(&self, exporter: &str) -> Sending {
+        let labels = [exporter];
+        Sending {
+            sent: self.sent.with_label_values(&labels),
+            send_failed: self.send_failed.with_label_values(&labels),
+            in_flight: self.in_flight.with_label_values(&labels),
+        }
+    }
+}
+
+/// What an exporter is started with.
+#[derive(Debug, Clone)]
+pub struct ExporterContext {
+    /// The runtime of the core that it lives on; none when the process is ending.
+    pub runtime: Option<Handle>,
+    /// Where figures go.
+    pub metrics: Metrics,
+}
+
+/// An exporter cannot be started.
+#[derive(Debug, thiserror::Error)]
+#[error("exporter {exporter}: {reason}")]
+pub struct StartError {
+    /// The component id.
+    pub exporter: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// What was not delivered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undelivered {
+    /// Spans counted as failed with the reason `shutdown`.
+    pub spans: u64,
+}
+
+/// A running exporter.
+pub struct Exporter {
+    queue: Arc<Queue>,
+    /// Turns true when everything has to be given up.
+    cut: watch::Sender<bool>,
+}
+
+impl Settings {
+    fn queue(&self) -> &queue::Settings {
+        match self {
+            Self::OtlpGrpc(settings) => &settings.queue,
+            Self::OtlpHttp(settings) => &settings.queue,
+            Self::Debug(settings) => &settings.queue,
+            Self::File(settings) => &settings.queue,
+        }
+    }
+
+    fn retry(&self) -> Schedule {
+        match self {
+            Self::OtlpGrpc(settings) => settings.retry,
+            Self::OtlpHttp(settings) => settings.retry,
+            // What cannot be written now is written a little later or not at all.
+            Self::Debug(_) | Self::File(_) => Schedule::OFF,
+        }
+    }
+
+    fn transport(&self) -> Result<Transport, String> {
+        Ok(match self {
+            Self::OtlpGrpc(settings) => Transport::Grpc(otlp_grpc::Client::new(settings)?),
+            Self::OtlpHttp(settings) => Transport::Http(otlp_http::Client::new(settings)?),
+            Self::Debug(settings) => Transport::Debug(debug::Printer::new(settings)),
+            Self::File(settings) => Transport::File(file::Writer::open(settings)?),
+        })
+    }
+}
+
+/// Starts an exporter. It connects when it has something to send.
+///
+/// # Errors
+/// When a certificate cannot be read or a file cannot be opened.
+pub fn start(id: &impl Display, settings: &Settings, context: ExporterContext) -> Result<Arc<Exporter>, StartError> {
+    let id = id.to_string();
+    let fail = |reason: String| StartError { exporter: id.clone(), reason };
+    let runtime = context.runtime.ok_or_else(|| fail("the process is ending".to_owned()))?;
+    // Clients look for the runtime that they are made in.
+    let guard = runtime.enter();
+    let transport = settings.transport().map_err(fail)?;
+    drop(guard);
+    let queue = Queue::new(&id, settings.queue().clone(), context.metrics.figures(&id));
+    // Of two exporters of one name, the old one draining, the new one's is the capacity.
+    context.metrics.capacity.with_label_values(&[id.as_str()]).set(settings.queue().capacity() as i64);
+    let (cut, cuts) = watch::channel(false);
+    let sender = Sender::new(&id, transport, settings.retry(), context.metrics.sending(&id), cuts);
+    runtime.spawn(sender.run(Arc::clone(&queue), settings.queue().consumers));
+    Ok(Arc::new(Exporter { queue, cut }))
+}
+
+impl Exporter {
+    /// The queue in front of it.
+    pub fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// Sends what is queued without waiting for batches to fill, and tries again until the
+    /// deadline; what is left then has failed. The exporter is of no use afterwards.
+    pub async fn drain(&self, deadline: Instant) -> Undelivered {
+        let drained = tokio::time::timeout_at(deadline.into(), self.queue.drained()).await;
+        self.queue.close();
+        self.cut.send_replace(true);
+        if drained.is_err() {
+            // The tasks only have to notice.
+            let _ = tokio::time::timeout(SETTLE_TIME, self.cut.closed()).await;
+        }
+        Undelivered { spans: self.queue.shut_out() }
+    }
+}

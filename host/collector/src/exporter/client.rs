@@ -1,0 +1,303 @@
+//! The HTTP client that the OTLP exporters share: one pool of connections a destination, made
+//! when there is something to send, over TLS or not.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, Uri};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+
+use super::sender::{Refusal, Retry};
+use crate::config::section::Section;
+use crate::otlp::compression::Encoding;
+
+/// OTLP: a client bounds what it reads of an answer.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Chunks below this are copied together: a frame or a write for each would cost more.
+const SMALL_BYTES: usize = 16 * 1024;
+/// How large the copies become.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A body below this is compressed where it is; a larger one would keep the core from others.
+const INLINE_BYTES: usize = 16 * 1024;
+
+/// A peer that does not acknowledge what we sent has vanished; without this the kernel would
+/// wait for a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+
+/// The Collector's `idle_conn_timeout`.
+const IDLE: Duration = Duration::from_secs(90);
+
+/// What an answer may keep unread; answers are tiny.
+const WINDOW: u32 = 1024 * 1024;
+
+/// What goes to a HTTP/2 connection before it is written: more than a whole request.
+const SEND_BUFFER: usize = 4 * 1024 * 1024;
+
+/// `tls`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// Speak plain text. A scheme in the endpoint outweighs it.
+    pub insecure: bool,
+    /// Whom to trust instead of the public authorities.
+    pub ca_file: Option<PathBuf>,
+    /// The name that the certificate has to be for, instead of the endpoint's host.
+    pub server_name: Option<String>,
+}
+
+impl Tls {
+    /// Reads the block `tls` of an exporter.
+    pub fn read(exporter: &mut Section<'_>) -> Self {
+        let Some(mut section) = exporter.section("tls") else { return Self::default() };
+        let tls = Self {
+            insecure: section.bool_or("insecure", false),
+            ca_file: section.path("ca_file"),
+            server_name: section.str("server_name_override"),
+        };
+        section.unsupported("insecure_skip_verify", "a connection that anybody can listen to is plain text: say `insecure: true`, or name the `ca_file`");
+        for key in ["ca_pem", "cert_file", "cert_pem", "key_file", "key_pem", "include_system_ca_certs_pool", "min_version", "max_version"] {
+            section.unsupported(key, "not supported yet");
+        }
+        for key in ["cipher_suites", "curve_preferences", "reload_interval", "tpm"] {
+            section.unsupported(key, "not supported yet");
+        }
+        section.finish();
+        tls
+    }
+}
+
+/// A body made of pieces, none of which is copied.
+#[derive(Debug, Clone)]
+pub(super) struct Pieces {
+    pieces: VecDeque<Bytes>,
+    bytes: u64,
+}
+
+impl Pieces {
+    pub fn new(pieces: &[Bytes]) -> Self {
+        Self { bytes: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces: pieces.iter().cloned().collect() }
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.bytes -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes)
+    }
+}
+
+/// Copies small neighbours together and leaves large chunks as they are.
+pub(super) fn gather(chunks: Vec<Bytes>) -> Vec<Bytes> {
+    if chunks.len() < 2 {
+        return chunks;
+    }
+    let (mut pieces, mut small) = (Vec::new(), BytesMut::new());
+    for chunk in chunks {
+        if chunk.len() < SMALL_BYTES {
+            small.extend_from_slice(&chunk);
+            if small.len() >= PIECE_BYTES {
+                pieces.push(small.split().freeze());
+            }
+        } else {
+            if !small.is_empty() {
+                pieces.push(small.split().freeze());
+            }
+            pieces.push(chunk);
+        }
+    }
+    if !small.is_empty() {
+        pieces.push(small.freeze());
+    }
+    pieces
+}
+
+/// Compresses the chunks of one request, a large one beside the core's other work.
+pub(super) async fn compress(encoding: Encoding, chunks: Vec<Bytes>) -> Result<Bytes, Refusal> {
+    let bytes: usize = chunks.iter().map(Bytes::len).sum();
+    let compressed = if bytes <= INLINE_BYTES {
+        encoding.compress(&chunks)
+    } else {
+        let task = tokio::task::spawn_blocking(move || encoding.compress(&chunks));
+        task.await.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    };
+    compressed.map(Bytes::from).map_err(|error| Refusal {
+        reason: "internal".to_owned(),
+        message: format!("cannot compress: {error}"),
+        retry: Retry::Never,
+    })
+}
+
+/// A pool of connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    client: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Pieces>,
+}
+
+/// What differs between the pools of gRPC and of HTTP.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// Speak HTTP/2 without asking.
+    pub http2_only: bool,
+    /// Silence after which a connection with requests in flight is probed, and how long the answer
+    /// may take.
+    pub keepalive: Option<(Duration, Duration)>,
+    /// Probe without requests in flight as well.
+    pub keepalive_while_idle: bool,
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new(tls: &Tls, shape: Shape) -> Result<Self, String> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(15)));
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        let mut connector = HttpsConnectorBuilder::new().with_tls_config(verifier(tls)?).https_or_http();
+        if let Some(name) = &tls.server_name {
+            let name = ServerName::try_from(name.clone()).map_err(|_| format!("tls.server_name_override: `{name}` is no host name"))?;
+            connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
+        }
+        let connector = if shape.http2_only {
+            connector.enable_http2().wrap_connector(tcp)
+        } else {
+            connector.enable_all_versions().wrap_connector(tcp)
+        };
+        let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .http2_only(shape.http2_only)
+            .http2_initial_stream_window_size(WINDOW)
+            .http2_initial_connection_window_size(WINDOW)
+            .http2_max_send_buf_size(SEND_BUFFER)
+            .http2_keep_alive_while_idle(shape.keepalive_while_idle);
+        if let Some((time, timeout)) = shape.keepalive {
+            builder.http2_keep_alive_interval(time).http2_keep_alive_timeout(timeout);
+        }
+        Ok(Self { client: builder.build(connector) })
+    }
+
+    /// Sends a request; the answer's body is still to be read.
+    pub async fn send(&self, request: Request<Pieces>) -> Result<Response<Incoming>, String> {
+        self.client.request(request).await.map_err(|error| with_causes(&error))
+    }
+}
+
+/// Reads a whole answer with its trailers, within bounds.
+pub(super) async fn read(mut body: Incoming) -> Result<(Bytes, Option<http::HeaderMap>), String> {
+    let (mut whole, mut trailers) = (BytesMut::new(), None);
+    while let Some(frame) = body.frame().await {
+        match frame.map_err(|error| with_causes(&error))?.into_data() {
+            Ok(data) if whole.len() + data.len() > MAX_ANSWER_BYTES => {
+                return Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"));
+            }
+            Ok(data) => whole.extend_from_slice(&data),
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Ok((whole.freeze(), trailers))
+}
+
+/// An endpoint with its scheme: the one it has, else what `tls.insecure` says.
+pub(super) fn with_scheme(endpoint: &str, tls: &Tls) -> String {
+    let endpoint = endpoint.strip_prefix("dns:///").unwrap_or(endpoint);
+    match endpoint.split_once("://") {
+        Some(_) => endpoint.to_owned(),
+        None if tls.insecure => format!("http://{endpoint}"),
+        None => format!("https://{endpoint}"),
+    }
+}
+
+/// A URL that we can send to.
+pub(super) fn parse(url: &str) -> Result<Uri, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no address: {error}"))?;
+    match uri.scheme_str() {
+        Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
+        _ => Err(format!("`{url}` is no address: it has to be `host:port`, `http://…` or `https://…`")),
+    }
+}
+
+fn verifier(tls: &Tls) -> Result<rustls::ClientConfig, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    let Some(file) = &tls.ca_file else {
+        return Ok(builder.with_webpki_roots().with_no_client_auth());
+    };
+    let fail = |reason: String| format!("tls.ca_file {}: {reason}", file.display());
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fail(error.to_string()))? {
+        let certificate = certificate.map_err(|error| fail(error.to_string()))?;
+        roots.add(certificate).map_err(|error| fail(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(fail("it holds no certificate".to_owned()));
+    }
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// An error with what is behind it, which is where the reason is.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_chunks_are_gathered_in_order_and_large_ones_left_alone() {
+        let large = Bytes::from(vec![9; SMALL_BYTES]);
+        let chunks = vec![Bytes::from_static(b"a"), Bytes::from_static(b"b"), large.clone(), Bytes::from_static(b"c")];
+        let pieces = gather(chunks.clone());
+        assert_eq!(pieces.len(), 3);
+        assert_eq!(pieces.concat(), chunks.concat());
+        assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr()), "not copied");
+    }
+
+    #[test]
+    fn a_scheme_outweighs_insecure() {
+        let (plain, tls) = (Tls { insecure: true, ..Tls::default() }, Tls::default());
+        assert_eq!(with_scheme("host:4317", &plain), "http://host:4317");
+        assert_eq!(with_scheme("host:4317", &tls), "https://host:4317");
+        assert_eq!(with_scheme("http://host:4317", &tls), "http://host:4317");
+        assert_eq!(with_scheme("https://host:4317", &plain), "https://host:4317");
+        assert!(parse("ftp://host").is_err());
+        assert!(parse("https://").is_err());
+    }
+}

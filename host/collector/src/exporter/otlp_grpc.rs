@@ -1,0 +1,245 @@
+//! The `otlp_grpc` exporter (also `otlp`): OTLP/gRPC upstream.
+//!
+//! Spoken directly on HTTP/2: a request goes out as the chunks that came in, uncopied if they are
+//! large and compression is off.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::{Buf, Bytes};
+use http::header::{CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
+use prost::Message;
+
+use super::client::{self, Pieces, Pool, Shape, Tls};
+use super::headers;
+use super::retry::Schedule;
+use super::sender::{Answer, Refusal, Retry};
+use crate::config::section::Section;
+use crate::otlp::EXPORT_PATH;
+use crate::otlp::compression::Encoding;
+use crate::otlp::grpc::{Code, PREFIX_BYTES, decode_message, prefix, read_prefix};
+use crate::otlp::rpc::{ExportResponse, Status};
+use crate::queue;
+
+/// The Collector's, for one attempt.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What an answer may decompress to.
+const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Senders pad base64 or not.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+
+/// The settings of an `otlp_grpc` exporter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where to send, with its scheme.
+    pub uri: Uri,
+    /// How to be sure of whom.
+    pub tls: Tls,
+    /// What to say beside the request.
+    pub headers: HeaderMap,
+    /// How to compress.
+    pub compression: Encoding,
+    /// For one attempt.
+    pub timeout: Duration,
+    /// Silence after which the connection is probed, how long the answer may take, and whether
+    /// that is done without requests in flight as well.
+    pub keepalive: Option<(Duration, Duration, bool)>,
+    /// When to try again.
+    pub retry: Schedule,
+    /// What waits.
+    pub queue: queue::Settings,
+}
+
+pub(super) fn compression(section: &mut Section<'_>) -> Encoding {
+    match section.one_of("compression", &["gzip", "zstd", "none"], "gzip") {
+        "zstd" => Encoding::Zstd,
+        "none" => Encoding::Identity,
+        _ => Encoding::Gzip,
+    }
+}
+
+/// Reads a key that has to hold an address. What is wrong with it is told; then something that
+/// nobody listens on stands in for it, and reading goes on.
+pub(super) fn address(section: &mut Section<'_>, key: &str, url: Result<Uri, String>) -> Uri {
+    url.unwrap_or_else(|reason| {
+        section.error(key, reason);
+        Uri::from_static("http://localhost:0")
+    })
+}
+
+impl Settings {
+    /// Reads the settings.
+    pub fn read(mut section: Section<'_>) -> Self {
+        let tls = Tls::read(&mut section);
+        let url = match section.str("endpoint") {
+            Some(endpoint) => target(&client::with_scheme(&endpoint, &tls)),
+            None => Err("an `endpoint` is needed".to_owned()),
+        };
+        let settings = Self {
+            uri: address(&mut section, "endpoint", url),
+            headers: headers::read(&mut section),
+            compression: compression(&mut section),
+            timeout: section.duration_or("timeout", TIMEOUT),
+            keepalive: section.section("keepalive").map(keepalive),
+            retry: Schedule::read(&mut section),
+            queue: queue::Settings::read(&mut section, queue::Settings::default()),
+            tls,
+        };
+        // Every attempt waits for a connection as long as its timeout allows.
+        section.bool_or("wait_for_ready", false);
+        for key in ["auth", "middlewares", "authority"] {
+            section.unsupported(key, "not supported yet");
+        }
+        section.unsupported("balancer_name", "there is one connection, to the first address that answers");
+        for key in ["read_buffer_size", "write_buffer_size"] {
+            section.unsupported(key, "buffers grow as needed");
+        }
+        section.finish();
+        settings
+    }
+}
+
+fn target(url: &str) -> Result<Uri, String> {
+    let uri = client::parse(url)?;
+    if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
+        return Err(format!("`{url}` is no gRPC endpoint: it must not have a path"));
+    }
+    // Its parts are valid, and so is the path.
+    client::parse(&format!("{}{EXPORT_PATH}", url.trim_end_matches('/')))
+}
+
+fn keepalive(mut section: Section<'_>) -> (Duration, Duration, bool) {
+    const DEFAULT: Duration = Duration::from_secs(10);
+    let keepalive = (
+        section.duration_or("time", DEFAULT),
+        section.duration_or("timeout", DEFAULT),
+        section.bool_or("permit_without_stream", false),
+    );
+    section.finish();
+    keepalive
+}
+
+/// Sends requests to one destination.
+pub(super) struct Client {
+    pool: Pool,
+    uri: Uri,
+    headers: HeaderMap,
+    compression: Encoding,
+    timeout: Duration,
+}
+
+impl Client {
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let keepalive = settings.keepalive.map(|(time, timeout, _)| (time, timeout));
+        let keepalive_while_idle = settings.keepalive.is_some_and(|(_, _, idle)| idle);
+        let mut headers = settings.headers.clone();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip,zstd"));
+        if settings.compression != Encoding::Identity {
+            headers.insert("grpc-encoding", HeaderValue::from_static(settings.compression.as_str()));
+        }
+        headers.entry(http::header::USER_AGENT).or_insert(HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        // gRPC's unit with the most room: eight digits of milliseconds are a day.
+        let timeout = format!("{}m", settings.timeout.as_millis().clamp(1, 99_999_999));
+        headers.insert("grpc-timeout", HeaderValue::try_from(timeout).map_err(|error| error.to_string())?);
+        Ok(Self {
+            pool: Pool::new(&settings.tls, Shape { http2_only: true, keepalive, keepalive_while_idle })?,
+            uri: settings.uri.clone(),
+            headers,
+            compression: settings.compression,
+            timeout: settings.timeout,
+        })
+    }
+
+    /// A gRPC message out of the chunks of one request.
+    pub async fn prepare(&self, chunks: Vec<Bytes>) -> Result<Vec<Bytes>, Refusal> {
+        let compressed = self.compression != Encoding::Identity;
+        let chunks = if compressed { vec![client::compress(self.compression, chunks).await?] } else { chunks };
+        let Ok(bytes) = u32::try_from(chunks.iter().map(Bytes::len).sum::<usize>()) else {
+            return Err(refusal(Code::ResourceExhausted, "the request is larger than gRPC can say".to_owned(), None));
+        };
+        let mut message = Vec::with_capacity(chunks.len() + 1);
+        message.push(Bytes::copy_from_slice(&prefix(compressed, bytes)));
+        message.extend(chunks);
+        Ok(client::gather(message))
+    }
+
+    /// One attempt.
+    pub async fn attempt(&self, message: &[Bytes]) -> Answer {
+        match tokio::time::timeout(self.timeout, self.exchange(message)).await {
+            Ok(Ok((rejected, message))) => Answer::Taken { rejected, message },
+            Ok(Err(refusal)) => Answer::Refused(refusal),
+            Err(_) => Answer::Refused(refusal(Code::DeadlineExceeded, format!("no answer within {:?}", self.timeout), None)),
+        }
+    }
+
+    async fn exchange(&self, message: &[Bytes]) -> Result<(u64, String), Refusal> {
+        let mut request = Request::new(Pieces::new(message));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.uri.clone();
+        *request.headers_mut() = self.headers.clone();
+        let lost = |error: String| refusal(Code::Unavailable, error, None);
+        let (head, body) = self.pool.send(request).await.map_err(lost)?.into_parts();
+        if head.status != StatusCode::OK {
+            return Err(refusal(Code::of_http(head.status), format!("HTTP status {}", head.status), None));
+        }
+        // An answer without a message has its status in the headers.
+        status(&head.headers).unwrap_or(Ok(()))?;
+        let (body, trailers) = client::read(body).await.map_err(lost)?;
+        let trailers = trailers.unwrap_or(head.headers.clone());
+        status(&trailers).unwrap_or_else(|| Err(refusal(Code::Unknown, "the answer has no grpc-status".to_owned(), None)))?;
+        let broken = |what: String| refusal(Code::Internal, what, None);
+        let response = response(&head.headers, body).await.map_err(broken)?;
+        let partial = response.partial_success.unwrap_or_default();
+        Ok((u64::try_from(partial.rejected_spans).unwrap_or(0), partial.error_message))
+    }
+}
+
+/// The status in headers or trailers, if it is there.
+fn status(headers: &HeaderMap) -> Option<Result<(), Refusal>> {
+    let code = Code::parse(headers.get("grpc-status")?.as_bytes());
+    if code == Code::Ok {
+        return Some(Ok(()));
+    }
+    let message = headers.get("grpc-message").map(|message| decode_message(message.as_bytes())).unwrap_or_default();
+    let details = headers.get("grpc-status-details-bin").and_then(|details| BASE64.decode(details.as_bytes()).ok());
+    let delay = details.and_then(|details| Status::decode(details.as_slice()).ok()?.retry_delay());
+    Some(Err(refusal(code, message, delay)))
+}
+
+async fn response(headers: &HeaderMap, mut body: Bytes) -> Result<ExportResponse, String> {
+    if body.len() < PREFIX_BYTES {
+        return Err("the answer holds no message".to_owned());
+    }
+    let mut prefix = [0; PREFIX_BYTES];
+    body.copy_to_slice(&mut prefix);
+    let (flag, length) = read_prefix(prefix);
+    if length as usize != body.len() {
+        return Err("the answer is not one message".to_owned());
+    }
+    if flag == 1 {
+        let encoding = headers.get("grpc-encoding").and_then(|name| Encoding::parse(name.as_bytes()));
+        let encoding = encoding.ok_or("the answer is compressed in a way that we do not know")?;
+        body = encoding.decompress(body, MAX_ANSWER_BYTES).await.map_err(|error| error.to_string())?;
+    }
+    ExportResponse::decode(body).map_err(|error| error.to_string())
+}
+
+fn refusal(code: Code, message: String, delay: Option<Duration>) -> Refusal {
+    let retry = match (code, delay) {
+        // A server that is busy says when to come back; one that does not, wants less.
+        (Code::ResourceExhausted, Some(delay)) => Retry::After(delay),
+        (code, Some(delay)) if code.is_retryable() => Retry::After(delay),
+        (code, None) if code.is_retryable() => Retry::Later,
+        (Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound, _) => Retry::Never,
+        _ => Retry::NotThis,
+    };
+    Refusal { reason: code.as_str().to_owned(), message, retry }
+}

@@ -1,0 +1,182 @@
+//! Where a receiver hands in a request: the door of the chain.
+//!
+//! A request goes through the chains of all pipelines of its receiver; then room is reserved in
+//! every destination's queue, and only if all of them have it is the request put into all. So it
+//! is taken whole or refused whole, and the sender of a refused one still has it.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sluice_spans::Malformed;
+use tokio::sync::oneshot;
+
+use crate::account::ReceiverAccount;
+use crate::chain::{self, Passed};
+use crate::cores::Core;
+use crate::queue::{Full, Item};
+use crate::route::{PipelinePlan, ReceiverPlan, Routes};
+
+/// A chain that costs less than this is not worth another core's attention: waking it and being
+/// woken by it costs some 5 µs each.
+const WORTH_MOVING_NS: u64 = 20_000;
+
+/// When a sender should come back that was refused for lack of room or while starting.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// The way in for the requests of one receiver, on one core. Cheap to clone; not `Send`.
+#[derive(Clone)]
+pub struct Intake {
+    core: Rc<Core>,
+    receiver: usize,
+}
+
+/// A request whose spans are in every destination's queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted {
+    /// How many spans the request held.
+    pub spans: u32,
+}
+
+/// Why a request was not taken. Nothing of it has been kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The bytes are no OTLP request. Never to be retried (400, `INVALID_ARGUMENT`).
+    #[error("malformed request: {0}")]
+    Malformed(#[from] Malformed),
+    /// No room now, or a plugin that must not be passed by has failed. To be retried
+    /// (503 with Retry-After, `UNAVAILABLE` with `RetryInfo`).
+    #[error("{reason}")]
+    Unavailable {
+        /// What the sender may know about why.
+        reason: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
+}
+
+impl Intake {
+    pub(crate) fn new(core: Rc<Core>, receiver: usize) -> Self {
+        Self { core, receiver }
+    }
+
+    /// Passes one `ExportTraceServiceRequest` through all pipelines of the receiver and into all
+    /// their queues, or refuses it whole.
+    pub async fn submit(&self, wire: Bytes) -> Result<Accepted, Refused> {
+        if self.core.chain_ns.get() < WORTH_MOVING_NS {
+            return take(&self.core, self.receiver, wire).await;
+        }
+        let waits = Waits::begin(&self.core);
+        // All requests that have arrived come to this point before the first of them goes on, so
+        // that the core knows how many wait.
+        tokio::task::yield_now().await;
+        let peer = self.core.less_busy_peer();
+        drop(waits);
+        let Some(peer) = peer else {
+            return take(&self.core, self.receiver, wire).await;
+        };
+        let (tell, told) = oneshot::channel();
+        let (receiver, moved) = (self.receiver, wire.clone());
+        let handed = peer.hand_over(Box::new(move |core| {
+            let core = Rc::clone(core);
+            tokio::task::spawn_local(async move {
+                core.waits(false);
+                // The sender may have gone; the request is taken all the same.
+                let _ = tell.send(take(&core, receiver, moved).await);
+            });
+        }));
+        match handed {
+            Ok(()) => told.await.unwrap_or_else(|_| Err(unavailable("stopping"))),
+            Err(_) => take(&self.core, self.receiver, wire).await,
+        }
+    }
+}
+
+/// Counts a request as waiting for its chain while it lives.
+struct Waits<'c>(&'c Core);
+
+impl<'c> Waits<'c> {
+    fn begin(core: &'c Core) -> Self {
+        core.waits(true);
+        Self(core)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waits(false);
+    }
+}
+
+/// Sees to it that what was received is accepted or refused, whatever happens between: a sender
+/// that goes away takes its request's future with it.
+struct Door<'r> {
+    account: &'r ReceiverAccount,
+    spans: i64,
+    accepted: bool,
+}
+
+impl Drop for Door<'_> {
+    fn drop(&mut self) {
+        let outcome = if self.accepted { &self.account.accepted } else { &self.account.refused };
+        outcome.add(self.spans);
+    }
+}
+
+async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Refused> {
+    let routes = core.routes();
+    let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(receiver)) else {
+        return Err(unavailable("starting"));
+    };
+    if receiver.pipelines.is_empty() {
+        return Err(unavailable("the receiver is being closed"));
+    }
+    let verdict = sluice_spans::validate(&wire)?;
+    receiver.account.received.add(i64::from(verdict.spans));
+    let mut door = Door { account: &receiver.account, spans: i64::from(verdict.spans), accepted: false };
+    if verdict.spans > 0 {
+        let started = Instant::now();
+        let mut all = Vec::with_capacity(receiver.pipelines.len());
+        for pipeline in pipelines(&routes, receiver) {
+            all.push((pipeline, chain::run(&routes, pipeline, &wire, verdict).await?));
+        }
+        let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
+        queue(&routes, all, verdict.spans).await?;
+    }
+    door.accepted = true;
+    Ok(Accepted { spans: verdict.spans })
+}
+
+fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = &'r PipelinePlan> {
+    let plan = routes.plan.as_deref();
+    receiver.pipelines.iter().filter_map(move |&index| plan?.pipelines.get(index))
+}
+
+/// Puts what passed into all queues, or into none.
+async fn queue(routes: &Routes, all: Vec<(&PipelinePlan, Passed)>, entered: u32) -> Result<(), Refused> {
+    let mut reserved = Vec::new();
+    for (pipeline, passed) in all.iter().filter(|(_, passed)| passed.spans > 0) {
+        for destination in &pipeline.destinations {
+            let room = destination.queue.reserve(passed.wire.len(), passed.spans).await.map_err(|full| no_room(&full))?;
+            reserved.push((room, passed.wire.clone(), passed.spans, &destination.account));
+        }
+    }
+    for (room, wire, spans, account) in reserved {
+        room.commit(Item { wire, spans, account: account.clone() });
+    }
+    for (pipeline, passed) in all {
+        pipeline.account.accepted.add(i64::from(entered));
+        pipeline.account.passed.add(i64::from(passed.spans));
+        passed.count(routes, pipeline);
+    }
+    Ok(())
+}
+
+fn no_room(full: &Full) -> Refused {
+    unavailable(&full.to_string())
+}
+
+fn unavailable(reason: &str) -> Refused {
+    Refused::Unavailable { reason: reason.to_owned(), retry_after: FULL_RETRY }
+}

@@ -1,0 +1,340 @@
+//! The queue in front of an exporter: what has been accepted and not yet settled.
+//!
+//! Room is reserved first and used later, so that a request goes into all queues or into none. It
+//! is bounded in bytes, and by `queue_size` in its own measure if the configuration gives one; what
+//! is being sent counts until its outcome is known, because it is still in memory. When it is full,
+//! [`OnFull`] decides. A request that is larger than the whole queue fits only into an empty one.
+//!
+//! Every span that is put in leaves in exactly one way: delivered, failed or dropped, and each way
+//! is written into the account of the pipeline that it came from.
+
+mod entry;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use prometheus::{IntCounter, IntGauge};
+use tokio::sync::Notify;
+
+use crate::account::DestinationAccount;
+
+pub(crate) use entry::{Taken, Weight};
+pub use settings::{Batching, OnFull, Settings, Sizer};
+
+/// A request that has passed a chain, for one destination.
+pub struct Item {
+    /// The request.
+    pub wire: Bytes,
+    /// How many spans it holds.
+    pub spans: u32,
+    /// What becomes of them is written here.
+    pub account: DestinationAccount,
+}
+
+/// The queue has no room. Nothing was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the queue of exporter {exporter} is {state}")]
+pub struct Full {
+    /// The exporter's component id.
+    pub exporter: String,
+    /// `full`, or `closed`.
+    pub state: &'static str,
+}
+
+/// The queue's figures, under the Collector's names.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// What is held, in the measure of `queue_size`, or in bytes.
+    pub size: IntGauge,
+    /// Spans that found no room.
+    pub enqueue_failed: IntCounter,
+}
+
+/// A bounded queue with many producers and one taker.
+pub struct Queue {
+    exporter: String,
+    settings: Settings,
+    figures: Figures,
+    state: Mutex<State>,
+    /// Something has become ready to be taken, or has to be waited for from now on.
+    work: Notify,
+    /// Something has left.
+    room: Notify,
+    /// Spans that were given up because the process ends.
+    shut_out: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    /// What `waiting` weighs.
+    queued: Weight,
+    /// What is reserved, waiting, or being sent.
+    used: Weight,
+    phase: Phase,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// Batches are not waited for any more.
+    Draining,
+    /// Nothing is taken in any more.
+    Closed,
+}
+
+struct Waiting {
+    item: Item,
+    weight: Weight,
+    since: Instant,
+}
+
+/// Room for one item. Dropping it gives the room back.
+pub struct Reservation<'q> {
+    queue: &'q Queue,
+    weight: Weight,
+    /// Whether `weight` is part of what the queue has in use.
+    held: bool,
+}
+
+/// What there is to take.
+enum Ready {
+    Now(Vec<Waiting>),
+    At(Instant),
+    Nothing,
+}
+
+impl Queue {
+    /// An empty queue for the exporter with this id.
+    pub fn new(exporter: &str, settings: Settings, figures: Figures) -> Arc<Self> {
+        Arc::new(Self {
+            exporter: exporter.to_owned(),
+            settings,
+            figures,
+            state: Mutex::default(),
+            work: Notify::new(),
+            room: Notify::new(),
+            shut_out: AtomicU64::new(0),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn full(&self, spans: u64, state: &'static str) -> Full {
+        self.figures.enqueue_failed.inc_by(spans);
+        Full { exporter: self.exporter.clone(), state }
+    }
+
+    /// Reserves room for a request. With `on_full: block` it waits for it, with the dropping
+    /// policies there is always room.
+    ///
+    /// # Errors
+    /// When there is no room, or the queue has closed.
+    pub async fn reserve(&self, bytes: usize, spans: u32) -> Result<Reservation<'_>, Full> {
+        let weight = Weight::of(bytes, spans);
+        loop {
+            let mut room = pin!(self.room.notified());
+            {
+                let mut state = self.state();
+                if state.phase == Phase::Closed {
+                    return Err(self.full(weight.spans, "closed"));
+                }
+                if self.settings.fits(state.used, weight) {
+                    state.used += weight;
+                    return Ok(Reservation { queue: self, weight, held: true });
+                }
+                match self.settings.on_full {
+                    OnFull::Refuse => return Err(self.full(weight.spans, "full")),
+                    // They make room, or do without, when the item is put in.
+                    OnFull::DropNewest | OnFull::DropOldest => return Ok(Reservation { queue: self, weight, held: false }),
+                    // Registered before the lock is let go, so that no room is missed.
+                    OnFull::Block => {
+                        let _ = room.as_mut().enable();
+                    }
+                }
+            }
+            room.await;
+        }
+    }
+
+    fn put(&self, item: Item, weight: Weight, held: bool) {
+        item.account.passed.add(i64::from(item.spans));
+        item.account.held.add(i64::from(item.spans));
+        let mut dropped = Vec::new();
+        let mut state = self.state();
+        if state.phase == Phase::Closed {
+            if held {
+                state.used -= weight;
+            }
+            drop(state);
+            self.shut_out.fetch_add(weight.spans, Ordering::Relaxed);
+            self.figures.enqueue_failed.inc_by(weight.spans);
+            return entry::failed(&item, "shutdown");
+        }
+        if !held {
+            while self.settings.on_full == OnFull::DropOldest && !self.settings.fits(state.used, weight) {
+                let Some(oldest) = state.waiting.pop_front() else { break };
+                state.queued -= oldest.weight;
+                state.used -= oldest.weight;
+                dropped.push(oldest.item);
+                self.figures.size.sub(self.settings.measure(oldest.weight));
+            }
+            if !self.settings.fits(state.used, weight) {
+                drop(state);
+                return self.count_dropped(dropped.into_iter().chain([item]));
+            }
+            state.used += weight;
+        }
+        let was_ready = self.settings.is_ready(state.queued);
+        let was_empty = state.waiting.is_empty();
+        state.queued += weight;
+        state.waiting.push_back(Waiting { item, weight, since: Instant::now() });
+        // The taker waits for two things: the first item, to know until when, and enough of them.
+        let wakes = was_empty || (!was_ready && self.settings.is_ready(state.queued));
+        drop(state);
+        self.figures.size.add(self.settings.measure(weight));
+        if wakes {
+            self.work.notify_one();
+        }
+        self.count_dropped(dropped.into_iter());
+    }
+
+    fn count_dropped(&self, items: impl Iterator<Item = Item>) {
+        for item in items {
+            self.figures.enqueue_failed.inc_by(u64::from(item.spans));
+            entry::dropped(&item, "queue_full");
+        }
+    }
+
+    /// Takes the next batch: one request, or as many as the settings want together. Waits until
+    /// there is one. There must be one taker only.
+    pub(crate) async fn take(self: &Arc<Self>) -> Vec<Taken> {
+        loop {
+            let mut work = pin!(self.work.notified());
+            let ready = {
+                let mut state = self.state();
+                // Registered before the lock is let go, so that nothing put in is missed.
+                let _ = work.as_mut().enable();
+                self.ready(&mut state, Instant::now())
+            };
+            match ready {
+                Ready::Now(waiting) => return self.fit(waiting),
+                Ready::At(when) => drop(tokio::time::timeout_at(when.into(), work).await),
+                Ready::Nothing => work.await,
+            }
+        }
+    }
+
+    fn ready(&self, state: &mut State, now: Instant) -> Ready {
+        let Some(first) = state.waiting.front() else { return Ready::Nothing };
+        if let Some(batching) = &self.settings.batch {
+            let until = first.since + batching.flush_timeout;
+            if state.phase == Phase::Open && !self.settings.is_ready(state.queued) && now < until {
+                return Ready::At(until);
+            }
+        }
+        let (mut batch, mut total) = (Vec::new(), Weight::default());
+        while let Some(next) = state.waiting.front() {
+            if !batch.is_empty() && !self.settings.go_together(total, next.weight) {
+                break;
+            }
+            total += next.weight;
+            batch.extend(state.waiting.pop_front());
+        }
+        state.queued -= total;
+        Ready::Now(batch)
+    }
+
+    /// Cuts a request that is too large to be sent; what is over waits at the front.
+    fn fit(self: &Arc<Self>, waiting: Vec<Waiting>) -> Vec<Taken> {
+        let mut batch: Vec<_> = waiting.into_iter().collect();
+        if let [one] = batch.as_slice()
+            && self.settings.is_oversize(one.weight)
+            && let Some(one) = batch.pop()
+        {
+            let mut parts = entry::cut(one, &self.settings).into_iter();
+            batch.extend(parts.next());
+            let mut state = self.state();
+            for part in parts.rev() {
+                state.queued += part.weight;
+                state.waiting.push_front(part);
+            }
+        }
+        batch.into_iter().map(|waiting| Taken::new(Arc::clone(self), waiting.item, waiting.weight)).collect()
+    }
+
+    fn release(&self, weight: Weight) {
+        self.state().used -= weight;
+        self.figures.size.sub(self.settings.measure(weight));
+        self.room.notify_waiters();
+    }
+
+    /// Lets batches go out without waiting for more, and waits until nothing is held.
+    pub(crate) async fn drained(&self) {
+        self.state().phase = Phase::Draining;
+        self.work.notify_one();
+        loop {
+            let mut room = pin!(self.room.notified());
+            {
+                let state = self.state();
+                let _ = room.as_mut().enable();
+                if state.used == Weight::default() {
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
+    /// Closes the queue: what waits has failed, and nothing is taken in any more.
+    pub(crate) fn close(self: &Arc<Self>) {
+        let waiting = {
+            let mut state = self.state();
+            state.phase = Phase::Closed;
+            state.queued = Weight::default();
+            std::mem::take(&mut state.waiting)
+        };
+        for waiting in waiting {
+            Taken::new(Arc::clone(self), waiting.item, waiting.weight).shut_out();
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Spans that were given up because the process ends.
+    pub(crate) fn shut_out(&self) -> u64 {
+        self.shut_out.load(Ordering::Relaxed)
+    }
+
+    /// What the queue has in use: reserved, waiting or being sent.
+    #[cfg(test)]
+    fn used(&self) -> Weight {
+        self.state().used
+    }
+}
+
+impl Reservation<'_> {
+    /// Puts the item in.
+    pub fn commit(mut self, item: Item) {
+        let held = std::mem::replace(&mut self.held, false);
+        self.queue.put(item, self.weight, held);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.held {
+            self.queue.state().used -= self.weight;
+            self.queue.room.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is in the queue: its weight, and the outcome that it is owed.
+
+use std::ops::{AddAssign, SubAssign};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::{Item, Queue, Settings, Waiting};
+
+/// How much of the queue something takes, in every measure there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    pub bytes: u64,
+    pub requests: u64,
+    pub spans: u64,
+}
+
+impl Weight {
+    pub fn of(bytes: usize, spans: u32) -> Self {
+        Self { bytes: bytes as u64, requests: 1, spans: u64::from(spans) }
+    }
+}
+
+impl AddAssign for Weight {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.requests += other.requests;
+        self.spans += other.spans;
+    }
+}
+
+impl SubAssign for Weight {
+    fn sub_assign(&mut self, other: Self) {
+        self.bytes -= other.bytes;
+        self.requests -= other.requests;
+        self.spans -= other.spans;
+    }
+}
+
+/// Cuts a request into parts that may be sent. The last one carries the weight of all, so that
+/// the room is given back when nothing of the request is left.
+pub(super) fn cut(waiting: Waiting, settings: &Settings) -> Vec<Waiting> {
+    let Waiting { item, weight, since } = waiting;
+    let wires = sluice_spans::split_encoded(item.wire, settings.max_send_bytes(), settings.max_send_spans());
+    let last = wires.len().saturating_sub(1);
+    let mut left = item.spans;
+    let part = |(index, wire): (usize, Bytes)| {
+        // Whatever the split did, the parts hold what the request was taken in for.
+        let counted = sluice_spans::count_spans(&wire).unwrap_or(0).min(left);
+        let spans = if index == last { left } else { counted };
+        left -= spans;
+        let weight = if index == last { weight } else { Weight::default() };
+        Waiting { item: Item { wire, spans, account: item.account.clone() }, weight, since }
+    };
+    wires.into_iter().enumerate().map(part).collect()
+}
+
+/// Something taken from the queue, on its way. Whoever has it says what became of it; a task that
+/// dies with it has failed it.
+pub(crate) struct Taken {
+    queue: Arc<Queue>,
+    item: Item,
+    weight: Weight,
+    settled: bool,
+}
+
+impl Taken {
+    pub(super) fn new(queue: Arc<Queue>, item: Item, weight: Weight) -> Self {
+        Self { queue, item, weight, settled: false }
+    }
+
+    /// The request.
+    pub fn wire(&self) -> &Bytes {
+        &self.item.wire
+    }
+
+    /// How many spans were put in with it.
+    pub fn spans(&self) -> u32 {
+        self.item.spans
+    }
+
+    /// Upstream has taken it but for `rejected` spans. Returns how many it took: they are counted
+    /// from the bytes that were sent.
+    pub fn delivered(mut self, rejected: u64) -> u64 {
+        self.settled = true;
+        let sent = u64::from(sluice_spans::count_spans(&self.item.wire).unwrap_or(0));
+        let rejected = rejected.min(sent);
+        let account = &self.item.account;
+        account.held.sub(i64::from(self.item.spans));
+        account.delivered.add((sent - rejected) as i64);
+        if rejected > 0 {
+            account.failed("partial_success", rejected);
+        }
+        sent - rejected
+    }
+
+    /// It will never be delivered.
+    pub fn failed(mut self, reason: &str) {
+        self.settled = true;
+        failed(&self.item, reason);
+    }
+
+    /// The process ends before it could be delivered.
+    pub fn shut_out(self) {
+        self.queue.shut_out.fetch_add(u64::from(self.item.spans), Ordering::Relaxed);
+        self.failed("shutdown");
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if !self.settled {
+            failed(&self.item, "internal");
+        }
+        self.queue.release(self.weight);
+    }
+}
+
+pub(super) fn failed(item: &Item, reason: &str) {
+    item.account.held.sub(i64::from(item.spans));
+    item.account.failed(reason, u64::from(item.spans));
+}
+
+pub(super) fn dropped(item: &Item, reason: &str) {
+    item.account.held.sub(i64::from(item.spans));
+    item.account.dropped(reason, u64::from(item.spans));
+}

@@ -1,0 +1,228 @@
+//! Bound sockets, and the loop that accepts on them.
+//!
+//! Sockets are bound before anything runs, so that a port in use stops the start. A [`Listener`]
+//! outlives the receiver that accepts on it: a reload hands it over, and no connection attempt is
+//! refused in between.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::Endpoint;
+
+/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Go's default: a peer that has vanished is noticed, a sleeping one is not disturbed.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// How long to leave the kernel alone that cannot accept (out of files or memory).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often to look for a port that is free on all addresses.
+const PORT_ATTEMPTS: usize = 16;
+
+/// The sockets of one endpoint. Cheap to clone; all clones share the sockets.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    endpoint: String,
+    protocol: &'static str,
+    sockets: Arc<Vec<(SocketAddr, std::net::TcpListener)>>,
+}
+
+/// An endpoint cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{mark}: error: receiver {receiver}: cannot listen on {protocol} endpoint `{endpoint}`: {reason}")]
+pub struct BindError {
+    /// The component id.
+    pub receiver: String,
+    /// The protocol's name in the configuration.
+    pub protocol: &'static str,
+    /// The endpoint as configured.
+    pub endpoint: String,
+    /// Where the configuration says so.
+    pub mark: crate::config::section::Mark,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl Listener {
+    /// Binds every address that the endpoint's host resolves to and that this machine has.
+    ///
+    /// # Errors
+    /// When the endpoint is no `host:port`, one of the addresses is in use, or none can be bound.
+    pub fn bind(receiver: &str, protocol: &'static str, endpoint: &Endpoint) -> Result<Self, BindError> {
+        let sockets = resolve(&endpoint.text).and_then(|addresses| bind_all(&addresses)).map_err(|reason| BindError {
+            receiver: receiver.to_owned(),
+            protocol,
+            endpoint: endpoint.text.clone(),
+            mark: endpoint.mark.clone(),
+            reason,
+        })?;
+        Ok(Self { endpoint: endpoint.text.clone(), protocol, sockets: Arc::new(sockets) })
+    }
+
+    /// Whether this listener already is what such an endpoint needs.
+    pub fn serves(&self, endpoint: &Endpoint) -> bool {
+        self.endpoint == endpoint.text
+    }
+
+    /// The same sockets for another protocol.
+    #[must_use]
+    pub fn under(&self, protocol: &'static str) -> Self {
+        Self { protocol, ..self.clone() }
+    }
+
+    /// The protocol that is spoken here.
+    pub fn protocol(&self) -> &'static str {
+        self.protocol
+    }
+
+    /// The addresses that are bound, with their real ports.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.sockets.iter().map(|(address, _)| *address)
+    }
+
+    /// Handles to the sockets for the runtime that this is called in.
+    ///
+    /// # Errors
+    /// When the process is out of files.
+    pub fn acceptors(&self) -> io::Result<Vec<TcpListener>> {
+        self.sockets.iter().map(|(_, socket)| TcpListener::from_std(socket.try_clone()?)).collect()
+    }
+}
+
+/// Accepts for ever. What goes wrong with one connection costs only that connection; a kernel
+/// without files or memory is given a pause.
+pub async fn accept(socket: &TcpListener) -> TcpStream {
+    loop {
+        match socket.accept().await {
+            Ok((stream, _)) => {
+                // A connection that is already gone tells so when it is read.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(event = "accept", %error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted | TimedOut)
+}
+
+/// The addresses of a `host:port`, IPv4 first. An empty host is every address of the machine.
+fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, String> {
+    let Some((host, port)) = endpoint.rsplit_once(':') else {
+        return Err("it has to be `host:port`".to_owned());
+    };
+    let port: u16 = port.parse().map_err(|_| format!("`{port}` is no port"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() {
+        return Ok(vec![SocketAddr::new(IpAddr::from([0u16; 8]), port)]);
+    }
+    let mut addresses: Vec<_> = (host, port).to_socket_addrs().map_err(|error| error.to_string())?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.dedup();
+    Ok(addresses)
+}
+
+fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, std::net::TcpListener)>, String> {
+    let mut last = "the host has no address".to_owned();
+    for _ in 0..PORT_ATTEMPTS {
+        match bind_once(addresses) {
+            Ok(bound) => return Ok(bound),
+            Err(Unbound { reason, other_port_may_do }) => {
+                last = reason;
+                if !other_port_may_do {
+                    break;
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+struct Unbound {
+    reason: String,
+    other_port_may_do: bool,
+}
+
+fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, std::net::TcpListener)>, Unbound> {
+    let mut bound: Vec<(SocketAddr, std::net::TcpListener)> = Vec::new();
+    let mut reason = "the host has no address".to_owned();
+    for &wanted in addresses {
+        let mut address = wanted;
+        if let Some((first, _)) = bound.first() {
+            // With port 0 the others take the port that the first was given.
+            address.set_port(first.port());
+        }
+        // Beside an IPv4 socket, an IPv6 one must leave IPv4 alone.
+        match open(address, addresses.len() > 1) {
+            Ok(socket) => bound.push((socket.local_addr().unwrap_or(address), socket)),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                let other_port_may_do = wanted.port() == 0 && !bound.is_empty();
+                return Err(Unbound { reason: format!("port {} is in use at {}", address.port(), address.ip()), other_port_may_do });
+            }
+            // An address that this machine does not have: `localhost` without IPv6.
+            Err(error) => reason = format!("{address}: {error}"),
+        }
+    }
+    if bound.is_empty() { Err(Unbound { reason, other_port_may_do: false }) } else { Ok(bound) }
+}
+
+fn open(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(only_v6)?;
+    }
+    // Lets a restart take the port over from connections that linger; two listeners still
+    // exclude each other.
+    socket.set_reuse_address(true)?;
+    // Connections inherit it.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn port_zero_is_one_port_on_all_addresses_of_the_host() {
+        let bound = bind_all(&resolve("localhost:0").unwrap()).unwrap();
+        assert!(bound.iter().any(|(address, _)| address.ip() == IpAddr::from([127, 0, 0, 1])));
+        assert!(bound.iter().all(|(address, _)| address.port() == bound[0].0.port() && address.port() != 0));
+    }
+
+    #[test]
+    fn a_port_in_use_is_refused_by_name() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let reason = bind_all(&resolve(&format!("localhost:{port}")).unwrap()).unwrap_err();
+        assert_eq!(reason, format!("port {port} is in use at 127.0.0.1"));
+        let reason = bind_all(&resolve(&format!("0.0.0.0:{port}")).unwrap()).unwrap_err();
+        assert_eq!(reason, format!("port {port} is in use at 0.0.0.0"));
+    }
+
+    #[test]
+    fn an_endpoint_without_a_port_is_refused() {
+        assert!(resolve("localhost").is_err());
+        assert!(resolve("localhost:http").is_err());
+        assert_eq!(resolve("[::1]:4317").unwrap(), ["[::1]:4317".parse().unwrap()]);
+        assert_eq!(resolve(":4317").unwrap(), ["[::]:4317".parse().unwrap()]);
+    }
+}

@@ -1,0 +1,268 @@
+//! Answers: what a sender is told, in the words of its protocol.
+//!
+//! `RESOURCE_EXHAUSTED` without `RetryInfo` and 413 mean too large and nothing else; whoever may
+//! come back is told `UNAVAILABLE` with `RetryInfo`, or 503 with `Retry-After`.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD_NO_PAD;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http_body::{Frame, SizeHint};
+use prost::Message;
+
+use super::body::Unread;
+use crate::intake::Refused;
+use crate::otlp::compression::Broken;
+use crate::otlp::grpc::{Code, PREFIX_BYTES, encode_message};
+use crate::otlp::rpc::{Any, Status};
+use crate::receiver::admission::OverBudget;
+
+/// A message goes into a header, and OTLP bounds answers.
+const MAX_MESSAGE_BYTES: usize = 1024;
+
+/// When to come back if the budget of bytes is spent: it turns over within a second.
+const OVER_BUDGET_RETRY: Duration = Duration::from_secs(1);
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const GRPC_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const APPLICATION_GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+
+/// The body of an answer: one piece at most, and gRPC's trailers.
+#[derive(Debug, Default)]
+pub(super) struct Body {
+    data: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = match self.data.take() {
+            Some(data) => Some(Frame::data(data)),
+            None => self.trailers.take().map(Frame::trailers),
+        };
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_none() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.data.as_ref().map_or(0, Bytes::len) as u64)
+    }
+}
+
+/// Why a request was not taken, with what each protocol says then.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub http: StatusCode,
+    pub code: Code,
+    pub message: String,
+    pub detail: Detail,
+}
+
+/// What goes beside the message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    Nothing,
+    /// A place in the request, and what is wrong there.
+    Field(String),
+    /// When to come back.
+    Retry(Duration),
+}
+
+impl Problem {
+    pub fn new(http: StatusCode, code: Code, message: impl Into<String>) -> Self {
+        Self { http, code, message: message.into(), detail: Detail::Nothing }
+    }
+
+    pub fn bad_data(field: &str, message: impl Into<String>) -> Self {
+        Self { detail: Detail::Field(field.to_owned()), ..Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message) }
+    }
+
+    fn too_large(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, message)
+    }
+
+    fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { detail: Detail::Retry(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message) }
+    }
+
+    fn message(&self) -> &str {
+        self.message.get(..self.message.floor_char_boundary(MAX_MESSAGE_BYTES)).unwrap_or_default()
+    }
+
+    fn status(&self) -> Status {
+        let details = match &self.detail {
+            Detail::Nothing => Vec::new(),
+            Detail::Field(field) => vec![Any::bad_request(field, self.message())],
+            Detail::Retry(after) => vec![Any::retry_info(*after)],
+        };
+        Status { code: self.code as i32, message: self.message().to_owned(), details }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed(malformed) => Self::bad_data(&malformed.path, malformed.to_string()),
+            Refused::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
+        }
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match &unread {
+            Unread::TooLarge { .. } => Self::too_large(unread.to_string()),
+            Unread::OverBudget(_) => Self::unavailable(unread.to_string(), OVER_BUDGET_RETRY),
+            Unread::Stalled => Self::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, unread.to_string()),
+            // Nobody is there to read it.
+            Unread::Gone(_) => Self::new(StatusCode::BAD_REQUEST, Code::Cancelled, unread.to_string()),
+        }
+    }
+}
+
+impl From<Broken> for Problem {
+    fn from(broken: Broken) -> Self {
+        match &broken {
+            Broken::TooLarge { .. } => Self::too_large(broken.to_string()),
+            Broken::Corrupt(_) => Self::bad_data("", broken.to_string()),
+        }
+    }
+}
+
+impl From<OverBudget> for Problem {
+    fn from(over: OverBudget) -> Self {
+        Self::from(Unread::OverBudget(over))
+    }
+}
+
+/// The gRPC answer to a request that was taken: an empty message.
+pub(super) fn grpc_success() -> Response<Body> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
+    let mut response = Response::new(Body { data: Some(Bytes::from_static(&[0; PREFIX_BYTES])), trailers: Some(trailers) });
+    response.headers_mut().insert(CONTENT_TYPE, APPLICATION_GRPC);
+    response
+}
+
+/// The gRPC answer to a request that was not taken.
+pub(super) fn grpc_problem(problem: &Problem) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, APPLICATION_GRPC);
+    headers.insert(GRPC_STATUS, HeaderValue::from(problem.code as u16));
+    // Encoded messages and base64 are always valid header values.
+    if let Ok(message) = HeaderValue::try_from(encode_message(problem.message())) {
+        headers.insert(GRPC_MESSAGE, message);
+    }
+    if problem.detail != Detail::Nothing {
+        let details = BASE64_STANDARD_NO_PAD.encode(problem.status().encode_to_vec());
+        if let Ok(details) = HeaderValue::try_from(details) {
+            headers.insert(GRPC_DETAILS, details);
+        }
+    }
+    if problem.code == Code::Unimplemented {
+        headers.insert(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity,gzip,zstd"));
+    }
+    response
+}
+
+/// The two formats of OTLP/HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Protobuf,
+    Json,
+}
+
+impl Format {
+    /// The format that a `Content-Type` names, whatever its parameters.
+    pub fn of(content_type: Option<&HeaderValue>) -> Option<Self> {
+        let name = content_type?.as_bytes().split(|byte| *byte == b';').next()?.trim_ascii();
+        if name.eq_ignore_ascii_case(b"application/x-protobuf") {
+            Some(Self::Protobuf)
+        } else if name.eq_ignore_ascii_case(b"application/json") {
+            Some(Self::Json)
+        } else {
+            None
+        }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        })
+    }
+}
+
+/// The HTTP answer to a request that was taken: an empty `ExportTraceServiceResponse`.
+pub(super) fn http_success(format: Format) -> Response<Body> {
+    let data = match format {
+        Format::Protobuf => None,
+        Format::Json => Some(Bytes::from_static(b"{}")),
+    };
+    let mut response = Response::new(Body { data, trailers: None });
+    response.headers_mut().insert(CONTENT_TYPE, format.content_type());
+    response
+}
+
+/// The HTTP answer to a request that was not taken: a `google.rpc.Status` in the request's format.
+pub(super) fn http_problem(format: Format, problem: &Problem) -> Response<Body> {
+    let body = match format {
+        Format::Protobuf => problem.status().encode_to_vec(),
+        Format::Json => json(problem).into_bytes(),
+    };
+    let mut response = Response::new(Body { data: Some(body.into()), trailers: None });
+    *response.status_mut() = problem.http;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, format.content_type());
+    if let Detail::Retry(after) = problem.detail {
+        // Whole seconds, never too early.
+        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
+    }
+    response
+}
+
+fn json(problem: &Problem) -> String {
+    let detail = match &problem.detail {
+        Detail::Nothing => None,
+        Detail::Field(field) => Some(serde_json::json!({
+            "@type": "type.googleapis.com/google.rpc.BadRequest",
+            "fieldViolations": [{ "field": field, "description": problem.message() }],
+        })),
+        Detail::Retry(after) => Some(serde_json::json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", after.as_secs_f64()),
+        })),
+    };
+    let mut status = serde_json::json!({ "code": problem.code as i32, "message": problem.message() });
+    if let (Some(detail), Some(status)) = (detail, status.as_object_mut()) {
+        status.insert("details".to_owned(), serde_json::Value::Array(vec![detail]));
+    }
+    status.to_string()
+}
+
+/// An HTTP answer to what is no OTLP request at all.
+pub(super) fn http_text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body { data: Some(Bytes::from_static(text.as_bytes())), trailers: None });
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, TEXT);
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}

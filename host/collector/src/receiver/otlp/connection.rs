@@ -1,0 +1,118 @@
+//! The life of one connection, on the core that it was dealt to.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::TcpStream;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::sync::watch;
+
+use super::answer::Body;
+use super::{Protocol, Server, grpc, http};
+use crate::receiver::{Phase, Submit};
+
+/// A connection has to say something within this time, and then a header has to be whole: the
+/// Collector's `read_header_timeout`.
+const FIRST_BYTES: Duration = Duration::from_secs(60);
+
+/// What a sender may have in flight of one request before we have read it. Large enough that
+/// window updates are rare.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+
+/// The same for all requests of a connection.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// A sender that makes use of it sends a usual request as one frame, which is then not copied.
+const MAX_FRAME: u32 = 1024 * 1024;
+
+/// Runs the tasks of a connection on the core that the connection lives on.
+#[derive(Clone)]
+struct Local;
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
+    fn execute(&self, task: F) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Serves a connection until it ends, the receiver closes and what is in flight has finished, or
+/// it is cut.
+pub(super) async fn serve<S: Submit>(stream: TcpStream, submit: S, server: Arc<Server>, mut phase: watch::Receiver<Phase>) {
+    // It can only fail when the runtime is ending.
+    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
+    let speaks = tokio::select! {
+        readable = tokio::time::timeout(FIRST_BYTES, stream.readable()) => matches!(readable, Ok(Ok(()))),
+        _ = phase.wait_for(|phase| *phase > Phase::Serve) => false,
+    };
+    if !speaks {
+        return;
+    }
+    let (max_age, builder) = (max_age(&server), builder(&server));
+    let service = Rc::new((server, submit));
+    let connection = builder.serve_connection(
+        TokioIo::new(stream),
+        service_fn(move |request| {
+            let service = Rc::clone(&service);
+            async move { Ok::<_, Infallible>(answer(&service.0, &service.1, request).await) }
+        }),
+    );
+    let mut connection = pin!(connection);
+    // How a connection ends is the sender's business: what it had not finished was never taken.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = phase.wait_for(|phase| *phase > Phase::Serve) => {}
+        () = tokio::time::sleep(max_age) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
+    }
+}
+
+async fn answer<S: Submit>(server: &Server, submit: &S, request: Request<Incoming>) -> Response<Body> {
+    match &server.protocol {
+        Protocol::Grpc(settings) => grpc::answer(settings, server, submit, request).await,
+        Protocol::Http(settings) => http::answer(settings, server, submit, request).await,
+    }
+}
+
+/// A tenth more or less, so that connections that came together do not leave together.
+fn max_age(server: &Server) -> Duration {
+    /// Longer than any process lives.
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    match &server.protocol {
+        Protocol::Grpc(grpc) if !grpc.max_age.is_zero() => grpc.max_age.mul_f64(rand::random_range(0.9..1.1)),
+        _ => NEVER,
+    }
+}
+
+fn builder(server: &Server) -> auto::Builder<Local> {
+    let mut builder = auto::Builder::new(Local);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME);
+    match &server.protocol {
+        Protocol::Grpc(grpc) => {
+            builder
+                .http2()
+                .max_concurrent_streams(grpc.max_streams)
+                .keep_alive_interval(grpc.keepalive_time)
+                .keep_alive_timeout(grpc.keepalive_timeout);
+            builder.http2_only()
+        }
+        Protocol::Http(_) => builder,
+    }
+}

@@ -1,0 +1,72 @@
+//! OTLP/HTTP: protobuf or JSON, by HTTP/1.1 or HTTP/2.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+
+use super::answer::{Body, Format, Problem, http_problem, http_success, http_text};
+use super::body;
+use super::{Http, Server};
+use crate::otlp::compression::Encoding;
+use crate::otlp::grpc::Code;
+use crate::receiver::Submit;
+use crate::receiver::admission::Charge;
+
+/// Answers one request.
+pub(super) async fn answer<S: Submit>(settings: &Http, server: &Server, submit: &S, mut request: Request<Incoming>) -> Response<Body> {
+    if request.uri().path() != settings.traces_path {
+        return http_text(StatusCode::NOT_FOUND, "404 page not found");
+    }
+    if request.method() != Method::POST {
+        return http_text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]");
+    }
+    let Some(format) = Format::of(request.headers().get(CONTENT_TYPE)) else {
+        let text = "415 unsupported media type, supported: [application/json, application/x-protobuf]";
+        return http_text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    };
+    // The charge lasts until the request is answered.
+    let mut charge = server.admission.charge();
+    let taken = match message(settings, format, &mut request, &mut charge).await {
+        Ok(wire) => super::hand_in(server, submit, wire).await,
+        Err(problem) => {
+            drop(charge);
+            // Over HTTP/1 a sender in the middle of its body would see a reset instead of the
+            // answer. One that waits for leave to send it (`Expect`) must not be given that.
+            if request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT) {
+                body::discard(request.body_mut()).await;
+            }
+            Err(problem)
+        }
+    };
+    match taken {
+        Ok(()) => http_success(format),
+        Err(problem) => http_problem(format, &problem),
+    }
+}
+
+async fn message(settings: &Http, format: Format, request: &mut Request<Incoming>, charge: &mut Charge) -> Result<Bytes, Problem> {
+    let limit = settings.max_request_bytes;
+    let encoding = encoding(request.headers())?;
+    let mut body = body::whole(request.body_mut(), limit, charge).await?;
+    if encoding != Encoding::Identity {
+        body = encoding.decompress(body, limit).await?;
+        charge.grow(body.len())?;
+    }
+    match format {
+        Format::Protobuf => Ok(body),
+        Format::Json => {
+            let wire = sluice_spans::json::from_json(&body).map_err(|error| Problem::bad_data(&error.path, error.to_string()))?;
+            charge.grow(wire.len())?;
+            Ok(wire.into())
+        }
+    }
+}
+
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let Some(header) = headers.get(CONTENT_ENCODING) else { return Ok(Encoding::Identity) };
+    Encoding::parse(header.as_bytes()).ok_or_else(|| {
+        let message = format!("unsupported Content-Encoding {}", String::from_utf8_lossy(header.as_bytes()));
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument, message)
+    })
+}

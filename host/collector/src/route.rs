@@ -1,0 +1,74 @@
+//! Which way a receiver's requests go: through which plugins, into which queues.
+//!
+//! A [`Plan`] is what all cores share of it; [`Routes`] are one core's own, with the plugin
+//! instances that live there. Both are made anew for every generation of the configuration and
+//! replaced whole, so that a request sees one generation from start to end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sluice_sandbox::Instance;
+
+use crate::account::{DestinationAccount, PipelineAccount, ReceiverAccount};
+use crate::chain::{Slot, SlotPlan};
+use crate::queue::Queue;
+
+/// One generation, shared by all cores.
+pub struct Plan {
+    /// By the numbers that their dealers carry.
+    pub receivers: Vec<ReceiverPlan>,
+    /// All pipelines.
+    pub pipelines: Vec<PipelinePlan>,
+    /// All processors that a pipeline names.
+    pub processors: Vec<SlotPlan>,
+}
+
+/// A receiver and its pipelines.
+pub struct ReceiverPlan {
+    /// The receiver's account.
+    pub account: ReceiverAccount,
+    /// Indexes into [`Plan::pipelines`]. Empty: nothing takes its spans any more.
+    pub pipelines: Vec<usize>,
+}
+
+/// A pipeline.
+pub struct PipelinePlan {
+    /// `traces[/name]`.
+    pub id: String,
+    /// The pipeline's account.
+    pub account: PipelineAccount,
+    /// Indexes into [`Plan::processors`], in order.
+    pub processors: Vec<usize>,
+    /// Where what passed goes.
+    pub destinations: Vec<Destination>,
+}
+
+/// A queue and the account of what this pipeline puts in.
+pub struct Destination {
+    /// The exporter's queue.
+    pub queue: Arc<Queue>,
+    /// What becomes of this pipeline's spans there.
+    pub account: DestinationAccount,
+}
+
+/// One core's way for every receiver.
+#[derive(Default)]
+pub struct Routes {
+    /// The generation; none before the first.
+    pub plan: Option<Arc<Plan>>,
+    /// This core's slots, by the index of [`Plan::processors`].
+    pub slots: Vec<Option<Slot>>,
+}
+
+impl Routes {
+    /// The routes of the next generation: a processor in `fresh` (by id) is served by the given
+    /// instance, any other by the instance that serves it now.
+    pub fn next(&self, plan: &Arc<Plan>, mut fresh: HashMap<String, Instance>) -> Self {
+        let serving = |id: &str| self.slots.iter().flatten().find(|slot| slot.plan.id == id);
+        let slot = |processor: &SlotPlan| match fresh.remove(&processor.id) {
+            Some(instance) => Some(Slot::new(processor.clone(), instance)),
+            None => serving(&processor.id).map(|slot| slot.under(processor.clone())),
+        };
+        Self { slots: plan.processors.iter().map(slot).collect(), plan: Some(Arc::clone(plan)) }
+    }
+}

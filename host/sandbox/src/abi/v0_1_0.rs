@@ -1,0 +1,201 @@
+//! Contract 0.1.0: bindings and the host's side of them.
+//!
+//! Every function checks what the guest asks for against what it was granted and answers with a
+//! refusal, never with a trap, whatever the guest can get wrong. What is over a limit is refused
+//! and remembered: the call fails when it returns, even if the guest ignores the refusal.
+
+mod batches;
+mod capabilities;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sluice_spans::{Batch, Edits, Refusal, RefusalCode, Table};
+use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime::{Engine, ResourceLimiter};
+
+use crate::access::Grants;
+use crate::effects::Effects;
+use crate::failure::FailureKind;
+use crate::limits::Limits;
+
+use self::capabilities::{Definition, LogBudget};
+
+mod generated {
+    #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
+
+    wasmtime::component::bindgen!({
+        path: "../../wit/0.1.0",
+        world: "processor",
+        with: { "sluice:plugin/batches.batch": super::BatchHandle },
+    });
+}
+
+pub(crate) use generated::sluice::plugin::lifecycle::Failure;
+pub(crate) use generated::{Processor as Bindings, ProcessorPre as BindingsPre};
+
+use generated::sluice::plugin::batches as wit_batches;
+use wit_batches::Refusal as WitRefusal;
+
+/// What a guest's handle of the batch stands for. There is one batch a store, kept in [`Host`].
+pub struct BatchHandle;
+
+/// The handle that `process` lends the guest.
+pub(crate) fn batch_handle() -> Resource<BatchHandle> {
+    Resource::new_borrow(1)
+}
+
+/// The linker for all plugins.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    Bindings::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
+    Ok(linker)
+}
+
+/// What the guest is being called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// `describe` or `configure`: nothing but `log` answers.
+    Setup,
+    /// `process` and the others.
+    Serving,
+}
+
+/// The host's side of one instance: its batch during a call, its limits, what it has staged.
+pub(crate) struct Host {
+    pub(crate) phase: Phase,
+    pub(crate) batch: Batch,
+    pub(crate) edits: Edits,
+    pub(crate) effects: Effects,
+    pub(crate) grants: Arc<Grants>,
+    limits: Limits,
+    /// For each table, the entry numbers behind a filtered view of this call.
+    views: [Option<Vec<u32>>; 5],
+    host_calls: u32,
+    refusals: u32,
+    broken: Option<FailureKind>,
+    memory_bytes: usize,
+    /// Thread CPU time and wall time at the first look at this call.
+    began: Option<(Duration, Instant)>,
+    definitions: Vec<Definition>,
+    series: std::collections::HashSet<u64>,
+    log_budget: LogBudget,
+}
+
+impl Host {
+    pub(crate) fn new(limits: Limits, grants: Arc<Grants>) -> Self {
+        Self {
+            phase: Phase::Setup,
+            batch: Batch::default(),
+            edits: Edits::new(),
+            effects: Effects::default(),
+            grants,
+            log_budget: LogBudget::new(&limits),
+            limits,
+            views: Default::default(),
+            host_calls: 0,
+            refusals: 0,
+            broken: None,
+            memory_bytes: 0,
+            began: None,
+            definitions: Vec::new(),
+            series: std::collections::HashSet::new(),
+        }
+    }
+
+    /// Forgets what the last call left.
+    pub(crate) fn begin(&mut self) {
+        self.views = Default::default();
+        (self.host_calls, self.refusals) = (0, 0);
+        (self.broken, self.began) = (None, None);
+    }
+
+    /// The limit that the call went over, if it did.
+    pub(crate) fn broken(&self) -> Option<FailureKind> {
+        self.broken
+    }
+
+    /// How often the host refused the call something.
+    pub(crate) fn refusals(&self) -> u32 {
+        self.refusals
+    }
+
+    /// Linear memory in bytes.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
+    /// Whether the call's time is spent. Called by the clock; the first look of a call starts the
+    /// measurement, so that a call that ends before it costs no look at the CPU clock.
+    pub(crate) fn time_is_spent(&mut self) -> bool {
+        let cpu = thread_cpu_time();
+        let (cpu_began, wall_began) = *self.began.get_or_insert_with(|| (cpu, Instant::now()));
+        let spent = cpu.saturating_sub(cpu_began) >= self.limits.timeout || wall_began.elapsed() >= self.limits.timeout * 10;
+        if spent {
+            self.broken = Some(FailureKind::Timeout);
+        }
+        spent
+    }
+
+    /// The gate of every host call.
+    fn enter(&mut self) -> Result<(), Refusal> {
+        if self.phase == Phase::Setup {
+            return Err(refusal(RefusalCode::NotPossible, "there is no batch while the plugin is set up"));
+        }
+        self.host_calls += 1;
+        if self.host_calls > self.limits.host_calls {
+            self.broken = Some(FailureKind::HostCalls);
+            return Err(refusal(RefusalCode::Limit, "more calls into the host than the limit"));
+        }
+        Ok(())
+    }
+
+    fn answer<T>(&mut self, result: Result<T, Refusal>) -> Result<T, WitRefusal> {
+        result.map_err(|refusal| {
+            self.refusals += 1;
+            WitRefusal { code: refusal.code as u32, message: refusal.message }
+        })
+    }
+
+    /// Checks the size of what is staged after an edit.
+    fn within_output(&mut self) -> Result<(), Refusal> {
+        if self.edits.bytes() > self.limits.output_bytes {
+            self.broken = Some(FailureKind::Output);
+            return Err(refusal(RefusalCode::Limit, "more edits than the limit"));
+        }
+        Ok(())
+    }
+}
+
+impl ResourceLimiter for Host {
+    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.limits.memory_bytes {
+            self.broken = Some(FailureKind::Memory);
+            return Ok(false);
+        }
+        self.memory_bytes = desired;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // A table element is a pointer; plugins have a few hundred functions.
+        Ok(desired <= 100_000)
+    }
+}
+
+fn refusal(code: RefusalCode, message: &str) -> Refusal {
+    Refusal { code, message: message.to_owned() }
+}
+
+fn denied(what: std::fmt::Arguments<'_>) -> Refusal {
+    Refusal { code: RefusalCode::Denied, message: format!("{what} is not granted to this plugin") }
+}
+
+fn table(number: u32) -> Result<Table, Refusal> {
+    Table::try_from(number).map_err(|_| refusal(RefusalCode::Unknown, "no such table"))
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

@@ -1,0 +1,157 @@
+//! The capabilities `log` and `metrics`.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Instant;
+
+use sluice_spans::{Refusal, RefusalCode};
+
+use super::generated::sluice::plugin::columns::Texts;
+use super::generated::sluice::plugin::{lifecycle, log, metrics};
+use super::{Host, WitRefusal, refusal};
+use crate::effects::{LogLevel, LogLine, MetricKind, MetricUpdate};
+use crate::limits::Limits;
+
+/// Longer log lines are cut here.
+const LINE_BYTES: usize = 1 << 10;
+
+/// Metrics that one instance may define.
+const DEFINITIONS: usize = 100;
+
+/// A metric as the plugin defined it.
+#[derive(PartialEq)]
+pub(super) struct Definition {
+    kind: MetricKind,
+    name: String,
+    help: String,
+    labels: Vec<String>,
+}
+
+/// What may still be logged in this second.
+pub(super) struct LogBudget {
+    lines_per_s: u32,
+    bytes_per_s: u32,
+    lines: u32,
+    bytes: u32,
+    second: Instant,
+}
+
+impl LogBudget {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let (lines, bytes) = (limits.log_lines_per_s, limits.log_bytes_per_s);
+        Self { lines_per_s: lines, bytes_per_s: bytes, lines, bytes, second: Instant::now() }
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        if self.second.elapsed().as_secs() >= 1 {
+            (self.lines, self.bytes, self.second) = (self.lines_per_s, self.bytes_per_s, Instant::now());
+        }
+        let bytes = bytes as u32;
+        let fits = self.lines > 0 && self.bytes >= bytes;
+        if fits {
+            self.lines -= 1;
+            self.bytes -= bytes;
+        }
+        fits
+    }
+}
+
+impl lifecycle::Host for Host {}
+
+impl log::Host for Host {
+    fn enabled(&mut self, level: u32) -> bool {
+        (1..=3).contains(&level)
+    }
+
+    fn write(&mut self, level: u32, mut message: String) {
+        let level = match level {
+            1 => LogLevel::Error,
+            2 => LogLevel::Warn,
+            3 => LogLevel::Info,
+            _ => LogLevel::Debug,
+        };
+        message.truncate(message.floor_char_boundary(LINE_BYTES));
+        if self.log_budget.take(message.len()) {
+            self.effects.logs.push(LogLine { level, message });
+        }
+    }
+}
+
+impl metrics::Host for Host {
+    fn define(&mut self, kind: u32, name: String, help: String, label_names: Texts) -> Result<u32, WitRefusal> {
+        let result = self.enter().and_then(|()| self.definition(kind, name, help, &label_names));
+        self.answer(result)
+    }
+
+    fn record(&mut self, metric: u32, label_values: Texts, value: f64) -> Result<(), WitRefusal> {
+        let result = self.enter().and_then(|()| self.update(metric, &label_values, value));
+        self.answer(result)
+    }
+}
+
+impl Host {
+    fn definition(&mut self, kind: u32, name: String, help: String, labels: &Texts) -> Result<u32, Refusal> {
+        let kind = match kind {
+            1 => MetricKind::Counter,
+            2 => MetricKind::Gauge,
+            3 => MetricKind::Histogram,
+            _ => return Err(refusal(RefusalCode::Unknown, "no such kind of metric")),
+        };
+        let labels = strings(labels)?;
+        if !is_name(&name) || !labels.iter().all(|label| is_name(label) && label != "plugin") {
+            return Err(refusal(RefusalCode::Malformed, "a metric or label name does not follow [a-zA-Z_][a-zA-Z0-9_]*, or is `plugin`"));
+        }
+        if let Some(number) = self.definitions.iter().position(|known| known.name == name) {
+            let same = self.definitions.get(number).is_some_and(|known| known.kind == kind && known.labels == labels);
+            let other = || refusal(RefusalCode::Malformed, "the metric is defined in another way already");
+            return same.then_some(number as u32).ok_or_else(other);
+        }
+        if self.definitions.len() >= DEFINITIONS {
+            return Err(refusal(RefusalCode::Limit, "more metrics than the limit"));
+        }
+        self.definitions.push(Definition { kind, name, help, labels });
+        Ok(self.definitions.len() as u32 - 1)
+    }
+
+    fn update(&mut self, metric: u32, values: &Texts, value: f64) -> Result<(), Refusal> {
+        let values = strings(values)?;
+        let Some(definition) = self.definitions.get(metric as usize) else {
+            return Err(refusal(RefusalCode::OutOfRange, "no such metric"));
+        };
+        if values.len() != definition.labels.len() {
+            return Err(refusal(RefusalCode::Malformed, "one label value for each label name"));
+        }
+        if !value.is_finite() || definition.kind == MetricKind::Counter && value < 0.0 {
+            return Err(refusal(RefusalCode::Malformed, "the value is not finite, or a counter would fall"));
+        }
+        let mut hasher = DefaultHasher::new();
+        (metric, &values).hash(&mut hasher);
+        let series = hasher.finish();
+        if !self.series.contains(&series) {
+            if self.series.len() >= self.limits.metric_series as usize {
+                return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
+            }
+            self.series.insert(series);
+        }
+        let labels = definition.labels.iter().cloned().zip(values).collect();
+        let (kind, name, help) = (definition.kind, definition.name.clone(), definition.help.clone());
+        self.effects.metrics.push(MetricUpdate { kind, name, help, labels, value });
+        Ok(())
+    }
+}
+
+fn strings(texts: &Texts) -> Result<Vec<String>, Refusal> {
+    let malformed = || refusal(RefusalCode::Malformed, "texts whose ends do not fit, or that are not UTF-8");
+    let (mut strings, mut from) = (Vec::with_capacity(texts.ends.len()), 0);
+    for &end in &texts.ends {
+        let text = texts.bytes.get(from..end as usize).ok_or_else(malformed)?;
+        strings.push(str::from_utf8(text).map_err(|_| malformed())?.to_owned());
+        from = end as usize;
+    }
+    Ok(strings)
+}
+
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    let starts = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    starts && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}

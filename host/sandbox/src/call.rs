@@ -1,0 +1,61 @@
+//! One call of a guest: limits armed, outcome judged.
+
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::abi::Host;
+use crate::engine::{Clock, Shared};
+use crate::failure::{CallError, FailureKind};
+
+/// Ticks until the clock first looks at a call. Two, because the first may come at once.
+const FIRST_LOOK: u64 = 2;
+
+/// Makes a store whose guests stop when their time is spent or their memory full.
+pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
+    let mut store = Store::new(&shared.engine, host);
+    store.limiter(|host| host);
+    store.epoch_deadline_callback(|mut context| {
+        Ok(if context.data_mut().time_is_spent() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+    });
+    store.set_epoch_deadline(FIRST_LOOK);
+    store
+}
+
+/// Arms the limits for a call that follows at once.
+pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
+    store.data_mut().begin();
+    clock.call();
+    store.set_epoch_deadline(FIRST_LOOK);
+}
+
+/// What a trap was. Being over a limit often shows as a panic of the guest, so the limit that was
+/// broken says more than the trap.
+pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
+    let kind = host.broken().unwrap_or(FailureKind::Trap);
+    let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
+    let trap = error.root_cause().to_string();
+    let message = match kind {
+        FailureKind::Timeout => "the call used up its time".to_owned(),
+        FailureKind::Memory => format!("the plugin wanted more memory than its limit ({trap})"),
+        FailureKind::Output => format!("the call's edits were larger than the limit ({trap})"),
+        FailureKind::HostCalls => format!("the call made more calls into the host than the limit ({trap})"),
+        _ => trap,
+    };
+    CallError { kind, message, backtrace }
+}
+
+/// Function names, innermost first.
+fn frames(backtrace: &wasmtime::WasmBacktrace) -> String {
+    let name = |frame: &wasmtime::FrameInfo| frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
+    backtrace.frames().iter().map(name).collect::<Vec<_>>().join(" < ")
+}
+
+/// A limit that a call broke although it returned.
+pub(crate) fn broken(host: &Host) -> Option<CallError> {
+    let kind = host.broken().filter(|kind| *kind != FailureKind::Memory)?;
+    let message = match kind {
+        FailureKind::Output => "the call's edits were larger than the limit",
+        FailureKind::HostCalls => "the call made more calls into the host than the limit",
+        _ => "the call went over a limit",
+    };
+    Some(CallError { kind, message: message.to_owned(), backtrace: None })
+}

@@ -1,0 +1,129 @@
+//! Compiling: in a child process, because a compiler's time and memory cannot be bounded within
+//! the process that serves.
+//!
+//! The child reads the component from its standard input, writes the code into the file named by
+//! its only argument, and answers with its exit code and a line on stderr.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use wasmtime::Engine;
+
+use crate::engine::{Compiler, Shared, config};
+
+/// Address space of the child: Cranelift needs some 30 times the component; 16 MiB is the largest.
+const CHILD_BYTES: u64 = 2 << 30;
+/// How much the child yields to the process that serves.
+const CHILD_NICE: i32 = 10;
+/// How often the child is looked at.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Why a component was not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The compiler refuses it.
+    #[error("it does not compile: {0}")]
+    Invalid(String),
+    /// It took too long, or too much memory.
+    #[error("compiling it took longer than the limit of {0:?}")]
+    Timeout(Duration),
+    /// The child could not be run.
+    #[error("cannot run the compiler: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// Compiles a component within `timeout`.
+pub(crate) fn compile(shared: &Shared, component: &[u8], timeout: Duration) -> Result<Vec<u8>, CompileError> {
+    match &shared.compiler {
+        Compiler::InProcess => shared.engine.precompile_component(component).map_err(|error| CompileError::Invalid(format!("{error:#}"))),
+        Compiler::Child { exe } => {
+            let out = shared.cache.scratch()?;
+            in_child(exe, component, out.path(), timeout)?;
+            Ok(std::fs::read(out.path())?)
+        }
+    }
+}
+
+fn in_child(exe: &Path, component: &[u8], out: &Path, timeout: Duration) -> Result<(), CompileError> {
+    let mut command = Command::new(exe);
+    command.arg("__compile").arg(out).env("SLUICE_COMPILE_SECONDS", timeout.as_secs().max(1).to_string());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            // A child that ends early has said why; the broken pipe says nothing more.
+            let _ = stdin.map(|mut stdin| stdin.write_all(component));
+        });
+        let said = scope.spawn(move || {
+            let mut said = String::new();
+            // What cannot be read is missing from the message, no more.
+            let _ = stderr.map(|stderr| stderr.take(4 << 10).read_to_string(&mut said));
+            said
+        });
+        match wait(&mut child, timeout)? {
+            None => Err(CompileError::Timeout(timeout)),
+            Some(true) => Ok(()),
+            Some(false) => {
+                let said = said.join().unwrap_or_default();
+                let said = if said.trim().is_empty() { "the compiler ended without a word (out of memory?)" } else { said.trim() };
+                Err(CompileError::Invalid(said.to_owned()))
+            }
+        }
+    })
+}
+
+/// Whether the child succeeded; `None` if it had to be killed.
+fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<bool>> {
+    let started = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.success()));
+        }
+        if started.elapsed() >= timeout {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        std::thread::sleep(POLL);
+    }
+}
+
+/// The child's side: what `sluice __compile OUT` does.
+pub fn compile_child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    let compiled = match (args.next(), args.next()) {
+        (Some(out), None) => compile_here(Path::new(&out)),
+        _ => Err("usage: __compile OUT < COMPONENT".to_owned()),
+    };
+    match compiled {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // Nobody to tell when stderr is closed; the exit code remains.
+            let _ = writeln!(std::io::stderr(), "{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile_here(out: &Path) -> Result<(), String> {
+    bound_myself();
+    let mut component = Vec::new();
+    std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
+    let engine = config().and_then(|config| Engine::new(&config)).map_err(|error| format!("{error:#}"))?;
+    let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
+    std::fs::write(out, code).map_err(|error| error.to_string())
+}
+
+/// A limit that cannot be set leaves the parent's clock as the bound.
+fn bound_myself() {
+    let limit = |resource, most| {
+        let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    };
+    let seconds = std::env::var("SLUICE_COMPILE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    limit(Resource::Cpu, seconds);
+    limit(Resource::As, CHILD_BYTES);
+    let _ = rustix::process::nice(CHILD_NICE);
+}

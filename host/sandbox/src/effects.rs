@@ -1,0 +1,59 @@
+//! What a plugin says beside its edits. Staged by each call, and the host's to commit once the
+//! request has passed its whole chain.
+
+/// The effects of one or more calls, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Log lines.
+    pub logs: Vec<LogLine>,
+    /// Updates of metrics.
+    pub metrics: Vec<MetricUpdate>,
+}
+
+/// How serious a log line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something is broken.
+    Error,
+    /// Something is odd.
+    Warn,
+    /// Something happened.
+    Info,
+    /// Of use to the plugin's author.
+    Debug,
+}
+
+/// A line of a plugin's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// How serious.
+    pub level: LogLevel,
+    /// The text, cut to 1 KiB.
+    pub message: String,
+}
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows; updates are added.
+    Counter,
+    /// Updates replace.
+    Gauge,
+    /// Updates are recorded.
+    Histogram,
+}
+
+/// One update of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricUpdate {
+    /// What the metric is.
+    pub kind: MetricKind,
+    /// Its name as the plugin gave it.
+    pub name: String,
+    /// Its help text.
+    pub help: String,
+    /// Label names and values.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub value: f64,
+}

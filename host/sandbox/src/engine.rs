@@ -1,0 +1,173 @@
+//! The engine: one a process, and the clock that interrupts calls.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, EngineWeak, OptLevel};
+
+use crate::abi::Host;
+use crate::cache::Cache;
+
+/// How often running guests are looked at.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Ticks without a call after which the clock sleeps. Waking it costs some µs; a busy collector
+/// never lets it sleep.
+const IDLE_TICKS: u32 = 200;
+
+/// The CPU that embedded plugins are compiled for: x86-64-v2 (2009), because Cranelift needs SSE4.1
+/// to translate SIMD well and every 64-bit edge box of the last decade has it. A machine that has
+/// not compiles them itself.
+const X86_64_BASELINE: [&str; 5] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
+
+/// How plugins are compiled.
+#[derive(Debug, Clone)]
+pub enum Compiler {
+    /// In a child process, bounded in time and memory.
+    Child {
+        /// The program; it is run as `exe __compile …` and calls [`crate::compile_child_main`].
+        exe: PathBuf,
+    },
+    /// In this process. For tests.
+    InProcess,
+}
+
+/// How a [`Sandbox`] is made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where compiled code is kept, made if absent; must belong to this user alone. Without it
+    /// everything is compiled anew in each process.
+    pub cache_dir: Option<PathBuf>,
+    /// How plugins are compiled.
+    pub compiler: Compiler,
+}
+
+/// What keeps the sandbox from starting.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The engine refuses its settings or a component.
+    #[error("wasmtime: {0:#}")]
+    Engine(#[from] wasmtime::Error),
+    /// The clock's thread cannot be started.
+    #[error("cannot start the thread that interrupts plugins: {0}")]
+    Clock(std::io::Error),
+    /// No place for compiled code.
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
+}
+
+/// Loads and prepares plugins. Cheap to clone.
+#[derive(Clone)]
+pub struct Sandbox {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<Host>,
+    pub(crate) cache: Cache,
+    pub(crate) compiler: Compiler,
+    pub(crate) clock: Clock,
+}
+
+impl Sandbox {
+    /// Starts the engine and its clock.
+    ///
+    /// # Errors
+    /// When the engine, the thread or the cache folder cannot be had.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let engine = Engine::new(&config()?)?;
+        let linker = crate::abi::linker(&engine)?;
+        let cache = Cache::open(options.cache_dir, &engine)?;
+        let clock = Clock::start(engine.weak())?;
+        Ok(Self { shared: Arc::new(Shared { engine, linker, cache, compiler: options.compiler, clock }) })
+    }
+}
+
+/// The settings of every engine that runs or compiles plugins. Code compiled under other settings
+/// is refused by wasmtime.
+pub(crate) fn config() -> Result<Config, wasmtime::Error> {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        // Calls are synchronous; support for concurrent ones doubles what each costs.
+        .concurrency_support(false)
+        .cranelift_opt_level(OptLevel::Speed)
+        .epoch_interruption(true)
+        .wasm_memory64(false);
+    Ok(config)
+}
+
+/// Compiles a component for any machine of this architecture, to be embedded in a binary.
+///
+/// # Errors
+/// When it is no component that compiles.
+pub fn precompile(component: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut config = config()?;
+    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
+        config.target("x86_64-unknown-linux-gnu")?;
+        for flag in X86_64_BASELINE {
+            // SAFETY: the flags only let the compiler use instructions; wasmtime checks them
+            // against the machine before it runs the code.
+            unsafe { config.cranelift_flag_enable(flag) };
+        }
+    }
+    Ok(Engine::new(&config)?.precompile_component(component)?)
+}
+
+/// Advances the engine's epoch while plugins run.
+pub(crate) struct Clock {
+    thread: Thread,
+    state: Arc<ClockState>,
+}
+
+#[derive(Default)]
+struct ClockState {
+    /// A call has begun since the last tick. Written once a tick, so that cores share it cheaply.
+    used: AtomicBool,
+    asleep: AtomicBool,
+}
+
+impl Clock {
+    fn start(engine: EngineWeak) -> Result<Self, Error> {
+        let state = Arc::new(ClockState::default());
+        let ticking = Arc::clone(&state);
+        let body = move || tick(&engine, &ticking);
+        let thread = std::thread::Builder::new().name("epoch".to_owned()).spawn(body).map_err(Error::Clock)?;
+        Ok(Self { thread: thread.thread().clone(), state })
+    }
+
+    /// Notes that a call begins, so that the clock ticks during it.
+    pub(crate) fn call(&self) {
+        if !self.state.used.load(Ordering::SeqCst) {
+            self.state.used.store(true, Ordering::SeqCst);
+        }
+        if self.state.asleep.load(Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+}
+
+fn tick(engine: &EngineWeak, state: &ClockState) {
+    let mut idle = 0;
+    loop {
+        std::thread::sleep(TICK);
+        let Some(engine) = engine.upgrade() else { return };
+        engine.increment_epoch();
+        drop(engine);
+        idle = if state.used.swap(false, Ordering::SeqCst) { 0 } else { idle + 1 };
+        if idle > IDLE_TICKS {
+            state.asleep.store(true, Ordering::SeqCst);
+            // A call that began before it could see `asleep` has not unparked us: look once more.
+            if !state.used.load(Ordering::SeqCst) {
+                std::thread::park_timeout(Duration::from_secs(1));
+            }
+            state.asleep.store(false, Ordering::SeqCst);
+            idle = 0;
+        }
+    }
+}

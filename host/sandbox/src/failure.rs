@@ -1,0 +1,64 @@
+//! How a call of a plugin can fail.
+
+use std::fmt;
+
+/// The kinds of failure, in the words of metrics and logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureKind {
+    /// The guest trapped: a panic, an access out of bounds, a borrow that it kept.
+    Trap,
+    /// The CPU time of the call, or ten times as much wall time, was spent.
+    Timeout,
+    /// The guest wanted more memory than its limit.
+    Memory,
+    /// The edits of the call were larger than the limit.
+    Output,
+    /// The call made more calls into the host than the limit.
+    HostCalls,
+    /// The plugin gave up after the host had refused it something.
+    HostRefused,
+    /// The plugin could not be configured anew.
+    Configure,
+    /// The log limit.
+    Log,
+    /// The metrics limit.
+    Metrics,
+    /// The store limit.
+    Store,
+}
+
+impl FailureKind {
+    /// The word in metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Output => "output",
+            Self::HostCalls => "host_calls",
+            Self::HostRefused => "host_refused",
+            Self::Configure => "configure",
+            Self::Log => "log",
+            Self::Metrics => "metrics",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A call that failed. The batch is as it was before.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{kind}: {message}")]
+pub struct CallError {
+    /// What kind of failure it is.
+    pub kind: FailureKind,
+    /// What happened, for the operator.
+    pub message: String,
+    /// The guest's functions on the stack, innermost first, if it trapped.
+    pub backtrace: Option<String>,
+}

@@ -1,0 +1,76 @@
+//! Looks at a component before anything is compiled: is it one, does it speak our contract, does
+//! it want what we do not have.
+
+use wasmparser::{Encoding, Parser, Payload};
+
+use crate::abi::VERSION;
+
+const PACKAGE: &str = "sluice:plugin/";
+/// Interfaces that need no capability.
+const ALWAYS: [&str; 3] = ["batches", "columns", "lifecycle"];
+const CAPABILITIES: [&str; 2] = ["log", "metrics"];
+const EXPORTS: [&str; 6] = ["describe", "configure", "process", "flush", "snapshot", "restore"];
+
+/// Why a file is not a plugin of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPlugin {
+    /// No WebAssembly.
+    #[error("it is not a WebAssembly component: {0}")]
+    NotWasm(String),
+    /// A core module.
+    #[error("it is a core WebAssembly module, not a component: make one of it with `cargo xtask componentize IN.wasm OUT.wasm`")]
+    CoreModule,
+    /// Another version of the contract.
+    #[error("it was built for the contract sluice:plugin@{found}; this version of Sluice speaks {VERSION}: build it with a fitting SDK")]
+    Version {
+        /// The version that it imports.
+        found: String,
+    },
+    /// An import that no host of ours has.
+    #[error("it imports `{0}`, which Sluice does not provide{hint}", hint = if .0.starts_with("wasi:") { ": build for wasm32-unknown-unknown, which needs no WASI" } else { "" })]
+    Import(String),
+    /// An export is missing.
+    #[error("it does not export `{0}`: is it built for the world `processor` of sluice:plugin@{VERSION}?")]
+    Export(&'static str),
+}
+
+/// Checks the component; gives the capabilities that it imports.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<String>, NotAPlugin> {
+    let not_wasm = |error: wasmparser::BinaryReaderError| NotAPlugin::NotWasm(error.to_string());
+    let (mut depth, mut capabilities, mut exports) = (0_usize, Vec::new(), Vec::new());
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(not_wasm)? {
+            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(NotAPlugin::CoreModule),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(imports) if depth == 0 => {
+                for import in imports {
+                    capabilities.extend(check_import(import.map_err(not_wasm)?.name.name)?);
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export.map_err(not_wasm)?.name.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    match EXPORTS.into_iter().find(|name| !exports.contains(name)) {
+        Some(missing) => Err(NotAPlugin::Export(missing)),
+        None => Ok(capabilities),
+    }
+}
+
+/// The capability behind an import, if it is one.
+fn check_import(name: &str) -> Result<Option<String>, NotAPlugin> {
+    let unknown = || NotAPlugin::Import(name.to_owned());
+    let (interface, version) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')).ok_or_else(unknown)?;
+    if version != VERSION {
+        return Err(NotAPlugin::Version { found: version.to_owned() });
+    }
+    if CAPABILITIES.contains(&interface) {
+        return Ok(Some(interface.to_owned()));
+    }
+    if ALWAYS.contains(&interface) { Ok(None) } else { Err(unknown()) }
+}

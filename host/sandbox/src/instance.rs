@@ -1,0 +1,201 @@
+//! An instance: a plugin's code with its own memory, on one core.
+
+use std::sync::Arc;
+
+use sluice_spans::{Batch, Edits};
+use wasmtime::Store;
+
+use crate::abi::{Bindings, BindingsPre, Host, Phase, batch_handle};
+use crate::access::{Access, Grants};
+use crate::call;
+use crate::effects::Effects;
+use crate::engine::Shared;
+use crate::failure::{CallError, FailureKind};
+use crate::limits::Limits;
+use crate::prepare::{ConfigError, Description, InstantiateError};
+use crate::prepare;
+
+/// Linear memory never shrinks. An instance that has grown beyond this part of its limit is
+/// replaced between two calls, so that one odd batch is not paid for ever.
+const HIGH_WATER: (usize, usize) = (3, 4);
+
+/// What a call did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Processed {
+    /// Spans that are gone.
+    pub dropped: u32,
+    /// Spans that were changed.
+    pub edited: u32,
+}
+
+/// A plugin on one core. `Send`, and used by one thread at a time.
+pub struct Instance {
+    plugin: Arc<prepare::Inner>,
+    live: Option<Live>,
+    restarts: u64,
+}
+
+/// A store and what was instantiated in it.
+pub(crate) struct Live {
+    store: Store<Host>,
+    bindings: Bindings,
+    shared: Arc<Shared>,
+}
+
+impl Instance {
+    /// A live instance that has not been configured.
+    pub(crate) fn bare(
+        shared: &Arc<Shared>,
+        pre: &BindingsPre<Host>,
+        limits: &Limits,
+        grants: &Arc<Grants>,
+    ) -> Result<Live, CallError> {
+        let mut store = call::store(shared, Host::new(limits.clone(), Arc::clone(grants)));
+        call::arm(&mut store, &shared.clock);
+        match pre.instantiate(&mut store) {
+            Ok(bindings) => Ok(Live { store, bindings, shared: Arc::clone(shared) }),
+            Err(error) => Err(call::failure(store.data(), &error)),
+        }
+    }
+
+    pub(crate) fn serving(plugin: &Arc<prepare::Inner>) -> Result<Self, InstantiateError> {
+        let live = Live::serving(plugin)?;
+        Ok(Self { plugin: Arc::clone(plugin), live: Some(live), restarts: 0 })
+    }
+
+    /// Calls the plugin with a batch. Its edits are in the batch afterwards, its log lines and
+    /// metrics are added to `effects`.
+    ///
+    /// # Errors
+    /// When the call fails in whatever way: `batch` and `effects` are as before, and the next call
+    /// finds a fresh instance.
+    pub fn process(&mut self, batch: &mut Batch, effects: &mut Effects) -> Result<Processed, CallError> {
+        let mut live = self.take_live()?;
+        live.store.data_mut().batch = std::mem::take(batch);
+        let result = live.run(|live| live.bindings.call_process(&mut live.store, batch_handle()));
+        let host = live.store.data_mut();
+        *batch = std::mem::take(&mut host.batch);
+        let edits = if host.edits.is_empty() { None } else { Some(std::mem::replace(&mut host.edits, Edits::new())) };
+        self.settle(live, result, effects)?;
+        let committed = edits.map(|edits| batch.commit(edits)).unwrap_or_default();
+        Ok(Processed { dropped: committed.dropped_spans, edited: committed.edited_spans })
+    }
+
+    /// Tells the plugin that its flush interval has passed.
+    ///
+    /// # Errors
+    /// As [`Instance::process`].
+    pub fn flush(&mut self, now_unix_nano: u64, effects: &mut Effects) -> Result<(), CallError> {
+        let mut live = self.take_live()?;
+        let result = live.run(|live| live.bindings.call_flush(&mut live.store, now_unix_nano));
+        self.settle(live, result, effects)
+    }
+
+    /// What the next version should know.
+    ///
+    /// # Errors
+    /// As [`Instance::process`].
+    pub fn snapshot(&mut self) -> Result<Vec<u8>, CallError> {
+        let mut live = self.take_live()?;
+        let result = live.run(|live| live.bindings.call_snapshot(&mut live.store));
+        let mut snapshot = Vec::new();
+        let result = result.map(|inner| inner.map(|bytes| snapshot = bytes));
+        self.settle(live, result, &mut Effects::default()).map(|()| snapshot)
+    }
+
+    /// Hands over the snapshots of the version before.
+    ///
+    /// # Errors
+    /// As [`Instance::process`].
+    pub fn restore(&mut self, snapshots: &[Vec<u8>]) -> Result<(), CallError> {
+        let mut live = self.take_live()?;
+        let result = live.run(|live| live.bindings.call_restore(&mut live.store, snapshots));
+        self.settle(live, result, &mut Effects::default())
+    }
+
+    /// Linear memory in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.live.as_ref().map_or(0, |live| live.store.data().memory_bytes())
+    }
+
+    /// How often the instance was replaced.
+    pub fn restarts(&self) -> u64 {
+        self.restarts
+    }
+
+    fn take_live(&mut self) -> Result<Live, CallError> {
+        match self.live.take() {
+            Some(live) => Ok(live),
+            None => {
+                self.restarts += 1;
+                Ok(Live::serving(&self.plugin)?)
+            }
+        }
+    }
+
+    /// Keeps the instance if the call went well, and takes over what it said.
+    fn settle(&mut self, mut live: Live, result: Outcome<()>, effects: &mut Effects) -> Result<(), CallError> {
+        let host = live.store.data_mut();
+        let mut said = std::mem::take(&mut host.effects);
+        match result {
+            Err(error) => Err(error),
+            Ok(Err(failure)) => {
+                let kind = if host.refusals() > 0 { FailureKind::HostRefused } else { FailureKind::Trap };
+                let message = format!("the plugin gave up: {}", failure.message);
+                self.live = Some(live);
+                Err(CallError { kind, message, backtrace: None })
+            }
+            Ok(Ok(())) => {
+                effects.logs.append(&mut said.logs);
+                effects.metrics.append(&mut said.metrics);
+                let (part, whole) = HIGH_WATER;
+                if host.memory_bytes() / part <= self.plugin.limits.memory_bytes / whole {
+                    self.live = Some(live);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// A call that returned, with what the guest returned, or one that failed.
+type Outcome<T> = Result<Result<T, crate::abi::Failure>, CallError>;
+
+impl Live {
+    fn serving(plugin: &Arc<prepare::Inner>) -> Result<Self, InstantiateError> {
+        let mut live = Instance::bare(&plugin.shared, &plugin.pre, &plugin.limits, &plugin.grants)?;
+        live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
+        live.store.data_mut().phase = Phase::Serving;
+        live.store.data_mut().effects = Effects::default();
+        Ok(live)
+    }
+
+    fn run<T>(&mut self, call: impl FnOnce(&mut Self) -> wasmtime::Result<T>) -> Result<T, CallError> {
+        let shared = Arc::clone(&self.shared);
+        call::arm(&mut self.store, &shared.clock);
+        let result = call(self).map_err(|error| call::failure(self.store.data(), &error))?;
+        match call::broken(self.store.data()) {
+            Some(broken) => Err(broken),
+            None => Ok(result),
+        }
+    }
+
+    pub(crate) fn describe(&mut self) -> Result<Description, CallError> {
+        let said = self.run(|live| live.bindings.call_describe(&mut live.store))?;
+        Ok(Description {
+            name: said.name,
+            version: said.version,
+            capabilities: said.capabilities,
+            access: Access { read: said.access.read, write: said.access.write },
+            redactor: Description::is_redactor(said.traits),
+            schema: said.schema,
+        })
+    }
+
+    pub(crate) fn configure(&mut self, config_json: &str) -> Result<Result<Access, Vec<ConfigError>>, CallError> {
+        let taken = self.run(|live| live.bindings.call_configure(&mut live.store, config_json))?;
+        Ok(taken.map(|access| Access { read: access.read, write: access.write }).map_err(|problems| {
+            problems.into_iter().map(|problem| ConfigError { path: problem.path, message: problem.message }).collect()
+        }))
+    }
+}

@@ -1,0 +1,47 @@
+//! What a plugin may use.
+
+use std::time::Duration;
+
+/// Limits of one plugin; each core's instance has them for itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory in bytes.
+    pub memory_bytes: usize,
+    /// CPU time of one call; wall time is capped at ten times as much.
+    pub timeout: Duration,
+    /// Bytes of the edits of one call.
+    pub output_bytes: usize,
+    /// Calls into the host during one call.
+    pub host_calls: u32,
+    /// Log lines a second; more are dropped.
+    pub log_lines_per_s: u32,
+    /// Bytes of log lines a second; more are dropped.
+    pub log_bytes_per_s: u32,
+    /// Different label values over all metrics of an instance.
+    pub metric_series: u32,
+    /// Size of the component in bytes.
+    pub component_bytes: u64,
+    /// Wall time of compiling it.
+    pub compile_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            // The first-party plugins use 1 to 2 MiB; a large batch is some 5 MiB of columns.
+            memory_bytes: 32 << 20,
+            // A hundred times what a healthy slice of 512 spans takes.
+            timeout: Duration::from_millis(10),
+            // A slice of 512 spans is some 250 KiB; edits seldom outgrow the data they edit.
+            output_bytes: 16 << 20,
+            // Plugins pull a few dozen columns; one host call a span of a slice is still allowed.
+            host_calls: 10_000,
+            log_lines_per_s: 100,
+            log_bytes_per_s: 64 << 10,
+            metric_series: 1_000,
+            // Rust plugins are 60 KiB to 2 MiB; JavaScript ones 14 MiB.
+            component_bytes: 16 << 20,
+            compile_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! Preparing: a module describes itself, takes its configuration, and its access is settled.
+
+use std::sync::Arc;
+
+use crate::abi::{BindingsPre, Host};
+use crate::access::{Access, BadGrant, Grants, beyond};
+use crate::engine::{Sandbox, Shared};
+use crate::failure::{CallError, FailureKind};
+use crate::instance::Instance;
+use crate::limits::Limits;
+use crate::load::Module;
+
+/// Bit of `description.traits`: the plugin is a redactor.
+const REDACTOR: u32 = 1;
+
+/// The capabilities that exist.
+const CAPABILITIES: [&str; 2] = ["log", "metrics"];
+
+/// How a plugin is to be prepared.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The component id of the processor, for messages.
+    pub plugin: String,
+    /// Its configuration, as JSON.
+    pub config_json: String,
+    /// Its limits.
+    pub limits: Limits,
+    /// What the operator allows; all that the plugin asks for if absent.
+    pub access: Option<Access>,
+    /// The capabilities that the operator allows; all if absent.
+    pub capabilities: Option<Vec<String>>,
+}
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    /// The plugin's own name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The capabilities that it uses.
+    pub capabilities: Vec<String>,
+    /// The most that any configuration of it needs.
+    pub access: Access,
+    /// Whether spans must not pass by it when it fails.
+    pub redactor: bool,
+    /// The layout of what it keeps.
+    pub schema: u32,
+}
+
+/// A problem that the plugin finds in its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where, like `actions[2].key`; empty for the whole.
+    pub path: String,
+    /// What.
+    pub message: String,
+}
+
+/// Why a plugin cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The plugin refuses its configuration.
+    #[error("the plugin refuses its configuration: {}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
+    Configure(Vec<ConfigError>),
+    /// A grant that is none, in the operator's or the plugin's list.
+    #[error("access: {0}")]
+    Grant(#[from] BadGrant),
+    /// The plugin's configuration needs more than its description admits.
+    #[error("the plugin asks for access that it does not describe: {}", .0.join(", "))]
+    Beyond(Vec<String>),
+    /// It uses a capability that is not allowed, or that does not exist.
+    #[error("the plugin uses the capability `{0}`, which {1}")]
+    Capability(String, &'static str),
+    /// It failed while it was set up.
+    #[error("the plugin failed while it was set up: {0}")]
+    Call(#[from] CallError),
+}
+
+/// Why an instance cannot be made of what was prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum InstantiateError {
+    /// It failed while it was set up.
+    #[error("the plugin failed while it was set up: {0}")]
+    Call(#[from] CallError),
+    /// It took its configuration before and does not now.
+    #[error("the plugin refuses a configuration that it took before")]
+    Fickle,
+}
+
+/// A plugin that has taken its configuration. Cheap to clone.
+#[derive(Clone)]
+pub struct Prepared {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pre: BindingsPre<Host>,
+    pub(crate) config_json: String,
+    pub(crate) limits: Limits,
+    pub(crate) grants: Arc<Grants>,
+    digest: String,
+    description: Description,
+    access: Access,
+}
+
+impl Sandbox {
+    /// Lets a module describe itself and take its configuration, and settles its access.
+    ///
+    /// # Errors
+    /// When the plugin refuses the configuration, fails, or wants what it may not have.
+    pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
+        let Settings { config_json, limits, access: allowed, capabilities, .. } = settings;
+        let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
+        let description = first.describe()?;
+        check_capabilities(&description, &module.capabilities, capabilities.as_deref())?;
+        let access = first.configure(&config_json)?.map_err(PrepareError::Configure)?;
+        let beyond = beyond(&description.access, &access)?;
+        if !beyond.is_empty() {
+            return Err(PrepareError::Beyond(beyond));
+        }
+        let mut grants = Grants::default();
+        grants.narrow(&access)?;
+        if let Some(allowed) = &allowed {
+            grants.narrow(allowed)?;
+        }
+        let inner = Inner {
+            shared: Arc::clone(&self.shared),
+            pre: module.pre.clone(),
+            config_json,
+            limits,
+            grants: Arc::new(grants),
+            digest: module.digest().to_owned(),
+            description,
+            access,
+        };
+        Ok(Prepared { inner: Arc::new(inner) })
+    }
+}
+
+fn check_capabilities(description: &Description, imported: &[String], allowed: Option<&[String]>) -> Result<(), PrepareError> {
+    for capability in imported {
+        if !description.capabilities.contains(capability) {
+            return Err(PrepareError::Capability(capability.clone(), "it imports but does not declare"));
+        }
+    }
+    for capability in &description.capabilities {
+        if !CAPABILITIES.contains(&capability.as_str()) {
+            return Err(PrepareError::Capability(capability.clone(), "this version of Sluice does not have"));
+        }
+        if allowed.is_some_and(|allowed| !allowed.contains(capability)) {
+            return Err(PrepareError::Capability(capability.clone(), "`capabilities` does not allow"));
+        }
+    }
+    Ok(())
+}
+
+impl Prepared {
+    /// What the plugin says of itself.
+    pub fn description(&self) -> &Description {
+        &self.inner.description
+    }
+
+    /// SHA-256 of the component, in hex.
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+
+    /// What this configuration asked for.
+    pub fn access(&self) -> &Access {
+        &self.inner.access
+    }
+
+    /// Makes an instance, configured.
+    ///
+    /// # Errors
+    /// When the plugin fails or has changed its mind.
+    pub fn instantiate(&self) -> Result<Instance, InstantiateError> {
+        Instance::serving(&self.inner)
+    }
+}
+
+impl Description {
+    pub(crate) fn is_redactor(traits: u32) -> bool {
+        traits & REDACTOR != 0
+    }
+}
+
+impl From<InstantiateError> for CallError {
+    fn from(error: InstantiateError) -> Self {
+        match error {
+            InstantiateError::Call(call) => Self { kind: FailureKind::Configure, ..call },
+            InstantiateError::Fickle => Self { kind: FailureKind::Configure, message: error.to_string(), backtrace: None },
+        }
+    }
+}

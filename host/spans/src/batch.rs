@@ -1,0 +1,84 @@
+//! The batch: bytes, what is known of them, and the index into them.
+
+use bytes::Bytes;
+
+use crate::index::Index;
+use crate::store::Store;
+use crate::{Malformed, Table, Verdict, validate};
+
+/// A batch of spans in wire format. The default is an empty one.
+///
+/// Reads take `&mut self` because the index is built when it is first asked for: span boundaries
+/// with the first read of all, the fields and the attributes of a table with the first read of
+/// them. Row numbers are dense: rows dropped by an earlier commit are not counted.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(crate) store: Store,
+    pub(crate) index: Index,
+    pub(crate) verdict: Verdict,
+    /// Whether any commit has changed anything.
+    pub(crate) is_changed: bool,
+    /// An upper bound of what commits have added to the output, in bytes.
+    pub(crate) grown: usize,
+}
+
+impl Batch {
+    /// Validates `wire` and wraps it.
+    ///
+    /// # Errors
+    /// See [`validate`].
+    pub fn parse(wire: Bytes) -> Result<Self, Malformed> {
+        let verdict = validate(&wire)?;
+        Ok(Self::from_validated(wire, verdict))
+    }
+
+    /// Wraps bytes that [`validate`] has accepted with that verdict. Of other bytes the reads
+    /// are unspecified, but nothing panics.
+    pub fn from_validated(wire: Bytes, verdict: Verdict) -> Self {
+        Self {
+            store: Store {
+                wire,
+                arena: Vec::new(),
+            },
+            verdict,
+            ..Self::default()
+        }
+    }
+
+    /// How many rows a table has.
+    pub fn len(&mut self, table: Table) -> usize {
+        self.load_rows(table);
+        self.index.table(table).rows.len()
+    }
+
+    /// How many spans there are now. Costs nothing.
+    pub fn spans(&self) -> u32 {
+        self.verdict.spans
+    }
+
+    /// Whether there are no spans. Costs nothing.
+    pub fn is_empty(&self) -> bool {
+        self.verdict.spans == 0
+    }
+
+    /// How many bytes the batch came in as.
+    pub fn wire_len(&self) -> usize {
+        self.store.wire.len()
+    }
+
+    pub(crate) fn load_rows(&mut self, table: Table) {
+        let irregular = self.verdict.irregular;
+        self.index.load_rows(&mut self.store, irregular, table);
+    }
+
+    pub(crate) fn load_fields(&mut self, table: Table) {
+        let irregular = self.verdict.irregular;
+        self.index.load_fields(&mut self.store, irregular, table);
+    }
+
+    pub(crate) fn load_attributes(&mut self, table: Table) {
+        let irregular = self.verdict.irregular;
+        self.index
+            .load_attributes(&mut self.store, irregular, table);
+    }
+}

@@ -1,0 +1,436 @@
+//! Applying staged edits: the index is patched in place, what is written goes into the arena,
+//! and rows remember what the encoder has to write anew.
+
+use crate::attributes::is_text;
+use crate::edits::{Change, Edit, Edits};
+use crate::index::{
+    BELOW_CHANGED, DROPPED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED,
+};
+use crate::layout::ColumnAt;
+use crate::rewrite::{Take, rewrite};
+use crate::schema::REQUEST;
+use crate::store::{Loc, Store};
+use crate::wire::fields;
+use crate::{Batch, Table, Texts, Values, validate};
+
+/// What [`Batch::commit`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Spans that are gone.
+    pub dropped_spans: u32,
+    /// Remaining spans in which anything was changed: their attributes, fields, events or links;
+    /// not their resource or scope.
+    pub edited_spans: u32,
+}
+
+impl Batch {
+    /// Applies the edits of one call, in order. Edits of rows that the same call drops do
+    /// nothing. A scope or resource that loses its last span goes as well; one that had none
+    /// stays.
+    pub fn commit(&mut self, edits: Edits) -> Committed {
+        self.grown += edits.bytes();
+        self.verdict.unknown |= edits.has_unknown;
+        let (clean, staged) = (edits.clean, edits.staged);
+        let mut dropped_spans = 0;
+        let mut edited = Vec::new();
+        if !staged.is_empty() {
+            for edit in staged {
+                self.apply(&edit);
+            }
+            (dropped_spans, edited) = self.settle();
+        }
+        if clean.applies(self.verdict) {
+            edited.extend(self.clean(clean));
+            edited.sort_unstable();
+            edited.dedup();
+        }
+        Committed {
+            dropped_spans,
+            edited_spans: edited.len() as u32,
+        }
+    }
+
+    fn apply(&mut self, edit: &Edit) {
+        let table = edit.table;
+        match &edit.change {
+            Change::Drop | Change::Texts(ColumnAt::SchemaUrl, _) => self.load_rows(table),
+            Change::Texts(..) | Change::Numbers(..) => self.load_fields(table),
+            _ => self.load_attributes(table),
+        }
+        self.load_rows(Table::Spans);
+        let Self { store, index, .. } = self;
+        let mut editor = Editor {
+            store,
+            index,
+            table,
+        };
+        match &edit.change {
+            Change::Drop => {
+                for (row, _) in edit.targets.iter(1) {
+                    editor.drop_row(row);
+                }
+            }
+            Change::Set(..) | Change::Remove(_) | Change::Rename(..) => editor.attribute(edit),
+            Change::SetEntries(..) | Change::RemoveEntries => editor.entries(edit),
+            Change::Texts(column, texts) => editor.texts(edit, *column, texts),
+            Change::Numbers(column, numbers) => editor.numbers(edit, *column, numbers),
+        }
+    }
+
+    /// Takes dropped rows out of the index, and tells owners what changed below them. Answers how
+    /// many spans are gone, and which of the remaining ones were edited.
+    fn settle(&mut self) -> (u32, Vec<u32>) {
+        let before = self.index.spans.rows.len();
+        let mut scopes_had = vec![false; self.index.scopes.rows.len()];
+        let mut scopes_have = scopes_had.clone();
+        let mut edited = Vec::new();
+        let mut row = 0;
+        let mut dropped_spans = 0;
+        let mut changed_scopes = scopes_had.clone();
+        for span in &mut self.index.spans.rows {
+            let scope = span.parent as usize;
+            set(&mut scopes_had, scope);
+            if span.changed & DROPPED != 0 {
+                dropped_spans += 1;
+                set(&mut changed_scopes, scope);
+                continue;
+            }
+            set(&mut scopes_have, scope);
+            if span.changed & TOUCHED != 0 {
+                span.changed &= !TOUCHED;
+                edited.push(row);
+                set(&mut changed_scopes, scope);
+            }
+            row += 1;
+        }
+        self.mark_below(&changed_scopes);
+        if dropped_spans > 0 {
+            self.drop_emptied(&scopes_had, &scopes_have);
+        }
+        self.index.settle();
+        self.verdict.spans = (before - dropped_spans as usize) as u32;
+        (dropped_spans, edited)
+    }
+
+    fn mark_below(&mut self, changed_scopes: &[bool]) {
+        let Index {
+            resources, scopes, ..
+        } = &mut self.index;
+        for (scope, &is_changed) in scopes.rows.iter_mut().zip(changed_scopes) {
+            if is_changed {
+                scope.changed |= BELOW_CHANGED;
+            }
+            if scope.changed != 0
+                && let Some(resource) = resources.rows.get_mut(scope.parent as usize)
+            {
+                resource.changed |= BELOW_CHANGED;
+            }
+        }
+        // Spans mark scopes, and scopes resources; so these two tables tell it all.
+        self.is_changed |= resources.rows.iter().any(|row| row.changed != 0);
+    }
+
+    /// Marks the scopes and resources that have lost their last span for dropping.
+    fn drop_emptied(&mut self, scopes_had: &[bool], scopes_have: &[bool]) {
+        let Index {
+            resources, scopes, ..
+        } = &mut self.index;
+        let mut had = vec![false; resources.rows.len()];
+        let mut have = had.clone();
+        for (scope, (&scope_had, &scope_has)) in
+            scopes.rows.iter().zip(scopes_had.iter().zip(scopes_have))
+        {
+            if scope_had {
+                set(&mut had, scope.parent as usize);
+            }
+            if scope_has {
+                set(&mut have, scope.parent as usize);
+            }
+        }
+        let gone = |had: &[bool], have: &[bool], row: usize| {
+            had.get(row) == Some(&true) && have.get(row) == Some(&false)
+        };
+        for (i, resource) in resources.rows.iter_mut().enumerate() {
+            if gone(&had, &have, i) {
+                resource.changed |= DROPPED;
+            }
+        }
+        for (i, scope) in scopes.rows.iter_mut().enumerate() {
+            if gone(scopes_had, scopes_have, i) || gone(&had, &have, scope.parent as usize) {
+                scope.changed |= DROPPED;
+            }
+        }
+    }
+
+    /// Writes the whole batch anew without what `take` says. Answers which spans
+    /// that changed.
+    fn clean(&mut self, take: Take) -> Vec<u32> {
+        let before = self.encode();
+        let mut out = Vec::with_capacity(before.len());
+        rewrite(&REQUEST, &[&before], take, &mut out);
+        let edited = spans_that_differ(&before, &out);
+        let grown = self.grown;
+        // What was valid stays valid when fields are left out, so there is always a verdict.
+        if let Ok(verdict) = validate(&out) {
+            *self = Self::from_validated(out.into(), verdict);
+            self.grown = grown;
+        }
+        edited
+    }
+}
+
+fn set(flags: &mut [bool], i: usize) {
+    if let Some(flag) = flags.get_mut(i) {
+        *flag = true;
+    }
+}
+
+/// Which spans of two requests of the same shape are not the same bytes.
+fn spans_that_differ(before: &[u8], after: &[u8]) -> Vec<u32> {
+    let pairs = spans_of(before).zip(spans_of(after));
+    (0..)
+        .zip(pairs)
+        .filter(|(_, (before, after))| before != after)
+        .map(|(row, _)| row)
+        .collect()
+}
+
+fn spans_of(request: &[u8]) -> impl Iterator<Item = &[u8]> {
+    within(request, 1)
+        .flat_map(|resource_spans| within(resource_spans, 2))
+        .flat_map(|scope_spans| within(scope_spans, 2))
+}
+
+fn within(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
+    fields(message)
+        .filter(move |field| field.is(number))
+        .map(move |field| field.content(message))
+}
+
+/// One edit being applied to one table.
+struct Editor<'a> {
+    store: &'a mut Store,
+    index: &'a mut Index,
+    table: Table,
+}
+
+impl Editor<'_> {
+    /// Notes that bits of a row changed, and that its span was touched.
+    fn mark(&mut self, row: u32, bits: u32) {
+        let is_child = matches!(self.table, Table::Events | Table::Links);
+        let is_span = self.table == Table::Spans;
+        let touched = if is_span { TOUCHED } else { 0 };
+        let Some(row) = self.row(row) else { return };
+        row.changed |= bits | touched;
+        let parent = row.parent as usize;
+        if is_child && let Some(span) = self.index.spans.rows.get_mut(parent) {
+            span.changed |= TOUCHED | 1 << self.table.layout().number;
+        }
+    }
+
+    fn row(&mut self, row: u32) -> Option<&mut Row> {
+        self.index.table_mut(self.table).rows.get_mut(row as usize)
+    }
+
+    fn drop_row(&mut self, row: u32) {
+        self.mark(row, DROPPED);
+    }
+
+    fn attribute(&mut self, edit: &Edit) {
+        let bits = 1 << self.table.layout().attributes;
+        let (key, to, values) = match &edit.change {
+            Change::Set(key, values) => (key, key, Some(values)),
+            Change::Rename(key, to) => (key, to, None),
+            Change::Remove(key) => (key, key, None),
+            _ => return,
+        };
+        let key_at = if matches!(edit.change, Change::Remove(_)) {
+            Loc::NONE
+        } else {
+            self.store.push(to.as_bytes())
+        };
+        let written = values.map(|values| Written::new(self.store, values));
+        for (row, place) in edit.targets.iter(values.map_or(1, Values::len)) {
+            let table = self.index.table_mut(self.table);
+            let Some(attributes) = &mut table.attributes else {
+                return;
+            };
+            let i = row as usize;
+            let is_changed = match (&written, &edit.change) {
+                (Some(written), _) => {
+                    let (kind, value) = written.get(place);
+                    let key = (key.as_bytes(), key_at);
+                    attributes.set(self.store, i, key, kind, value);
+                    true
+                }
+                (None, Change::Rename(key, to)) => {
+                    let to = (to.as_bytes(), key_at);
+                    attributes.rename(self.store, i, key.as_bytes(), to)
+                }
+                _ => attributes.remove(self.store, i, key.as_bytes()),
+            };
+            if is_changed {
+                self.mark(row, bits);
+            }
+        }
+    }
+
+    fn entries(&mut self, edit: &Edit) {
+        let bits = 1 << self.table.layout().attributes;
+        let values = match &edit.change {
+            Change::SetEntries(values) => Some(values),
+            _ => None,
+        };
+        let written = values.map(|values| Written::new(self.store, values));
+        for (number, place) in edit.targets.iter(values.map_or(1, Values::len)) {
+            let table = self.index.table_mut(self.table);
+            let Some(attributes) = &mut table.attributes else {
+                return;
+            };
+            match &written {
+                Some(written) => {
+                    let (kind, value) = written.get(place);
+                    attributes.set_entry(number, kind, value);
+                }
+                None => attributes.remove_entry(number),
+            }
+            if let Some(row) = attributes.owner(number) {
+                self.mark(row, bits);
+            }
+        }
+    }
+
+    fn texts(&mut self, edit: &Edit, column: ColumnAt, texts: &Texts) {
+        let base = self.store.push(&texts.bytes);
+        for (row, place) in edit.targets.iter(texts.len()) {
+            let text = text_in(base, texts, place);
+            let table = self.index.table_mut(self.table);
+            let bits = if let ColumnAt::Text(slot, bits) = column {
+                if let Some(fields) = &mut table.fields {
+                    fields.set_text(row as usize, slot, text);
+                }
+                bits
+            } else {
+                if let Some(url) = table.schema_urls.get_mut(row as usize) {
+                    *url = text;
+                }
+                SCHEMA_URL_CHANGED
+            };
+            self.mark(row, bits);
+        }
+    }
+
+    fn numbers(&mut self, edit: &Edit, column: ColumnAt, numbers: &[u64]) {
+        let ColumnAt::Number(slot, bits, _) = column else {
+            return;
+        };
+        for (row, place) in edit.targets.iter(numbers.len()) {
+            let number = numbers.get(place).copied().unwrap_or(0);
+            let table = self.index.table_mut(self.table);
+            if let Some(fields) = &mut table.fields {
+                fields.set_number(row as usize, slot, number);
+            }
+            self.mark(row, bits);
+        }
+    }
+}
+
+/// Values whose texts are in the arena.
+struct Written<'a> {
+    values: &'a Values,
+    base: Loc,
+}
+
+impl<'a> Written<'a> {
+    fn new(store: &mut Store, values: &'a Values) -> Self {
+        let base = store.push(&values.texts.bytes);
+        Self { values, base }
+    }
+
+    /// Type and value as an entry keeps them.
+    fn get(&self, i: usize) -> (u8, u64) {
+        let kind = self.values.types.get(i).copied().unwrap_or(0);
+        let value = if is_text(kind) {
+            text_in(self.base, &self.values.texts, i).pack()
+        } else {
+            self.values.numbers.get(i).copied().unwrap_or(0)
+        };
+        (kind, value)
+    }
+}
+
+fn text_in(base: Loc, texts: &Texts, i: usize) -> Loc {
+    let end = texts.ends.get(i).copied().unwrap_or(0) as usize;
+    let len = texts.get(i).len();
+    base.part(end - len, len)
+}
+
+impl Index {
+    /// Takes out rows that are dropped, in every table and all that belongs to them.
+    fn settle(&mut self) {
+        let keep = kept(&self.resources.rows);
+        self.resources.retain(&keep);
+        self.scopes.renumber(&keep);
+        let keep = kept(&self.scopes.rows);
+        self.scopes.retain(&keep);
+        self.spans.renumber(&keep);
+        let keep = kept(&self.spans.rows);
+        self.spans.retain(&keep);
+        for table in [&mut self.events, &mut self.links] {
+            table.renumber(&keep);
+            let keep = kept(&table.rows);
+            table.retain(&keep);
+        }
+    }
+}
+
+/// Which rows stay; empty if all do.
+fn kept(rows: &[Row]) -> Vec<bool> {
+    let stays = |row: &Row| row.changed & DROPPED == 0;
+    if rows.iter().all(stays) {
+        return Vec::new();
+    }
+    rows.iter().map(stays).collect()
+}
+
+impl crate::index::TableIndex {
+    /// Follows the owning table, which kept the rows `keep`; rows without owner are dropped.
+    fn renumber(&mut self, keep: &[bool]) {
+        if keep.is_empty() {
+            return;
+        }
+        let mut next = 0;
+        let numbers: Vec<Option<u32>> = keep
+            .iter()
+            .map(|&stays| {
+                let number = next;
+                next += u32::from(stays);
+                stays.then_some(number)
+            })
+            .collect();
+        for row in &mut self.rows {
+            match numbers.get(row.parent as usize).copied().flatten() {
+                Some(parent) => row.parent = parent,
+                None => row.changed |= DROPPED,
+            }
+        }
+    }
+
+    /// Keeps the rows `keep`, all if it is empty, and ends the commit for the attributes.
+    fn retain(&mut self, keep: &[bool]) {
+        if let Some(attributes) = &mut self.attributes {
+            attributes.settle(keep);
+        }
+        if keep.is_empty() {
+            return;
+        }
+        let mut flags = keep.iter();
+        self.rows.retain(|_| flags.next() == Some(&true));
+        let mut flags = keep.iter();
+        self.schema_urls.retain(|_| flags.next() == Some(&true));
+        if let Some(fields) = &mut self.fields {
+            fields.retain(keep);
+        }
+    }
+}
+

@@ -1,0 +1,350 @@
+//! Splicing the wire: untouched runs are copied as slices, changed rows are rebuilt field by
+//! field in the order of the wire, unknown fields stay where they are.
+
+use bytes::Bytes;
+
+use crate::attributes::{Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
+use crate::index::{
+    FIELDS_CHANGED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED,
+};
+use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
+use crate::schema::Kind;
+use crate::store::{Loc, Store};
+use crate::wire::{fields, put_bytes, put_frame, put_key, put_varint};
+use crate::{Batch, Table};
+
+/// What stays free for growing before the output is allocated anew.
+const HEADROOM: usize = 4096;
+
+impl Batch {
+    /// The request as it is now. An untouched batch answers the very bytes it came from.
+    pub fn encode(&mut self) -> Bytes {
+        if !self.is_changed {
+            return self.store.wire.clone();
+        }
+        let room = self.store.wire.len() + self.store.arena.len() + HEADROOM;
+        let mut out = Vec::with_capacity(room);
+        let splicer = Splicer { batch: self };
+        splicer.request(&mut out);
+        out.into()
+    }
+}
+
+/// A run of bytes of one buffer that waits to be copied in one go.
+struct Run<'a> {
+    buf: &'a [u8],
+    start: usize,
+    end: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(buf: &'a [u8]) -> Self {
+        Self {
+            buf,
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// Adds a range that begins where the run ends, or ends the run and begins another.
+    fn add(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
+        if start != self.end {
+            self.flush(out);
+            self.start = start;
+        }
+        self.end = end;
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.buf.get(self.start..self.end).unwrap_or_default());
+        self.start = self.end;
+    }
+}
+
+/// Copies a message, but lets `emit` write the fields of the mask: each once, where it occurs
+/// first, or at the end.
+fn rebuild(message: &[u8], mask: u32, out: &mut Vec<u8>, mut emit: impl FnMut(u32, &mut Vec<u8>)) {
+    let mut run = Run::new(message);
+    let mut missing = mask;
+    for field in fields(message) {
+        let bit = if field.number < 32 { 1 << field.number } else { 0 };
+        if mask & bit == 0 {
+            run.add(field.start, field.end, out);
+        } else if missing & bit != 0 {
+            run.flush(out);
+            missing &= !bit;
+            emit(field.number, out);
+        }
+    }
+    run.flush(out);
+    while missing != 0 {
+        emit(missing.trailing_zeros(), out);
+        missing &= missing - 1;
+    }
+}
+
+struct Splicer<'a> {
+    batch: &'a Batch,
+}
+
+impl Splicer<'_> {
+    fn store(&self) -> &Store {
+        &self.batch.store
+    }
+
+    fn request(&self, out: &mut Vec<u8>) {
+        let wire = Loc::new(0, self.batch.store.wire.len());
+        self.children(wire, Table::Resources, 1, 0, out, |_, _| false);
+    }
+
+    /// Copies the message at `content`. Its children are the rows of `table` from `first` on, in
+    /// the field `number`; those that are not in the index any more are left out. `instead` may
+    /// write another field itself.
+    fn children(
+        &self,
+        content: Loc,
+        table: Table,
+        number: u32,
+        first: usize,
+        out: &mut Vec<u8>,
+        mut instead: impl FnMut(u32, &mut Vec<u8>) -> bool,
+    ) {
+        let buf = self.store().get(content);
+        let mut rows = (first..).zip(self.rows(table).get(first..).unwrap_or_default());
+        let mut next = rows.next();
+        let mut run = Run::new(buf);
+        for field in fields(buf) {
+            if !field.is(number) {
+                run.flush(out);
+                if !instead(field.number, out) {
+                    run.add(field.start, field.end, out);
+                }
+                continue;
+            }
+            match next {
+                Some((i, row)) if row.tlv.at == content.at(field.start) => {
+                    if row.changed == 0 {
+                        run.add(field.start, field.end, out);
+                    } else {
+                        run.flush(out);
+                        put_frame(out, number, field.len(), |out| {
+                            let body = content.part(field.body, field.len());
+                            self.child(table, i, row, body, out);
+                        });
+                    }
+                    next = rows.next();
+                }
+                _ => {}
+            }
+        }
+        run.flush(out);
+    }
+
+    fn rows(&self, table: Table) -> &[Row] {
+        &self.batch.index.table(table).rows
+    }
+
+    fn child(&self, table: Table, i: usize, row: &Row, body: Loc, out: &mut Vec<u8>) {
+        let below = match table {
+            Table::Resources => Table::Scopes,
+            Table::Scopes => Table::Spans,
+            _ => return self.row(table, i, row, out),
+        };
+        let first = self.rows(below).partition_point(|row| (row.parent as usize) < i);
+        let mut is_written = row.changed & FIELDS_CHANGED == 0;
+        let mut is_url_written = row.changed & SCHEMA_URL_CHANGED == 0;
+        let (keeps, keeps_url) = (is_written, is_url_written);
+        let mut instead = |field: u32, out: &mut Vec<u8>| match field {
+            1 if !keeps => {
+                if !std::mem::replace(&mut is_written, true) {
+                    self.wrapped(table, i, row, out);
+                }
+                true
+            }
+            3 if !keeps_url => {
+                if !std::mem::replace(&mut is_url_written, true) {
+                    self.schema_url(table, i, out);
+                }
+                true
+            }
+            _ => false,
+        };
+        self.children(body, below, 2, first, out, &mut instead);
+        instead(1, out);
+        instead(3, out);
+    }
+
+    /// A resource or scope in its wrapper.
+    fn wrapped(&self, table: Table, i: usize, row: &Row, out: &mut Vec<u8>) {
+        put_frame(out, 1, row.content.len as usize, |out| self.row(table, i, row, out));
+    }
+
+    fn schema_url(&self, table: Table, i: usize, out: &mut Vec<u8>) {
+        let urls = &self.batch.index.table(table).schema_urls;
+        self.text(3, urls.get(i).copied().unwrap_or(Loc::NONE), out);
+    }
+
+    /// The fields of a changed row.
+    fn row(&self, table: Table, i: usize, row: &Row, out: &mut Vec<u8>) {
+        let layout = table.layout();
+        let mask = row.changed & FIELDS_CHANGED;
+        rebuild(self.store().get(row.content), mask, out, |number, out| {
+            if number == layout.attributes {
+                self.attributes(table, i, number, out);
+                return;
+            }
+            let children = [Table::Events, Table::Links];
+            if table == Table::Spans
+                && let Some(below) = children
+                    .into_iter()
+                    .find(|below| below.layout().number == number)
+            {
+                self.below(below, i, number, out);
+                return;
+            }
+            let Some(fields) = &self.batch.index.table(table).fields else {
+                return;
+            };
+            match layout.slots.get(number as usize) {
+                Some(Slot::Text(slot)) => self.text(number, fields.text(i, (*slot).into()), out),
+                Some(Slot::Number(slot)) => {
+                    put_number(layout, number, fields.number(i, (*slot).into()), out);
+                }
+                Some(Slot::Status) => self.status(i, row, out),
+                _ => {}
+            }
+        });
+    }
+
+    fn text(&self, number: u32, text: Loc, out: &mut Vec<u8>) {
+        if text.len > 0 {
+            put_bytes(out, number, self.store().get(text));
+        }
+    }
+
+    fn status(&self, i: usize, row: &Row, out: &mut Vec<u8>) {
+        let Some(span) = &self.batch.index.spans.fields else {
+            return;
+        };
+        let buf = self.store().get(row.content);
+        let status = fields(buf).find(|field| field.is(15));
+        let content = status.map_or(&[][..], |status| status.content(buf));
+        let bit = |changed: u32, number: u32| u32::from(row.changed & changed != 0) << number;
+        let mask = bit(STATUS_MESSAGE_CHANGED, 2) | bit(STATUS_CODE_CHANGED, 3);
+        put_frame(out, 15, content.len(), |out| {
+            rebuild(content, mask, out, |number, out| {
+                let code = span.number(i, STATUS_CODE.into());
+                if number == 2 {
+                    self.text(2, span.text(i, STATUS_MESSAGE.into()), out);
+                } else if code != 0 {
+                    put_key(out, 3, 0);
+                    put_varint(out, code);
+                }
+            });
+        });
+    }
+
+    /// The events or links of a span.
+    fn below(&self, table: Table, span: usize, number: u32, out: &mut Vec<u8>) {
+        let rows = self.rows(table);
+        let start = rows.partition_point(|row| (row.parent as usize) < span);
+        let of_span = rows.iter().enumerate().skip(start);
+        let mut run = Loc::NONE;
+        for (i, row) in of_span.take_while(|(_, row)| row.parent as usize == span) {
+            if row.changed == 0 {
+                self.join_run(&mut run, row.tlv, out);
+            } else {
+                self.end_run(&mut run, out);
+                put_frame(out, number, row.content.len as usize, |out| {
+                    self.row(table, i, row, out);
+                });
+            }
+        }
+        self.end_run(&mut run, out);
+    }
+
+    fn attributes(&self, table: Table, row: usize, number: u32, out: &mut Vec<u8>) {
+        let Some(attributes) = &self.batch.index.table(table).attributes else {
+            return;
+        };
+        let mut run = Loc::NONE;
+        for entry in attributes.row(row) {
+            if entry.changed == 0 {
+                self.join_run(&mut run, entry.tlv, out);
+            } else {
+                self.end_run(&mut run, out);
+                self.entry(entry, number, out);
+            }
+        }
+        self.end_run(&mut run, out);
+    }
+
+    fn entry(&self, entry: &Entry, number: u32, out: &mut Vec<u8>) {
+        let whole = self.store().get(entry.tlv);
+        let content = fields(whole).next().map_or(&[][..], |field| field.content(whole));
+        let guess = content.len().max(entry.key.len as usize);
+        put_frame(out, number, guess, |out| {
+            let mask = u32::from(entry.changed & (KEY_CHANGED | VALUE_CHANGED));
+            rebuild(content, mask, out, |number, out| {
+                if number == 1 {
+                    self.text(1, entry.key, out);
+                } else {
+                    self.value(entry, out);
+                }
+            });
+        });
+    }
+
+    fn value(&self, entry: &Entry, out: &mut Vec<u8>) {
+        let kind = u32::from(entry.kind);
+        let text = if is_text(entry.kind) { entry.text() } else { Loc::NONE };
+        put_frame(out, 2, text.len as usize, |out| match entry.kind {
+            0 => {}
+            4 => {
+                put_key(out, kind, 1);
+                out.extend_from_slice(&entry.value.to_le_bytes());
+            }
+            2 | 3 | 8 => {
+                put_key(out, kind, 0);
+                put_varint(out, entry.value);
+            }
+            _ => put_bytes(out, kind, self.store().get(text)),
+        });
+    }
+
+    /// Adds a piece to a run of pieces that lie one after another, or begins another run.
+    fn join_run(&self, run: &mut Loc, piece: Loc, out: &mut Vec<u8>) {
+        if run.touches(piece) {
+            run.len += piece.len;
+        } else {
+            self.end_run(run, out);
+            *run = piece;
+        }
+    }
+
+    fn end_run(&self, run: &mut Loc, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.store().get(*run));
+        *run = Loc::NONE;
+    }
+}
+
+/// A number as its field is written; 0 is what an absent field means.
+fn put_number(layout: &Layout, field: u32, number: u64, out: &mut Vec<u8>) {
+    if number == 0 {
+        return;
+    }
+    match layout.schema.field(field).kind {
+        Kind::Fixed64 => {
+            put_key(out, field, 1);
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+        Kind::Fixed32 => {
+            put_key(out, field, 5);
+            out.extend_from_slice(&(number as u32).to_le_bytes());
+        }
+        _ => {
+            put_key(out, field, 0);
+            put_varint(out, number);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The lazy index: where the rows of each table are, and later where their fields and attributes
+//! are. It is the state of the batch: edits patch it, and every read reads it.
+
+use crate::Table;
+use crate::attributes::Attributes;
+use crate::rewrite::{Take, rewrite, survey};
+use crate::row_fields::RowFields;
+use crate::schema::{RESOURCE, SCOPE, SPAN, Schema};
+use crate::store::{Loc, Store};
+use crate::wire::fields;
+
+/// A row of a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// Key and all, where the sender put it; a resource's or scope's is that of its wrapper.
+    pub tlv: Loc,
+    /// The message's fields: of the wrapped message if it is a resource or scope, nowhere if
+    /// that is absent. A normalised copy if the sender's was irregular.
+    pub content: Loc,
+    /// The row of the owning table.
+    pub parent: u32,
+    /// Bits of the message's fields to be written anew, and of those below.
+    pub changed: u32,
+}
+
+/// Bits of [`Row::changed`] for fields of the row's message.
+pub(crate) const FIELDS_CHANGED: u32 = 0x1_FFFE;
+pub(crate) const STATUS_MESSAGE_CHANGED: u32 = 1 << 17;
+pub(crate) const STATUS_CODE_CHANGED: u32 = 1 << 18;
+/// A wrapper's `schema_url`.
+pub(crate) const SCHEMA_URL_CHANGED: u32 = 1 << 19;
+/// Something within a resource's or scope's wrapper, other than itself.
+pub(crate) const BELOW_CHANGED: u32 = 1 << 20;
+/// The commit that is going on changes something in this span.
+pub(crate) const TOUCHED: u32 = 1 << 30;
+/// The commit that is going on takes this row out.
+pub(crate) const DROPPED: u32 = 1 << 31;
+
+/// One table.
+#[derive(Debug, Default)]
+pub(crate) struct TableIndex {
+    pub rows: Vec<Row>,
+    /// Of resources and scopes: the wrapper's `schema_url`.
+    pub schema_urls: Vec<Loc>,
+    pub fields: Option<RowFields>,
+    pub attributes: Option<Attributes>,
+    is_loaded: bool,
+}
+
+/// The tables.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub resources: TableIndex,
+    pub scopes: TableIndex,
+    pub spans: TableIndex,
+    pub events: TableIndex,
+    pub links: TableIndex,
+}
+
+impl Index {
+    pub fn table(&self, table: Table) -> &TableIndex {
+        match table {
+            Table::Resources => &self.resources,
+            Table::Scopes => &self.scopes,
+            Table::Spans => &self.spans,
+            Table::Events => &self.events,
+            Table::Links => &self.links,
+        }
+    }
+
+    pub fn table_mut(&mut self, table: Table) -> &mut TableIndex {
+        match table {
+            Table::Resources => &mut self.resources,
+            Table::Scopes => &mut self.scopes,
+            Table::Spans => &mut self.spans,
+            Table::Events => &mut self.events,
+            Table::Links => &mut self.links,
+        }
+    }
+
+    /// Finds the rows of a table, if that was not done yet.
+    pub fn load_rows(&mut self, store: &mut Store, irregular: bool, table: Table) {
+        if !self.spans.is_loaded {
+            Boundaries {
+                index: self,
+                store,
+                irregular,
+            }
+            .read();
+            for table in [Table::Resources, Table::Scopes, Table::Spans] {
+                self.table_mut(table).is_loaded = true;
+            }
+        }
+        if !self.table(table).is_loaded {
+            let rows = children(store, &self.spans.rows, table.layout().number);
+            let index = self.table_mut(table);
+            index.rows = rows;
+            index.is_loaded = true;
+        }
+    }
+
+    /// Finds the intrinsic fields of a table's rows, if that was not done yet.
+    pub fn load_fields(&mut self, store: &mut Store, irregular: bool, table: Table) {
+        self.load_rows(store, irregular, table);
+        let index = self.table_mut(table);
+        if index.fields.is_none() {
+            index.fields = Some(RowFields::read(store, &index.rows, table.layout()));
+        }
+    }
+
+    /// Finds the attributes of a table's rows, if that was not done yet.
+    pub fn load_attributes(&mut self, store: &mut Store, irregular: bool, table: Table) {
+        self.load_rows(store, irregular, table);
+        let index = self.table_mut(table);
+        if index.attributes.is_none() {
+            let field = table.layout().attributes;
+            index.attributes = Some(Attributes::read(store, &index.rows, field));
+        }
+    }
+}
+
+/// The events or links of all spans.
+fn children(store: &Store, spans: &[Row], number: u32) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (parent, span) in (0..).zip(spans) {
+        for field in fields(store.get(span.content)).filter(|field| field.is(number)) {
+            rows.push(Row {
+                tlv: span.content.part(field.start, field.end - field.start),
+                content: span.content.part(field.body, field.len()),
+                parent,
+                changed: 0,
+            });
+        }
+    }
+    rows
+}
+
+/// The pass that finds resources, scopes and spans.
+struct Boundaries<'a> {
+    index: &'a mut Index,
+    store: &'a mut Store,
+    irregular: bool,
+}
+
+impl Boundaries<'_> {
+    fn read(&mut self) {
+        // A second handle on the same bytes, so that the arena can be written meanwhile.
+        let wire = self.store.wire.clone();
+        for field in fields(&wire).filter(|field| field.is(1)) {
+            let tlv = Loc::new(field.start, field.end - field.start);
+            self.resource(&wire, tlv, Loc::new(field.body, field.len()));
+        }
+    }
+
+    fn resource(&mut self, wire: &[u8], tlv: Loc, wrapper: Loc) {
+        let parent = self.index.resources.rows.len() as u32;
+        let mut parts = Parts::default();
+        let content = slice(wire, wrapper);
+        for field in fields(content) {
+            let found = wrapper.part(field.body, field.len());
+            if field.is(2) {
+                let tlv = wrapper.part(field.start, field.end - field.start);
+                self.scope(wire, tlv, found, parent);
+            } else if field.is(1) {
+                parts.add(found);
+            } else if field.is(3) {
+                parts.schema_url = found;
+            }
+        }
+        let content = self.wrapped(&RESOURCE, wire, &parts);
+        self.index.resources.rows.push(Row {
+            tlv,
+            content,
+            parent: 0,
+            changed: 0,
+        });
+        self.index.resources.schema_urls.push(parts.schema_url);
+    }
+
+    fn scope(&mut self, wire: &[u8], tlv: Loc, wrapper: Loc, resource: u32) {
+        let parent = self.index.scopes.rows.len() as u32;
+        let mut parts = Parts::default();
+        let content = slice(wire, wrapper);
+        for field in fields(content) {
+            let found = wrapper.part(field.body, field.len());
+            if field.is(2) {
+                let content = if self.irregular {
+                    self.normalised(&SPAN, wire, found)
+                } else {
+                    found
+                };
+                self.index.spans.rows.push(Row {
+                    tlv: wrapper.part(field.start, field.end - field.start),
+                    content,
+                    parent,
+                    changed: 0,
+                });
+            } else if field.is(1) {
+                parts.add(found);
+            } else if field.is(3) {
+                parts.schema_url = found;
+            }
+        }
+        let content = self.wrapped(&SCOPE, wire, &parts);
+        self.index.scopes.rows.push(Row {
+            tlv,
+            content,
+            parent: resource,
+            changed: 0,
+        });
+        self.index.scopes.schema_urls.push(parts.schema_url);
+    }
+
+    /// The resource or scope that a wrapper holds, however many occurrences it is in.
+    fn wrapped(&mut self, schema: &'static Schema, wire: &[u8], parts: &Parts) -> Loc {
+        if !self.irregular || parts.first.is_none() {
+            return parts.first;
+        }
+        if parts.more.is_empty() {
+            return self.normalised(schema, wire, parts.first);
+        }
+        let fragments: Vec<&[u8]> = std::iter::once(&parts.first)
+            .chain(&parts.more)
+            .map(|&part| slice(wire, part))
+            .collect();
+        self.store
+            .push_with(|out| rewrite(schema, &fragments, Take::OVERRIDDEN, out))
+    }
+
+    /// The same row if it is regular, else a normalised copy.
+    fn normalised(&mut self, schema: &'static Schema, wire: &[u8], row: Loc) -> Loc {
+        let content = slice(wire, row);
+        if survey(schema, content).irregular {
+            self.store
+                .push_with(|out| rewrite(schema, &[content], Take::OVERRIDDEN, out))
+        } else {
+            row
+        }
+    }
+}
+
+/// What a wrapper has beside its children.
+struct Parts {
+    first: Loc,
+    more: Vec<Loc>,
+    schema_url: Loc,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            first: Loc::NONE,
+            more: Vec::new(),
+            schema_url: Loc::NONE,
+        }
+    }
+}
+
+impl Parts {
+    fn add(&mut self, part: Loc) {
+        if self.first.is_none() {
+            self.first = part;
+        } else {
+            self.more.push(part);
+        }
+    }
+}
+
+fn slice(wire: &[u8], loc: Loc) -> &[u8] {
+    let at = loc.at as usize;
+    wire.get(at..at + loc.len as usize).unwrap_or_default()
+}

@@ -1,0 +1,42 @@
+//! A batch of spans, held in OTLP's wire format.
+//!
+//! What enters is the bytes of an `ExportTraceServiceRequest`; what leaves is such bytes again.
+//! In between nothing is decoded into structs: [`validate`] proves once that the bytes are well
+//! formed, a lazy index of positions answers column reads, edits patch that index, and
+//! [`Batch::encode`] splices the wire once at the end. Untouched spans leave byte for byte as
+//! they came, unknown fields included.
+//!
+//! There is no I/O and no async here, and no input, however hostile, makes this crate panic:
+//! what is malformed is refused by [`validate`] with its place in words.
+
+mod attributes;
+mod batch;
+mod columns;
+mod commit;
+mod edits;
+mod encode;
+pub mod fields;
+mod index;
+pub mod json;
+mod layout;
+mod malformed;
+mod read;
+mod refusal;
+mod rewrite;
+mod row_fields;
+mod schema;
+mod split;
+mod store;
+mod table;
+mod walk;
+mod wire;
+
+pub use batch::Batch;
+pub use columns::{Column, Entries, EntryKeys, Texts, Values};
+pub use commit::Committed;
+pub use edits::Edits;
+pub use malformed::Malformed;
+pub use refusal::{Refusal, RefusalCode};
+pub use split::{join, split_encoded};
+pub use table::{Field, Table};
+pub use walk::{Verdict, count_spans, validate};

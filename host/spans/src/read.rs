@@ -1,0 +1,326 @@
+//! Column reads.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
+
+use crate::attributes::{Attributes, Entry, is_text};
+use crate::layout::ColumnAt;
+use crate::row_fields::{NO_ID, RowFields};
+use crate::store::Store;
+use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, Values, fields};
+
+/// Says which attribute keys may be seen.
+type Granted<'a> = Option<&'a dyn Fn(&[u8]) -> bool>;
+
+impl Batch {
+    /// The row that owns each row: scope of a span, resource of a scope, span of an event or
+    /// link.
+    ///
+    /// # Errors
+    /// Resources have no owner.
+    pub fn parents(&mut self, table: Table) -> Result<Vec<u32>, Refusal> {
+        if table == Table::Resources {
+            return Err(Refusal::not_possible("resources have no parents"));
+        }
+        self.load_rows(table);
+        let rows = &self.index.table(table).rows;
+        Ok(rows.iter().map(|row| row.parent).collect())
+    }
+
+    /// A numeric field of every row; 0 where it is not set. A negative enum number is sign
+    /// extended.
+    ///
+    /// # Errors
+    /// The table has no such numeric field.
+    pub fn numbers(&mut self, table: Table, field: Field) -> Result<Vec<u64>, Refusal> {
+        let Some(ColumnAt::Number(slot, ..)) = table.column(field) else {
+            return Err(no_field(table, "numeric", field));
+        };
+        let fields = self.fields(table);
+        Ok(fields.map_or_else(Vec::new, |fields| fields.numbers(slot).collect()))
+    }
+
+    /// End minus start of every span in nanoseconds; 0 if it ends before it starts.
+    pub fn durations(&mut self) -> Vec<u64> {
+        let starts = self.numbers(Table::Spans, fields::span::START_TIME_UNIX_NANO);
+        let ends = self.numbers(Table::Spans, fields::span::END_TIME_UNIX_NANO);
+        let pairs = starts.into_iter().flatten().zip(ends.into_iter().flatten());
+        pairs.map(|(start, end)| end.saturating_sub(start)).collect()
+    }
+
+    /// A text field of every row; empty where it is not set.
+    ///
+    /// # Errors
+    /// The table has no such text field.
+    pub fn texts(&mut self, table: Table, field: Field) -> Result<Texts, Refusal> {
+        match table.column(field) {
+            Some(ColumnAt::Text(slot, _)) => {
+                self.load_fields(table);
+                let index = self.index.table(table);
+                let texts = index.fields.iter().flat_map(|fields| fields.texts(slot));
+                Ok(texts.map(|text| self.store.get(text)).collect())
+            }
+            Some(ColumnAt::SchemaUrl) => {
+                self.load_rows(table);
+                let urls = self.index.table(table).schema_urls.iter();
+                Ok(urls.map(|&url| self.store.get(url)).collect())
+            }
+            _ => Err(no_field(table, "text", field)),
+        }
+    }
+
+    /// 16 bytes a row.
+    ///
+    /// # Errors
+    /// Only spans and links have trace ids.
+    pub fn trace_ids(&mut self, table: Table) -> Result<Vec<u8>, Refusal> {
+        self.ids::<16>(table, 0)
+    }
+
+    /// 8 bytes a row.
+    ///
+    /// # Errors
+    /// Only spans and links have span ids.
+    pub fn span_ids(&mut self, table: Table) -> Result<Vec<u8>, Refusal> {
+        self.ids::<8>(table, 1)
+    }
+
+    /// 8 bytes a span; zeros for a root.
+    ///
+    /// # Errors
+    /// None today; the signature is that of the other ids.
+    pub fn parent_span_ids(&mut self) -> Result<Vec<u8>, Refusal> {
+        self.ids::<8>(Table::Spans, 2)
+    }
+
+    fn ids<const N: usize>(&mut self, table: Table, slot: usize) -> Result<Vec<u8>, Refusal> {
+        if slot >= table.layout().ids {
+            let noun = table.noun();
+            return Err(Refusal::unknown(format!("a {noun} has no such id")));
+        }
+        self.load_fields(table);
+        let index = self.index.table(table);
+        let mut out = Vec::with_capacity(index.rows.len() * N);
+        for at in index.fields.iter().flat_map(|fields| fields.ids(slot)) {
+            let id = if at == NO_ID { [0; N] } else { self.store.array(at) };
+            out.extend_from_slice(&id);
+        }
+        Ok(out)
+    }
+
+    /// One attribute over all rows: its first occurrence in each, and the rows in which it
+    /// occurs again.
+    ///
+    /// # Errors
+    /// The key is not UTF-8.
+    pub fn attribute(&mut self, table: Table, key: &[u8]) -> Result<Column, Refusal> {
+        if std::str::from_utf8(key).is_err() {
+            return Err(Refusal::malformed("the key is not UTF-8"));
+        }
+        self.load_attributes(table);
+        let store = &self.store;
+        let index = self.index.table(table);
+        let mut values = Gather::new(store, index.rows.len());
+        let mut duplicates = Vec::new();
+        let rows = index.attributes.iter().flat_map(Attributes::rows);
+        for (row, entries) in (0..).zip(rows) {
+            let mut found = entries.iter().filter(|entry| {
+                entry.key.len as usize == key.len() && store.get(entry.key) == key
+            });
+            values.push(found.next());
+            if found.next().is_some() {
+                duplicates.push(row);
+            }
+        }
+        Ok(Column {
+            values: values.finish(),
+            duplicates,
+        })
+    }
+
+    /// Every occurrence of every granted attribute, all of them without `granted`. If it leaves
+    /// any out, the second answer is the number of each entry that is in: what
+    /// [`crate::Edits::set_entries`] wants to be told. `granted` is asked once a distinct key.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn entries(
+        &mut self,
+        table: Table,
+        granted: Granted<'_>,
+    ) -> Result<(Entries, Option<Vec<u32>>), Refusal> {
+        self.load_attributes(table);
+        let index = self.index.table(table);
+        let Some(attributes) = &index.attributes else {
+            return Ok((Entries::default(), granted.map(|_| Vec::new())));
+        };
+        let shown = granted.map(|granted| {
+            let keys = Keys::of(&self.store, attributes);
+            let shown: Vec<bool> = keys.texts.iter().map(|key| granted(key)).collect();
+            let shows = |key: &u32| shown.get(*key as usize).copied().unwrap_or(false);
+            keys.of_entries.iter().map(shows).collect::<Vec<bool>>()
+        });
+        let is_shown = |number: usize| {
+            let flags = shown.as_ref();
+            flags.is_none_or(|flags| flags.get(number).copied().unwrap_or(false))
+        };
+        let mut values = Gather::new(&self.store, attributes.entries().len());
+        let mut owners = Vec::with_capacity(attributes.entries().len());
+        let mut numbers = Vec::new();
+        for (row, entries) in attributes.rows().enumerate() {
+            for (number, entry) in attributes.range(row).zip(entries) {
+                if is_shown(number) {
+                    owners.push(row as u32);
+                    values.push(Some(entry));
+                    if shown.is_some() {
+                        numbers.push(number as u32);
+                    }
+                }
+            }
+        }
+        let entries = Entries {
+            owners,
+            values: values.finish(),
+        };
+        Ok((entries, shown.map(|_| numbers)))
+    }
+
+    /// The keys of those entries; the dictionary has each granted key once.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn entry_keys(
+        &mut self,
+        table: Table,
+        granted: Granted<'_>,
+    ) -> Result<EntryKeys, Refusal> {
+        self.load_attributes(table);
+        let Some(attributes) = &self.index.table(table).attributes else {
+            return Ok(EntryKeys::default());
+        };
+        let found = Keys::of(&self.store, attributes);
+        let mut dictionary = Texts::new();
+        let numbers: Vec<Option<u32>> = found
+            .texts
+            .iter()
+            .map(|key| {
+                let is_granted = granted.is_none_or(|granted| granted(key));
+                is_granted.then(|| {
+                    dictionary.push(key);
+                    dictionary.len() as u32 - 1
+                })
+            })
+            .collect();
+        let number = |key: &u32| numbers.get(*key as usize).copied().flatten();
+        let keys = found.of_entries.iter().filter_map(number).collect();
+        Ok(EntryKeys { keys, dictionary })
+    }
+
+    fn fields(&mut self, table: Table) -> Option<&RowFields> {
+        self.load_fields(table);
+        self.index.table(table).fields.as_ref()
+    }
+}
+
+pub(crate) fn no_field(table: Table, kind: &str, field: Field) -> Refusal {
+    let noun = table.noun();
+    Refusal::unknown(format!("a {noun} has no {kind} field {field}"))
+}
+
+/// Puts values into the shape in which they cross. A list that no value needs stays empty, and
+/// is filled up with nothings at the first value that does.
+struct Gather<'a> {
+    store: &'a Store,
+    values: Values,
+    rows: usize,
+}
+
+impl<'a> Gather<'a> {
+    fn new(store: &'a Store, rows: usize) -> Self {
+        let values = Values {
+            types: Vec::with_capacity(rows),
+            ..Values::default()
+        };
+        Self {
+            store,
+            values,
+            rows,
+        }
+    }
+
+    #[inline]
+    fn push(&mut self, entry: Option<&Entry>) {
+        let Values {
+            types,
+            numbers,
+            texts,
+        } = &mut self.values;
+        let before = types.len();
+        let kind = entry.map_or(0, |entry| entry.kind);
+        types.push(kind);
+        let is_text = is_text(kind);
+        let is_number = kind != 0 && !is_text;
+        if is_text {
+            if texts.ends.is_empty() {
+                texts.ends.reserve(self.rows);
+                texts.ends.resize(before, 0);
+            }
+            let text = entry.map(|entry| self.store.get(entry.text()));
+            texts.push(text.unwrap_or_default());
+        } else if !texts.ends.is_empty() {
+            texts.push(&[]);
+        }
+        if is_number {
+            if numbers.is_empty() {
+                numbers.reserve(self.rows);
+                numbers.resize(before, 0);
+            }
+            numbers.push(entry.map_or(0, |entry| entry.value));
+        } else if !numbers.is_empty() {
+            numbers.push(0);
+        }
+    }
+
+    fn finish(self) -> Values {
+        self.values
+    }
+}
+
+/// The distinct keys of a table, and which of them each entry has.
+struct Keys<'a> {
+    texts: Vec<&'a [u8]>,
+    of_entries: Vec<u32>,
+}
+
+impl<'a> Keys<'a> {
+    fn of(store: &'a Store, attributes: &Attributes) -> Self {
+        let mut texts: Vec<&[u8]> = Vec::new();
+        let mut known: HashMap<&[u8], u32> = HashMap::new();
+        let mut of_entries: Vec<u32> = Vec::with_capacity(attributes.entries().len());
+        let mut before = 0;
+        for entries in attributes.rows() {
+            let row = of_entries.len();
+            for (nth, entry) in entries.iter().enumerate() {
+                let key = store.get(entry.key);
+                // Spans of one kind carry their keys in one order: the key is most likely the
+                // one that the row before has at this place.
+                let likely = of_entries.get(before + nth).copied();
+                let same = likely.filter(|&likely| texts.get(likely as usize) == Some(&key));
+                of_entries.push(match same {
+                    Some(number) => number,
+                    None => match known.entry(key) {
+                        Place::Occupied(place) => *place.get(),
+                        Place::Vacant(place) => {
+                            texts.push(key);
+                            *place.insert(texts.len() as u32 - 1)
+                        }
+                    },
+                });
+            }
+            if row < of_entries.len() {
+                before = row;
+            }
+        }
+        Self { texts, of_entries }
+    }
+}

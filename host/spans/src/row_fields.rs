@@ -1,0 +1,168 @@
+//! The intrinsic fields of a table's rows: positions of texts and ids, and numbers.
+
+use crate::index::Row;
+use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
+use crate::schema::{Kind, Schema};
+use crate::store::{Loc, Store};
+use crate::wire::{LEN, fields};
+
+/// The position of an id that is absent.
+pub(crate) const NO_ID: u32 = u32::MAX;
+
+/// One record a row in each list; how long a record is says the table's [`Layout`].
+#[derive(Debug)]
+pub(crate) struct RowFields {
+    texts: Vec<Loc>,
+    numbers: Vec<u64>,
+    ids: Vec<u32>,
+    layout: &'static Layout,
+}
+
+/// The record of one row, as large as the largest table needs.
+struct Record {
+    texts: [Loc; 3],
+    numbers: [u64; 8],
+    ids: [u32; 3],
+}
+
+impl Record {
+    fn put_text(&mut self, slot: u8, text: Loc) {
+        if let Some(place) = self.texts.get_mut(usize::from(slot)) {
+            *place = text;
+        }
+    }
+
+    fn put_number(&mut self, slot: u8, number: u64) {
+        if let Some(place) = self.numbers.get_mut(usize::from(slot)) {
+            *place = number;
+        }
+    }
+}
+
+impl RowFields {
+    /// Reads the fields of every row.
+    pub fn read(store: &Store, rows: &[Row], layout: &'static Layout) -> Self {
+        let mut all = Self {
+            texts: Vec::with_capacity(rows.len() * layout.texts),
+            numbers: Vec::with_capacity(rows.len() * layout.numbers),
+            ids: Vec::with_capacity(rows.len() * layout.ids),
+            layout,
+        };
+        for row in rows {
+            let record = read_row(store, row.content, layout);
+            let head = |len: usize| ..len;
+            let texts = record.texts.get(head(layout.texts));
+            all.texts.extend_from_slice(texts.unwrap_or_default());
+            let numbers = record.numbers.get(head(layout.numbers));
+            all.numbers.extend_from_slice(numbers.unwrap_or_default());
+            let ids = record.ids.get(head(layout.ids));
+            all.ids.extend_from_slice(ids.unwrap_or_default());
+        }
+        all
+    }
+
+    pub fn texts(&self, slot: usize) -> impl Iterator<Item = Loc> {
+        column(&self.texts, self.layout.texts, slot)
+    }
+
+    pub fn numbers(&self, slot: usize) -> impl Iterator<Item = u64> {
+        column(&self.numbers, self.layout.numbers, slot)
+    }
+
+    /// Where the ids are; [`NO_ID`] for an absent one.
+    pub fn ids(&self, slot: usize) -> impl Iterator<Item = u32> {
+        column(&self.ids, self.layout.ids, slot)
+    }
+
+    pub fn text(&self, row: usize, slot: usize) -> Loc {
+        let at = row * self.layout.texts + slot;
+        self.texts.get(at).copied().unwrap_or(Loc::NONE)
+    }
+
+    pub fn number(&self, row: usize, slot: usize) -> u64 {
+        let at = row * self.layout.numbers + slot;
+        self.numbers.get(at).copied().unwrap_or(0)
+    }
+
+    pub fn set_text(&mut self, row: usize, slot: usize, text: Loc) {
+        if let Some(place) = self.texts.get_mut(row * self.layout.texts + slot) {
+            *place = text;
+        }
+    }
+
+    pub fn set_number(&mut self, row: usize, slot: usize, number: u64) {
+        if let Some(place) = self.numbers.get_mut(row * self.layout.numbers + slot) {
+            *place = number;
+        }
+    }
+
+    /// Keeps only the rows for which `keep` says so.
+    pub fn retain(&mut self, keep: &[bool]) {
+        retain_records(&mut self.texts, self.layout.texts, keep);
+        retain_records(&mut self.numbers, self.layout.numbers, keep);
+        retain_records(&mut self.ids, self.layout.ids, keep);
+    }
+}
+
+fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item = T> {
+    items.iter().skip(slot).step_by(width.max(1)).copied()
+}
+
+fn retain_records<T>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
+    let mut flags = keep.iter().flat_map(|keep| std::iter::repeat_n(*keep, width));
+    items.retain(|_| flags.next().unwrap_or(false));
+}
+
+#[inline]
+fn read_row(store: &Store, content: Loc, layout: &'static Layout) -> Record {
+    let mut record = Record {
+        texts: [Loc::NONE; 3],
+        numbers: [0; 8],
+        ids: [NO_ID; 3],
+    };
+    for field in fields(store.get(content)) {
+        match layout.slots.get(field.number as usize) {
+            Some(Slot::Text(slot)) => {
+                record.put_text(*slot, content.part(field.body, field.len()));
+            }
+            Some(Slot::Number(slot)) => {
+                let number = number_of(layout.schema, field.number, field.value);
+                record.put_number(*slot, number);
+            }
+            Some(Slot::Id(slot)) => {
+                let at = if field.len() == 0 { NO_ID } else { content.at(field.body) };
+                if let Some(place) = record.ids.get_mut(usize::from(*slot)) {
+                    *place = at;
+                }
+            }
+            Some(Slot::Status) if field.wire_type == LEN => {
+                read_status(store, content.part(field.body, field.len()), &mut record);
+            }
+            None | Some(Slot::Skip | Slot::Status) => {}
+        }
+    }
+    record
+}
+
+fn read_status(store: &Store, content: Loc, record: &mut Record) {
+    for field in fields(store.get(content)) {
+        match field.number {
+            2 => record.put_text(STATUS_MESSAGE, content.part(field.body, field.len())),
+            3 => record.put_number(STATUS_CODE, sign_extended(field.value)),
+            _ => {}
+        }
+    }
+}
+
+/// A number as protobuf reads it: 32-bit fields take the low half of what is on the wire.
+fn number_of(schema: &Schema, number: u32, value: u64) -> u64 {
+    match schema.field(number).kind {
+        Kind::Enum(_) | Kind::Int32 => sign_extended(value),
+        Kind::Uint32 => u64::from(value as u32),
+        _ => value,
+    }
+}
+
+fn sign_extended(value: u64) -> u64 {
+    i64::from(value as i32) as u64
+}

@@ -1,0 +1,103 @@
+//! Where bytes live: the wire as received, and an arena beside it for what edits and
+//! normalisation add.
+
+use bytes::Bytes;
+
+/// A run of bytes: in the wire, or in the arena if the top bit of `at` is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Loc {
+    pub at: u32,
+    pub len: u32,
+}
+
+const ARENA: u32 = 1 << 31;
+
+impl Loc {
+    /// Nowhere; reads as empty.
+    pub const NONE: Self = Self {
+        at: u32::MAX,
+        len: 0,
+    };
+
+    pub fn new(at: usize, len: usize) -> Self {
+        Self {
+            at: at as u32,
+            len: len as u32,
+        }
+    }
+
+    pub fn is_none(self) -> bool {
+        self.at == u32::MAX
+    }
+
+    /// Position `offset` within this run.
+    #[inline]
+    pub fn at(self, offset: usize) -> u32 {
+        self.at.wrapping_add(offset as u32)
+    }
+
+    /// A run within this run.
+    #[inline]
+    pub fn part(self, offset: usize, len: usize) -> Self {
+        Self {
+            at: self.at(offset),
+            len: len as u32,
+        }
+    }
+
+    /// Whether `next` begins where this run ends.
+    pub fn touches(self, next: Self) -> bool {
+        self.at.checked_add(self.len) == Some(next.at)
+    }
+
+    pub fn pack(self) -> u64 {
+        u64::from(self.at) << 32 | u64::from(self.len)
+    }
+
+    pub fn unpack(packed: u64) -> Self {
+        Self {
+            at: (packed >> 32) as u32,
+            len: packed as u32,
+        }
+    }
+}
+
+/// The bytes of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    pub wire: Bytes,
+    pub arena: Vec<u8>,
+}
+
+impl Store {
+    #[inline]
+    pub fn get(&self, loc: Loc) -> &[u8] {
+        let (buf, at): (&[u8], _) = if loc.at & ARENA == 0 {
+            (&self.wire, loc.at as usize)
+        } else {
+            (&self.arena, (loc.at & !ARENA) as usize)
+        };
+        buf.get(at..at + loc.len as usize).unwrap_or_default()
+    }
+
+    /// The `N` bytes at a position; zeros if there is no such position.
+    pub fn array<const N: usize>(&self, at: u32) -> [u8; N] {
+        let bytes = self.get(Loc { at, len: N as u32 });
+        bytes.try_into().unwrap_or([0; N])
+    }
+
+    /// Adds bytes to the arena.
+    pub fn push(&mut self, bytes: &[u8]) -> Loc {
+        self.push_with(|arena| arena.extend_from_slice(bytes))
+    }
+
+    /// Adds to the arena what `write` appends.
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Loc {
+        let at = self.arena.len();
+        write(&mut self.arena);
+        Loc {
+            at: at as u32 | ARENA,
+            len: (self.arena.len() - at) as u32,
+        }
+    }
+}

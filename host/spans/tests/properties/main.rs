@@ -1,0 +1,31 @@
+//! Properties of a batch, checked against `prost` and against models written on its structs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    missing_docs
+)]
+
+mod columns;
+mod edits;
+mod faithful;
+mod generator;
+mod mangle;
+mod model;
+mod parts;
+mod rng;
+mod verdict;
+
+/// Cases of each property.
+const CASES: u32 = 2_000;
+
+fn config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases: CASES,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        ..Default::default()
+    }
+}

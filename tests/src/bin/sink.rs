@@ -1,0 +1,96 @@
+//! An upstream for the demonstration and the benchmarks: takes OTLP over gRPC and HTTP and tells
+//! what it got.
+//!
+//! The first line on stdout is where it listens. Then every line on stdin is a question and gets
+//! one line of JSON: `totals`; `checks` (the numbers of the shop's health checks that arrived);
+//! `search ["text", …]` (which of these texts are anywhere in what arrived); `span HEX` (a span by
+//! its id). The end of stdin ends it.
+
+#![expect(clippy::print_stdout, reason = "stdout is this program's interface")]
+
+use std::io::BufRead as _;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::trace::v1::Span;
+use serde_json::{Value, json};
+use sluice_tests::sink::Sink;
+use sluice_tests::wait;
+
+/// Takes spans and tells what it got.
+#[derive(Parser)]
+struct Args {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: String,
+    /// Keep nothing: for benchmarks.
+    #[arg(long)]
+    count_only: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let sink = wait::runtime().block_on(Sink::bind(&args.listen, !args.count_only))?;
+    println!("{}", json!({"event": "listening", "address": sink.address().to_string()}));
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (question, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        let answer = match question {
+            "totals" => totals(&sink),
+            "checks" => checks(&sink),
+            "search" => search(&sink, &serde_json::from_str::<Vec<String>>(rest).context("search wants texts")?),
+            "span" => span(&sink, rest.trim()),
+            other => json!({"error": format!("no such question: {other}")}),
+        };
+        println!("{answer}");
+    }
+    Ok(())
+}
+
+fn totals(sink: &Sink) -> Value {
+    let totals = sink.totals();
+    json!({"attempts": totals.attempts, "requests": totals.requests, "spans": totals.spans, "bytes": totals.bytes})
+}
+
+fn checks(sink: &Sink) -> Value {
+    let number = |attribute: &KeyValue| match &attribute.value {
+        Some(AnyValue { value: Some(any_value::Value::IntValue(number)) }) if attribute.key == "shop.check" => Some(*number),
+        _ => None,
+    };
+    let spans = sink.decoded_spans();
+    let mut checks: Vec<i64> = spans.iter().filter_map(|span| span.attributes.iter().find_map(number)).collect();
+    checks.sort_unstable();
+    json!({ "checks": checks })
+}
+
+fn search(sink: &Sink, needles: &[String]) -> Value {
+    let found: Vec<&String> = needles.iter().filter(|needle| sink.holds(needle)).collect();
+    json!({"looked_for": needles.len(), "found": found, "bytes": sink.totals().bytes})
+}
+
+fn span(sink: &Sink, id: &str) -> Value {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let spans = sink.decoded_spans();
+    spans.into_iter().find(|span| hex(&span.span_id) == id).map_or(Value::Null, |span| shown(&span))
+}
+
+fn shown(span: &Span) -> Value {
+    let events: Vec<Value> =
+        span.events.iter().map(|event| json!({"name": event.name, "attributes": pairs(&event.attributes)})).collect();
+    json!({
+        "name": span.name, "attributes": pairs(&span.attributes), "events": events,
+        "status": span.status.as_ref().map(|status| status.message.clone()),
+    })
+}
+
+fn pairs(attributes: &[KeyValue]) -> Vec<Value> {
+    let text = |value: &Option<AnyValue>| match value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text.clone(),
+        Some(any_value::Value::IntValue(number)) => number.to_string(),
+        Some(any_value::Value::DoubleValue(number)) => number.to_string(),
+        Some(any_value::Value::BoolValue(truth)) => truth.to_string(),
+        other => format!("{other:?}"),
+    };
+    attributes.iter().map(|attribute| json!([attribute.key, text(&attribute.value)])).collect()
+}

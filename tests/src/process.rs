@@ -1,0 +1,85 @@
+//! Child processes that do not outlive the one that started them.
+
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
+
+use crate::wait;
+
+/// The variable that names the collector's binary.
+pub const VARIABLE: &str = "SLUICE_BIN";
+
+/// The collector's binary: `SLUICE_BIN`, else the one that `cargo xtask build` leaves.
+///
+/// # Panics
+/// When there is none: nothing here means anything without it.
+#[expect(clippy::panic, reason = "there is nothing to test")]
+pub fn sluice() -> PathBuf {
+    let path = std::env::var_os(VARIABLE).map_or_else(|| release("sluice"), PathBuf::from);
+    if !path.is_file() {
+        panic!("{} is not there: run `cargo xtask build`, or name a binary by {VARIABLE}", path.display());
+    }
+    path
+}
+
+/// A binary of this workspace, by its name.
+pub fn release(name: &str) -> PathBuf {
+    target().join("release").join(name)
+}
+
+/// The workspace's target directory.
+pub fn target() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    let release = own.ancestors().find(|folder| folder.ends_with("release"));
+    release.and_then(|folder| folder.parent()).map_or_else(|| workspace().join("target"), PathBuf::from)
+}
+
+/// The workspace's folder.
+pub fn workspace() -> PathBuf {
+    let mut folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    folder.pop();
+    folder
+}
+
+/// Makes the child the leader of a process group of its own, so that Ctrl-C reaches its parent
+/// alone, and has the system kill it when the thread that starts it ends.
+pub fn tie(command: &mut Command) -> &mut Command {
+    command.process_group(0);
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe {
+        command.pre_exec(|| {
+            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        });
+    }
+    command
+}
+
+/// Sends a signal to a child.
+pub fn signal(child: &Child, signal: i32) {
+    // SAFETY: a plain system call; the child has not been waited for, so the number is still its.
+    unsafe {
+        libc::kill(child.id() as libc::pid_t, signal);
+    }
+}
+
+/// Waits for a child to end; `None` if it has not in time.
+pub fn wait_for(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    wait::within(time, || child.try_wait().ok().flatten())
+}
+
+/// The exit code, or 128 and the signal's number as a shell has it.
+pub fn code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+}
+
+/// Ends a child: SIGTERM first, SIGKILL when the time is over.
+pub fn end(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    signal(child, libc::SIGTERM);
+    wait_for(child, time).or_else(|| {
+        let _ = child.kill();
+        child.wait().ok()
+    })
+}

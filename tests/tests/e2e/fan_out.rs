@@ -1,0 +1,74 @@
+//! Several exporters and several pipelines: each gets everything it should, or nobody gets anything.
+
+use std::time::Duration;
+
+use sluice_tests::collector::{Config, Sluice, config};
+use sluice_tests::send::Grpc;
+use sluice_tests::shop::otlp::Exporter;
+use sluice_tests::sink::{Answer, Sink};
+use sluice_tests::{rpc, send, wire};
+use tonic::Code;
+
+const QUICK: &str = "sending_queue: { batch: { flush_timeout: 20ms } }";
+
+#[test]
+fn two_exporters_get_the_same_spans() {
+    let (one, other) = (Sink::start(), Sink::start());
+    let both = Config::new()
+        .exporter("otlp_grpc/one", &config::grpc(&one, QUICK))
+        .exporter("otlp_http/other", &config::http(&other, QUICK));
+    let requests = Exporter::new(41).requests(30, 30);
+    let sluice = Sluice::start(&both);
+    send::all(sluice.grpc(), &requests).unwrap();
+    let end = sluice.terminate();
+    assert_eq!(wire::difference(&requests, &one.wires()).unwrap(), None);
+    assert_eq!(wire::difference(&requests, &other.wires()).unwrap(), None);
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn two_pipelines_of_one_receiver_do_not_touch_each_other() {
+    let (whole, filtered) = (Sink::start(), Sink::start());
+    let two = Config::new()
+        .processor("filter", r#"traces: { span: ['name == "GET /health"'] }"#)
+        .exporter("otlp_grpc/whole", &config::grpc(&whole, QUICK))
+        .exporter("otlp_grpc/filtered", &config::grpc(&filtered, QUICK))
+        .pipeline("traces/whole", &["otlp"], &[], &["otlp_grpc/whole"])
+        .pipeline("traces/filtered", &["otlp"], &["filter"], &["otlp_grpc/filtered"]);
+    let mut exporter = Exporter::new(42);
+    let requests = exporter.requests(30, 30);
+    let sluice = Sluice::start(&two);
+    send::all(sluice.grpc(), &requests).unwrap();
+    let end = sluice.terminate();
+    assert_eq!(wire::difference(&requests, &whole.wires()).unwrap(), None);
+    assert_eq!(whole.spans() - filtered.spans(), exporter.shop().checks() as u64);
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_full_destination_refuses_for_all_and_commits_to_none() {
+    let (healthy, down) = (Sink::start(), Sink::start());
+    down.always(Answer::UNAVAILABLE);
+    let full = Config::new()
+        .exporter("otlp_grpc/healthy", &config::grpc(&healthy, QUICK))
+        .exporter("otlp_grpc/down", &config::grpc(&down, "sending_queue: { sizer: bytes, queue_size: 100000 }"));
+    let sluice = Sluice::start(&full);
+    let client = Grpc::new(sluice.grpc()).unwrap();
+    let mut exporter = Exporter::new(43);
+    let mut taken = Vec::new();
+    let refusal = loop {
+        let request = exporter.request(50);
+        match client.send(&request) {
+            Ok(_) => taken.push(request),
+            Err(status) => break status,
+        }
+        assert!(taken.len() < 100, "a queue of 100 kB took {} requests", taken.len());
+    };
+    assert_eq!(refusal.code(), Code::Unavailable);
+    assert!(rpc::retry_delay(&refusal).is_some_and(|delay| delay > Duration::ZERO), "{refusal:?}");
+    down.always(Answer::Ok);
+    let end = sluice.terminate();
+    assert_eq!(wire::difference(&taken, &healthy.wires()).unwrap(), None);
+    assert_eq!(wire::difference(&taken, &down.wires()).unwrap(), None);
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}

@@ -1,0 +1,32 @@
+//! End-to-end tests: the release binary, real sockets, one file a promise. One program, so that it
+//! is linked once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+mod account;
+mod backpressure;
+mod bad_input;
+mod config_errors;
+mod dependencies;
+mod examples;
+mod fan_out;
+mod fidelity;
+mod guests;
+mod hostile_plugins;
+mod metrics;
+mod odd;
+mod protocols;
+mod redaction;
+mod sdks;
+mod shutdown;
+mod start;
+mod swap;
+mod upstream;
