@@ -14,7 +14,7 @@ use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
 use crate::generation::{Fresh, Processors, Served, Workshop};
-use crate::receiver;
+use crate::receiver::{self, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::Step;
@@ -22,9 +22,13 @@ use crate::telemetry::metrics::Metrics;
 
 pub use life::{run, validate};
 
+/// Bytes of requests that all receivers together may be reading or working on.
+const ADMISSION_BYTES: usize = 256 << 20;
+
 /// The running collector: the present generation and what serves it.
 pub struct Collector {
-    metrics: Metrics,
+    sending: exporter::Metrics,
+    receiving: receiver::Context,
     account: Account,
     workshop: Workshop,
     cores: Cores,
@@ -58,7 +62,7 @@ pub enum NotApplied {
     Exporter(#[from] exporter::StartError),
     /// An address cannot be listened on.
     #[error(transparent)]
-    Bind(#[from] receiver::BindError),
+    Bind(#[from] receiver::listener::BindError),
     /// A receiver would need another listener at the same place.
     #[error("receiver `{0}`: its settings cannot change while it runs; give it another name, or restart")]
     ReceiverChanged(Id),
@@ -69,9 +73,14 @@ pub enum NotApplied {
 
 impl Collector {
     /// A collector that serves nothing yet.
-    pub fn new(metrics: Metrics, account: Account, workshop: Workshop, cores: Cores) -> Self {
-        Self {
-            metrics,
+    ///
+    /// # Errors
+    /// When the metrics are registered already.
+    pub fn new(metrics: &Metrics, account: Account, workshop: Workshop, cores: Cores) -> Result<Self, prometheus::Error> {
+        let admission = Admission::new(ADMISSION_BYTES);
+        Ok(Self {
+            sending: exporter::Metrics::new(metrics.registry())?,
+            receiving: receiver::Context { admission, metrics: receiver::Metrics::new(metrics.registry())? },
             account,
             workshop,
             cores,
@@ -80,7 +89,7 @@ impl Collector {
             exporters: HashMap::new(),
             receivers: Vec::new(),
             started: 0,
-        }
+        })
     }
 
     /// The configuration that serves.
@@ -124,7 +133,7 @@ impl Collector {
             let serving = match self.exporters.get(id).filter(|serving| serving.settings == *settings) {
                 Some(serving) => serving.clone(),
                 None => {
-                    let context = ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.metrics.clone() };
+                    let context = ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
                     self.started += 1;
                     Serving { settings: settings.clone(), exporter: exporter::start(id, settings, context)? }
                 }
@@ -141,7 +150,7 @@ impl Collector {
             match self.receivers.iter().find(|receiving| receiving.id == component.id && receiving.running.is_some()) {
                 Some(receiving) if receiving.settings == component.settings => {}
                 Some(_) => return Err(NotApplied::ReceiverChanged(component.id.clone())),
-                None => bound.push((component, receiver::bind(component)?)),
+                None => bound.push((component, receiver::bind(component, &self.receiving)?)),
             }
         }
         // Nothing can fail any more: only now do they take their places.

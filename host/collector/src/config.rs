@@ -1,1 +1,235 @@
-//! To be written.
+//! Configuration: YAML in the Collector's shape → [`Config`].
+//!
+//! `source → yaml → substitute → merge → sections`. Every value keeps the place where it is
+//! written, through merging and substitution, and everything that is wrong comes out in one run as
+//! `FILE:LINE:COLUMN: error: …`.
+
+mod check;
+mod component;
+mod diagnostic;
+mod duration;
+mod mark;
+mod nearest;
+mod node;
+pub mod processor;
+pub mod section;
+mod service;
+mod source;
+mod substitute;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use component::Kind;
+use processor::Processor;
+use section::{NOT_YET, Problems, Section};
+use substitute::{Environment, Substitution};
+use tree::Tree;
+
+use crate::{exporter, extension, receiver};
+
+pub use component::{Component, Id};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
+pub use mark::{Mark, Origin};
+pub use node::Node;
+pub use service::{Named, Pipeline, Service, Telemetry};
+pub use source::{DEFAULT, Source};
+pub use tree::{Entry, Value};
+
+const RECEIVERS: Kind = Kind { name: "receiver", key: "receivers", types: receiver::TYPES };
+const PROCESSORS: Kind = Kind { name: "processor", key: "processors", types: processor::TYPES };
+const EXPORTERS: Kind = Kind { name: "exporter", key: "exporters", types: exporter::TYPES };
+const EXTENSIONS: Kind = Kind { name: "extension", key: "extensions", types: extension::TYPES };
+
+/// What Sluice is to do. Two are equal when they do the same, however they are written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Config {
+    /// Where spans come from.
+    pub receivers: Vec<Component<receiver::Settings>>,
+    /// The plugins.
+    pub processors: Vec<Component<processor::Settings>>,
+    /// Where spans go.
+    pub exporters: Vec<Component<exporter::Settings>>,
+    /// What else runs.
+    pub extensions: Vec<Component<extension::Settings>>,
+    /// What of it is used, and how.
+    pub service: Service,
+    files: Vec<PathBuf>,
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is probably not meant.
+    pub warnings: Diagnostics,
+}
+
+/// Reads sources, a later one over an earlier one. Plugins are not loaded: whether they take their
+/// configuration is found out later.
+///
+/// # Errors
+/// Everything that is wrong, warnings included.
+pub fn load(sources: &[Source]) -> Result<Loaded, Diagnostics> {
+    load_in(sources, &substitute::process_environment)
+}
+
+/// [`load`] with other environment variables.
+pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Result<Loaded, Diagnostics> {
+    let mut problems = Diagnostics::default();
+    let mut files = Vec::new();
+    let tree = gather(sources, environment, &mut problems, &mut files);
+    let problems = Problems::new(problems);
+    let mut config = tree.map(|tree| read(&tree, &problems)).unwrap_or_default();
+    let problems = problems.into_inner();
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    files.extend(config.processors.iter().filter_map(|component| component.settings.module.clone()));
+    config.files = files;
+    Ok(Loaded { config, warnings: problems })
+}
+
+/// All sources as one tree. `None` if one of them cannot be read: what is missing in the others
+/// would be told for nothing.
+fn gather(sources: &[Source], environment: Environment<'_>, problems: &mut Diagnostics, files: &mut Vec<PathBuf>) -> Option<Tree> {
+    let mut trees = Vec::new();
+    for (order, source) in sources.iter().enumerate() {
+        if let Source::File(path) = source {
+            files.push(path.clone());
+        }
+        let tree = source.read(order, problems).map(|mut tree| {
+            let mut substitution = Substitution { environment, problems, files: Vec::new() };
+            substitution.apply(&mut tree);
+            files.append(&mut substitution.files);
+            tree
+        });
+        trees.push(tree);
+    }
+    let trees: Option<Vec<Tree>> = trees.into_iter().collect();
+    trees?.into_iter().reduce(|mut merged, later| {
+        // An empty file says nothing.
+        if !matches!(later.value, Value::Null) {
+            merged.merge(later);
+        }
+        merged
+    })
+}
+
+fn read(tree: &Tree, problems: &Problems) -> Config {
+    let Some(mut top) = Node::new("the configuration", &tree.mark, tree, problems).into_section() else { return Config::default() };
+    let receivers = component::read(&mut top, &RECEIVERS, receiver::read);
+    let processors = component::read(&mut top, &PROCESSORS, processor::read);
+    let exporters = component::read(&mut top, &EXPORTERS, exporter::read);
+    let extensions = component::read(&mut top, &EXTENSIONS, extension::read);
+    if let Some(mut connectors) = top.section("connectors") {
+        for (id, _, _) in connectors.entries() {
+            connectors.error(&id, format!("connector `{id}`: connectors are {NOT_YET}"));
+        }
+    }
+    let service = match top.section("service") {
+        Some(section) => Service::read(section),
+        None => {
+            top.complain("there is no `service`: nothing would run");
+            Service::default()
+        }
+    };
+    let mut names = Names::default();
+    for kind in [&RECEIVERS, &PROCESSORS, &EXPORTERS, &EXTENSIONS] {
+        names.insert(kind.key, &mut top);
+    }
+    top.finish();
+    check::references(&names, &service, problems);
+    only_plugins(Config { receivers, processors: Vec::new(), exporters, extensions, service, files: Vec::new() }, processors)
+}
+
+/// Takes the processors out whose work is done elsewhere.
+fn only_plugins(mut config: Config, processors: Vec<Component<Processor>>) -> Config {
+    let elsewhere: Vec<_> = processors.iter().filter(|component| component.settings == Processor::Elsewhere).map(|component| component.id.clone()).collect();
+    for pipeline in &mut config.service.pipelines {
+        pipeline.processors.retain(|id| !elsewhere.contains(id));
+    }
+    let plugin = |Component { id, mark, settings }| match settings {
+        Processor::Plugin(settings) => Some(Component { id, mark, settings }),
+        Processor::Elsewhere => None,
+    };
+    config.processors = processors.into_iter().filter_map(plugin).collect();
+    config
+}
+
+/// The ids that are configured, by the section they stand in, whether or not they can be used.
+#[derive(Default)]
+struct Names(Vec<(&'static str, Vec<Named>)>);
+
+impl Names {
+    fn insert(&mut self, key: &'static str, top: &mut Section<'_>) {
+        let Some(Value::Map(entries)) = top.node(key).map(|node| node.value()) else { return self.0.push((key, Vec::new())) };
+        let named = |entry: &Entry| Id::parse(&entry.key).ok().map(|id| Named { id, mark: entry.mark.clone() });
+        self.0.push((key, entries.iter().filter_map(named).collect()));
+    }
+
+    fn of(&self, key: &str) -> &[Named] {
+        self.0.iter().find(|(known, _)| *known == key).map_or(&[], |(_, named)| named)
+    }
+}
+
+impl Config {
+    /// The receivers that a pipeline names.
+    pub fn used_receivers(&self) -> impl Iterator<Item = &Component<receiver::Settings>> {
+        self.receivers.iter().filter(|component| self.uses(|pipeline| &pipeline.receivers, &component.id))
+    }
+
+    /// The processors that a pipeline names.
+    pub fn used_processors(&self) -> impl Iterator<Item = &Component<processor::Settings>> {
+        self.processors.iter().filter(|component| self.uses(|pipeline| &pipeline.processors, &component.id))
+    }
+
+    /// The exporters that a pipeline names.
+    pub fn used_exporters(&self) -> impl Iterator<Item = &Component<exporter::Settings>> {
+        self.exporters.iter().filter(|component| self.uses(|pipeline| &pipeline.exporters, &component.id))
+    }
+
+    /// The extensions that `service.extensions` names, in its order.
+    pub fn used_extensions(&self) -> impl Iterator<Item = &Component<extension::Settings>> {
+        let find = |named: &Named| self.extensions.iter().find(|component| component.id == named.id);
+        self.service.extensions.iter().filter_map(find)
+    }
+
+    fn uses(&self, list: impl Fn(&Pipeline) -> &Vec<Id>, id: &Id) -> bool {
+        self.service.pipelines.iter().any(|pipeline| list(pipeline).contains(id))
+    }
+
+    /// The files that were read and the modules of plugins: a change of one of them is a change of
+    /// the configuration.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(PathBuf::as_path)
+    }
+
+    fn sluice(&self) -> Option<&extension::Sluice> {
+        self.used_extensions().find_map(|component| match &component.settings {
+            extension::Settings::Sluice(sluice) => Some(sluice),
+            extension::Settings::HealthCheck(_) => None,
+        })
+    }
+
+    /// How long the process may take to deliver what it holds when it is told to stop.
+    pub fn drain_timeout(&self) -> Duration {
+        self.sluice().map_or(extension::DRAIN_TIMEOUT, |sluice| sluice.drain_timeout)
+    }
+
+    /// Where compiled plugins are kept: `$SLUICE_CACHE_DIR`, else in the `state_dir`, else
+    /// `$XDG_CACHE_HOME/sluice`, else `$HOME/.cache/sluice`, else nowhere.
+    pub fn cache_dir(&self) -> Option<PathBuf> {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        variable("SLUICE_CACHE_DIR")
+            .or_else(|| Some(self.sluice()?.state_dir.as_ref()?.join("cache")))
+            // The base directory specification has relative paths ignored.
+            .or_else(|| Some(variable("XDG_CACHE_HOME").filter(|path| path.is_absolute())?.join("sluice")))
+            .or_else(|| Some(variable("HOME").filter(|path| path.is_absolute())?.join(".cache/sluice")))
+    }
+}

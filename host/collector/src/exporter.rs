@@ -171,11 +171,11 @@ impl Settings {
         }
     }
 
-    fn transport(&self) -> Result<Transport, String> {
+    fn transport(&self, id: &str) -> Result<Transport, String> {
         Ok(match self {
             Self::OtlpGrpc(settings) => Transport::Grpc(otlp_grpc::Client::new(settings)?),
             Self::OtlpHttp(settings) => Transport::Http(otlp_http::Client::new(settings)?),
-            Self::Debug(settings) => Transport::Debug(debug::Printer::new(settings)),
+            Self::Debug(settings) => Transport::Debug(debug::Printer::new(id, settings)),
             Self::File(settings) => Transport::File(file::Writer::open(settings)?),
         })
     }
@@ -191,7 +191,7 @@ pub fn start(id: &impl Display, settings: &Settings, context: ExporterContext) -
     let runtime = context.runtime.ok_or_else(|| fail("the process is ending".to_owned()))?;
     // Clients look for the runtime that they are made in.
     let guard = runtime.enter();
-    let transport = settings.transport().map_err(fail)?;
+    let transport = settings.transport(&id).map_err(fail)?;
     drop(guard);
     let queue = Queue::new(&id, settings.queue().clone(), context.metrics.figures(&id));
     // Of two exporters of one name, the old one draining, the new one's is the capacity.

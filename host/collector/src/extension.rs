@@ -1,1 +1,72 @@
-//! To be written.
+//! Extensions: what runs beside the pipelines.
+
+pub mod health_check;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::config::section::{NOT_YET, Section};
+use crate::telemetry::server::BindError;
+
+pub use health_check::Readiness;
+
+/// The types of extensions there are.
+pub const TYPES: &[&str] = &["health_check", "sluice"];
+
+/// Kubernetes kills a pod 30 s after it has asked it to stop; what is to be told has to be told
+/// before.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// The settings of an extension of any type.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Settings {
+    /// Tells whether the process is ready.
+    HealthCheck(health_check::Settings),
+    /// What concerns the whole process.
+    Sluice(Sluice),
+}
+
+/// The settings of the process.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sluice {
+    /// Where the process keeps what outlives it.
+    pub state_dir: Option<PathBuf>,
+    /// How long it may take to deliver what it holds when it is told to stop.
+    pub drain_timeout: Duration,
+}
+
+/// Reads the settings of an extension of type `kind`; `None` if there is no such type.
+pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
+    match kind {
+        "health_check" => Some(Settings::HealthCheck(health_check::Settings::read(section))),
+        "sluice" => Some(Settings::Sluice(Sluice::read(section))),
+        _ => None,
+    }
+}
+
+impl Sluice {
+    fn read(mut section: Section<'_>) -> Self {
+        let settings = Self { state_dir: section.path("state_dir"), drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT) };
+        for key in ["admin", "trust", "require_signed"] {
+            section.unsupported(key, NOT_YET);
+        }
+        section.finish();
+        settings
+    }
+}
+
+/// Starts the extensions that `service.extensions` names, on the runtime this is called in.
+///
+/// # Errors
+/// When an address that the configuration names cannot be listened on.
+#[expect(clippy::unused_async, reason = "must be called on a runtime")]
+pub async fn start(config: &Config, readiness: &Readiness) -> Result<(), BindError> {
+    for component in config.used_extensions() {
+        match &component.settings {
+            Settings::HealthCheck(settings) => settings.serve(&component.id.to_string(), readiness)?,
+            Settings::Sluice(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -5,11 +5,18 @@
 //! refused) travels back.
 
 pub mod account;
+pub mod chain;
+pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod cores;
 pub mod exporter;
 pub mod extension;
+pub mod generation;
 pub mod intake;
+pub mod otlp;
 pub mod queue;
 pub mod receiver;
+pub mod route;
+pub mod swap;
 pub mod telemetry;

@@ -14,9 +14,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::config::Component;
 use crate::config::section::{Mark, Section};
 use crate::cores::Dealer;
 use crate::intake::{Accepted, Intake, Refused};
@@ -113,8 +113,6 @@ impl Metrics {
 /// What receivers share.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// Where connections are accepted; they live on the cores.
-    pub runtime: Handle,
     /// The budget of bytes on their way in.
     pub admission: Admission,
     /// Where figures go.
@@ -140,46 +138,40 @@ pub enum Bound {
 
 /// A receiver that accepts connections, or finishes those it has.
 pub struct Running {
-    listeners: Vec<Listener>,
     phase: watch::Sender<Phase>,
 }
 
-impl Settings {
-    /// Binds the receiver's sockets, or takes over those of `open` that are what it needs.
-    ///
-    /// # Errors
-    /// When an endpoint cannot be listened on.
-    pub fn bind(&self, id: &str, context: &Context, open: &[Listener]) -> Result<Bound, BindError> {
-        match self {
-            Self::Otlp(settings) => otlp::Bound::new(id, settings, context, open).map(Bound::Otlp),
-        }
+/// Binds the sockets of a receiver. Must be called in the runtime that is to accept connections;
+/// they then live on the cores.
+///
+/// # Errors
+/// When an endpoint cannot be listened on.
+pub fn bind(component: &Component<Settings>, context: &Context) -> Result<Bound, BindError> {
+    match &component.settings {
+        Settings::Otlp(settings) => otlp::Bound::new(&component.id.to_string(), settings, context).map(Bound::Otlp),
     }
 }
 
 impl Bound {
     /// Starts to accept connections and tells where.
+    #[expect(clippy::needless_pass_by_value, reason = "a dealer is this receiver's own")]
     pub fn serve(self, dealer: Dealer) -> Running {
         match self {
-            Self::Otlp(bound) => bound.serve(dealer),
+            Self::Otlp(bound) => bound.serve(&dealer),
         }
     }
 }
 
 impl Running {
-    /// The sockets, for a receiver that takes them over.
-    pub fn listeners(&self) -> &[Listener] {
-        &self.listeners
-    }
-
     /// Accepts no more connections and lets those that are open finish what they have begun.
-    pub fn close(&self) {
+    pub fn stop(&self) {
         self.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Finish.max(*phase)) < Phase::Finish);
     }
 
-    /// Closes, waits until all connections have ended, and cuts at the deadline those that have
+    /// Stops, waits until all connections have ended, and cuts at the deadline those that have
     /// not. Says whether all have ended by themselves.
-    pub async fn finish(&self, deadline: Instant) -> bool {
-        self.close();
+    pub async fn close(&self, deadline: Instant) -> bool {
+        self.stop();
         let ended = tokio::time::timeout_at(deadline.into(), self.phase.closed()).await.is_ok();
         self.phase.send_replace(Phase::Cut);
         ended

@@ -22,10 +22,27 @@ pub struct BadGrant(pub String);
 
 const TABLES: [&str; 5] = ["resources", "scopes", "spans", "events", "links"];
 
-/// The fields that need a grant, by their names in grants; a field's place is its bit.
-const FIELDS: [&str; 12] = [
-    "name", "trace_state", "status_message", "ids", "version", "schema_url", "drop", "status_code", "kind", "times",
-    "flags", "dropped_counts",
+const RESOURCES: u8 = 1;
+const SCOPES: u8 = 1 << 1;
+const SPANS: u8 = 1 << 2;
+const EVENTS: u8 = 1 << 3;
+const LINKS: u8 = 1 << 4;
+
+/// The fields that need a grant, by their names in grants, and the tables that have them; a field's
+/// place is its bit.
+const FIELDS: [(&str, u8); 12] = [
+    ("name", SCOPES | SPANS | EVENTS),
+    ("trace_state", SPANS | LINKS),
+    ("status_message", SPANS),
+    ("ids", SPANS | LINKS),
+    ("version", SCOPES),
+    ("schema_url", RESOURCES | SCOPES),
+    ("drop", SPANS | EVENTS | LINKS),
+    ("status_code", SPANS),
+    ("kind", SPANS),
+    ("times", SPANS | EVENTS),
+    ("flags", SPANS | LINKS),
+    ("dropped_counts", RESOURCES | SCOPES | SPANS | EVENTS | LINKS),
 ];
 
 /// Fields as bits of [`FIELDS`].
@@ -61,7 +78,7 @@ impl Bit {
     }
 
     pub(crate) fn name(self) -> &'static str {
-        FIELDS.get(self.0 as usize).copied().unwrap_or_default()
+        FIELDS.get(self.0 as usize).map(|(name, _)| *name).unwrap_or_default()
     }
 }
 
@@ -101,7 +118,8 @@ impl Side {
             return Some(());
         }
         let (table, rest) = grant.split_once('.')?;
-        let table = self.tables.get_mut(TABLES.iter().position(|name| *name == table)?)?;
+        let number = TABLES.iter().position(|name| *name == table)?;
+        let table = self.tables.get_mut(number)?;
         if rest == "*" {
             table.all();
         } else if let Some(key) = rest.strip_prefix("attributes:") {
@@ -111,7 +129,7 @@ impl Side {
                 None => table.attributes.push((key.as_bytes().to_vec(), false)),
             }
         } else {
-            let bit = FIELDS.iter().position(|name| *name == rest)?;
+            let bit = FIELDS.iter().position(|(name, tables)| *name == rest && tables & (1 << number) != 0)?;
             table.fields |= 1 << bit;
         }
         Some(())
@@ -241,7 +259,7 @@ mod tests {
 
     #[test]
     fn text_that_is_no_grant_is_refused_by_name() {
-        for bad in ["", "spans", "span.name", "spans.names", "spans.attributes", "spans.attributes.x"] {
+        for bad in ["", "spans", "span.name", "spans.names", "spans.attributes", "spans.attributes.x", "resources.name", "events.ids"] {
             let error = Grants::default().narrow(&access(&[bad])).unwrap_err();
             assert_eq!(error, BadGrant(bad.to_owned()));
         }

@@ -2,7 +2,7 @@
 //!
 //! Native code is trusted as the process itself is, so the folder must belong to this user alone
 //! (0700), and code is loaded from nowhere else. An entry's name is the component's SHA-256 and a
-//! hash of the engine's settings; it begins with the SHA-256 of what follows, so that a damaged
+//! hash of the engine's settings; it begins with a SHA-256 of the component's and of what follows, so that a damaged
 //! entry is noticed and compiled anew.
 
 use std::fs::{self, DirBuilder, Permissions};
@@ -16,8 +16,9 @@ use tempfile::{NamedTempFile, TempDir};
 use wasmtime::Engine;
 
 const DIGEST_BYTES: usize = 32;
-/// What a group or others could do.
+/// What a group or others could do, and what of it lets them put in entries.
 const NOT_OURS: u32 = 0o077;
+const NOT_OURS_TO_WRITE: u32 = 0o022;
 
 /// No place for compiled code.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +60,13 @@ impl Cache {
         if found.uid() != rustix::process::geteuid().as_raw() {
             return Err(CacheError::NotPrivate(folder));
         }
-        if found.permissions().mode() & NOT_OURS != 0 {
+        let mode = found.permissions().mode();
+        if mode & NOT_OURS_TO_WRITE != 0 {
+            // Whatever is in there may be anybody's.
+            tracing::warn!(event = "cache", folder = %folder.display(), "others could write here: the compiled code in it is removed");
+            discard(&folder).map_err(io)?;
+        }
+        if mode & NOT_OURS != 0 {
             fs::set_permissions(&folder, Permissions::from_mode(0o700)).map_err(io)?;
         }
         Ok(Self { folder, engine, _temporary: None })
@@ -81,7 +88,7 @@ impl Cache {
         let mut entry = fs::read(&path).ok()?;
         let owner = fs::metadata(&path).ok()?.uid();
         let code = entry.split_off(DIGEST_BYTES.min(entry.len()));
-        if owner != rustix::process::geteuid().as_raw() || Sha256::digest(&code).as_slice() != entry.as_slice() {
+        if owner != rustix::process::geteuid().as_raw() || seal(component, &code).as_slice() != entry.as_slice() {
             tracing::warn!(event = "cache", entry = %path.display(), "a damaged or foreign entry is compiled anew");
             return None;
         }
@@ -90,16 +97,32 @@ impl Cache {
 
     /// Keeps the code of a component. A full or read-only disk costs the cache, not the plugin.
     pub(crate) fn put(&self, component: &str, code: &[u8]) {
-        if let Err(error) = self.write(&self.entry(component), code) {
+        if let Err(error) = self.write(component, code) {
             tracing::warn!(event = "cache", folder = %self.folder.display(), %error, "compiled code is not kept");
         }
     }
 
-    fn write(&self, path: &Path, code: &[u8]) -> io::Result<()> {
+    fn write(&self, component: &str, code: &[u8]) -> io::Result<()> {
         let mut file = self.scratch()?;
-        file.write_all(&Sha256::digest(code))?;
+        file.write_all(&seal(component, code))?;
         file.write_all(code)?;
-        file.persist(path)?;
+        file.persist(self.entry(component))?;
         Ok(())
     }
+}
+
+/// What an entry begins with. It depends on the component, too, so that an entry under another's
+/// name is noticed.
+fn seal(component: &str, code: &[u8]) -> [u8; DIGEST_BYTES] {
+    Sha256::new().chain_update(component).chain_update(code).finalize().into()
+}
+
+fn discard(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "cwasm") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }

@@ -3,17 +3,26 @@
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::abi::Host;
+use crate::effects::LogLevel;
 use crate::engine::{Clock, Shared};
 use crate::failure::{CallError, FailureKind};
 
 /// Ticks until the clock first looks at a call. Two, because the first may come at once.
 const FIRST_LOOK: u64 = 2;
 
+/// How wasmtime says that a guest handed over more bytes at once than [`Host::transfer_bytes`]; the
+/// error's type is private.
+const TRANSFER_SPENT: &str = "too much data is being copied";
+
 /// Makes a store whose guests stop when their time is spent or their memory full.
 pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
+    let transfer = host.transfer_bytes();
     let mut store = Store::new(&shared.engine, host);
     store.limiter(|host| host);
-    store.epoch_deadline_callback(|mut context| {
+    store.set_hostcall_fuel(transfer);
+    let clock = shared.clock.clone();
+    store.epoch_deadline_callback(move |mut context| {
+        clock.call();
         Ok(if context.data_mut().time_is_spent() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
     });
     store.set_epoch_deadline(FIRST_LOOK);
@@ -30,15 +39,20 @@ pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
 /// What a trap was. Being over a limit often shows as a panic of the guest, so the limit that was
 /// broken says more than the trap.
 pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
-    let kind = host.broken().unwrap_or(FailureKind::Trap);
-    let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
     let trap = error.root_cause().to_string();
+    let over_transfer = trap.contains(TRANSFER_SPENT).then_some(FailureKind::Output);
+    let kind = host.broken().or(over_transfer).unwrap_or(FailureKind::Trap);
+    let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
     let message = match kind {
         FailureKind::Timeout => "the call used up its time".to_owned(),
         FailureKind::Memory => format!("the plugin wanted more memory than its limit ({trap})"),
         FailureKind::Output => format!("the call's edits were larger than the limit ({trap})"),
         FailureKind::HostCalls => format!("the call made more calls into the host than the limit ({trap})"),
-        _ => trap,
+        // A panic is a bare `unreachable`; what it was about, the guest has logged.
+        _ => match host.effects.logs.iter().rfind(|line| line.level == LogLevel::Error) {
+            Some(line) => format!("{trap}; the plugin said: {}", line.message),
+            None => trap,
+        },
     };
     CallError { kind, message, backtrace }
 }

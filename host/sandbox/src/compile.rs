@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use wasmtime::Engine;
 
-use crate::engine::{Compiler, Shared, config};
+use crate::engine::{Compiler, Reach, Shared, config};
 
 /// Address space of the child: Cranelift needs some 30 times the component; 16 MiB is the largest.
 const CHILD_BYTES: u64 = 2 << 30;
@@ -21,6 +21,10 @@ const CHILD_BYTES: u64 = 2 << 30;
 const CHILD_NICE: i32 = 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
+
+/// How the parent tells the child for which [`Reach`] to compile, and its CPU time.
+const REACH: &str = "SLUICE_COMPILE_REACH";
+const SECONDS: &str = "SLUICE_COMPILE_SECONDS";
 
 /// Why a component was not compiled.
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +46,15 @@ pub(crate) fn compile(shared: &Shared, component: &[u8], timeout: Duration) -> R
         Compiler::InProcess => shared.engine.precompile_component(component).map_err(|error| CompileError::Invalid(format!("{error:#}"))),
         Compiler::Child { exe } => {
             let out = shared.cache.scratch()?;
-            in_child(exe, component, out.path(), timeout)?;
+            in_child(exe, component, out.path(), shared.reach, timeout)?;
             Ok(std::fs::read(out.path())?)
         }
     }
 }
 
-fn in_child(exe: &Path, component: &[u8], out: &Path, timeout: Duration) -> Result<(), CompileError> {
+fn in_child(exe: &Path, component: &[u8], out: &Path, reach: Reach, timeout: Duration) -> Result<(), CompileError> {
     let mut command = Command::new(exe);
-    command.arg("__compile").arg(out).env("SLUICE_COMPILE_SECONDS", timeout.as_secs().max(1).to_string());
+    command.arg("__compile").arg(out).env(REACH, reach.word()).env(SECONDS, timeout.as_secs().max(1).to_string());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     std::thread::scope(|scope| {
@@ -112,17 +116,19 @@ fn compile_here(out: &Path) -> Result<(), String> {
     bound_myself();
     let mut component = Vec::new();
     std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
-    let engine = config().and_then(|config| Engine::new(&config)).map_err(|error| format!("{error:#}"))?;
+    let narrow = std::env::var_os(REACH).is_some_and(|word| word == Reach::Narrow.word());
+    let engine = config(if narrow { Reach::Narrow } else { Reach::Wide }).and_then(|config| Engine::new(&config)).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::fs::write(out, code).map_err(|error| error.to_string())
 }
 
 /// A limit that cannot be set leaves the parent's clock as the bound.
 fn bound_myself() {
-    let limit = |resource, most| {
-        let _ = setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
+    let limit = |resource, most: u64| {
+        let most = Some(getrlimit(resource).current.map_or(most, |present| present.min(most)));
+        let _ = setrlimit(resource, Rlimit { current: most, maximum: most });
     };
-    let seconds = std::env::var("SLUICE_COMPILE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     limit(Resource::Cpu, seconds);
     limit(Resource::As, CHILD_BYTES);
     let _ = rustix::process::nice(CHILD_NICE);

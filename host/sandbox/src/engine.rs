@@ -22,7 +22,21 @@ const IDLE_TICKS: u32 = 200;
 /// The CPU that embedded plugins are compiled for: x86-64-v2 (2009), because Cranelift needs SSE4.1
 /// to translate SIMD well and every 64-bit edge box of the last decade has it. A machine that has
 /// not compiles them itself.
-const X86_64_BASELINE: [&str; 5] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
+#[cfg(target_arch = "x86_64")]
+const BASELINE: [&str; 5] = ["has_sse3", "has_ssse3", "has_sse41", "has_sse42", "has_popcnt"];
+/// The CPU that embedded plugins are compiled for: plain ARMv8, as on every 64-bit board.
+#[cfg(not(target_arch = "x86_64"))]
+const BASELINE: [&str; 0] = [];
+
+#[cfg(target_arch = "x86_64")]
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+#[cfg(not(target_arch = "x86_64"))]
+const TARGET: &str = "aarch64-unknown-linux-gnu";
+
+/// Address space set aside for a memory when the process has little of it.
+const NARROW_BYTES: u64 = 8 << 20;
+/// Inaccessible bytes around a memory when the process has little address space.
+const NARROW_GUARD_BYTES: u64 = 64 << 10;
 
 /// How plugins are compiled.
 #[derive(Debug, Clone)]
@@ -72,6 +86,32 @@ pub(crate) struct Shared {
     pub(crate) cache: Cache,
     pub(crate) compiler: Compiler,
     pub(crate) clock: Clock,
+    pub(crate) reach: Reach,
+}
+
+/// How much address space a memory sets aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// 4 GiB each, of which only what is used costs memory: an access needs no bounds check.
+    Wide,
+    /// A few MiB each and a bounds check at every access, under a limit like `ulimit -v`. What is
+    /// embedded precompiled does not fit and is compiled once more.
+    Narrow,
+}
+
+impl Reach {
+    fn of_process() -> Self {
+        let most = rustix::process::getrlimit(rustix::process::Resource::As).current;
+        if most.is_some() { Self::Narrow } else { Self::Wide }
+    }
+
+    /// The word by which the compiling child is told.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Wide => "wide",
+            Self::Narrow => "narrow",
+        }
+    }
 }
 
 impl Sandbox {
@@ -80,17 +120,18 @@ impl Sandbox {
     /// # Errors
     /// When the engine, the thread or the cache folder cannot be had.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let engine = Engine::new(&config()?)?;
+        let reach = Reach::of_process();
+        let engine = Engine::new(&config(reach)?)?;
         let linker = crate::abi::linker(&engine)?;
         let cache = Cache::open(options.cache_dir, &engine)?;
         let clock = Clock::start(engine.weak())?;
-        Ok(Self { shared: Arc::new(Shared { engine, linker, cache, compiler: options.compiler, clock }) })
+        Ok(Self { shared: Arc::new(Shared { engine, linker, cache, compiler: options.compiler, clock, reach }) })
     }
 }
 
 /// The settings of every engine that runs or compiles plugins. Code compiled under other settings
 /// is refused by wasmtime.
-pub(crate) fn config() -> Result<Config, wasmtime::Error> {
+pub(crate) fn config(reach: Reach) -> Result<Config, wasmtime::Error> {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -99,6 +140,9 @@ pub(crate) fn config() -> Result<Config, wasmtime::Error> {
         .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .wasm_memory64(false);
+    if reach == Reach::Narrow {
+        config.memory_reservation(NARROW_BYTES).memory_reservation_for_growth(NARROW_BYTES).memory_guard_size(NARROW_GUARD_BYTES);
+    }
     Ok(config)
 }
 
@@ -107,19 +151,19 @@ pub(crate) fn config() -> Result<Config, wasmtime::Error> {
 /// # Errors
 /// When it is no component that compiles.
 pub fn precompile(component: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut config = config()?;
-    if cfg!(all(target_arch = "x86_64", target_os = "linux")) {
-        config.target("x86_64-unknown-linux-gnu")?;
-        for flag in X86_64_BASELINE {
-            // SAFETY: the flags only let the compiler use instructions; wasmtime checks them
-            // against the machine before it runs the code.
-            unsafe { config.cranelift_flag_enable(flag) };
-        }
+    let mut config = config(Reach::Wide)?;
+    // Named explicitly, so that what the building machine's CPU can do does not count.
+    config.target(TARGET)?;
+    for flag in BASELINE {
+        // SAFETY: the flags only let the compiler use instructions; wasmtime checks them
+        // against the machine before it runs the code.
+        unsafe { config.cranelift_flag_enable(flag) };
     }
     Ok(Engine::new(&config)?.precompile_component(component)?)
 }
 
-/// Advances the engine's epoch while plugins run.
+/// Advances the engine's epoch while plugins run. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Clock {
     thread: Thread,
     state: Arc<ClockState>,
@@ -141,7 +185,7 @@ impl Clock {
         Ok(Self { thread: thread.thread().clone(), state })
     }
 
-    /// Notes that a call begins, so that the clock ticks during it.
+    /// Notes that a call begins or goes on, so that the clock does not fall asleep during it.
     pub(crate) fn call(&self) {
         if !self.state.used.load(Ordering::SeqCst) {
             self.state.used.store(true, Ordering::SeqCst);

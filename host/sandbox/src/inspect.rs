@@ -1,7 +1,7 @@
 //! Looks at a component before anything is compiled: is it one, does it speak our contract, does
 //! it want what we do not have.
 
-use wasmparser::{Encoding, Parser, Payload};
+use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, Validator};
 
 use crate::abi::VERSION;
 
@@ -17,6 +17,9 @@ pub enum NotAPlugin {
     /// No WebAssembly.
     #[error("it is not a WebAssembly component: {0}")]
     NotWasm(String),
+    /// WebAssembly that is not valid.
+    #[error("it is not valid WebAssembly: {0}")]
+    Invalid(String),
     /// A core module.
     #[error("it is a core WebAssembly module, not a component: make one of it with `cargo xtask componentize IN.wasm OUT.wasm`")]
     CoreModule,
@@ -34,6 +37,12 @@ pub enum NotAPlugin {
     Export(&'static str),
 }
 
+/// Checks every byte of a component. wasmtime's compiler does so as well, but is the larger thing to
+/// hand unchecked bytes to.
+pub(crate) fn validate(bytes: &[u8]) -> Result<(), NotAPlugin> {
+    Validator::new().validate_all(bytes).map(drop).map_err(|error| NotAPlugin::Invalid(error.to_string()))
+}
+
 /// Checks the component; gives the capabilities that it imports.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<String>, NotAPlugin> {
     let not_wasm = |error: wasmparser::BinaryReaderError| NotAPlugin::NotWasm(error.to_string());
@@ -45,7 +54,12 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<String>, NotAPlugin> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(imports) if depth == 0 => {
                 for import in imports {
-                    capabilities.extend(check_import(import.map_err(not_wasm)?.name.name)?);
+                    let import = import.map_err(not_wasm)?;
+                    // The types that the world uses come as imports of their own; the interface
+                    // that they belong to is an import, too.
+                    if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        capabilities.extend(check_import(import.name.name)?);
+                    }
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {

@@ -8,16 +8,18 @@ use wasmtime::Store;
 use crate::abi::{Bindings, BindingsPre, Host, Phase, batch_handle};
 use crate::access::{Access, Grants};
 use crate::call;
-use crate::effects::Effects;
+use crate::effects::{Effects, LogLine};
 use crate::engine::Shared;
 use crate::failure::{CallError, FailureKind};
 use crate::limits::Limits;
 use crate::prepare::{ConfigError, Description, InstantiateError};
 use crate::prepare;
 
-/// Linear memory never shrinks. An instance that has grown beyond this part of its limit is
-/// replaced between two calls, so that one odd batch is not paid for ever.
+/// Linear memory never shrinks. An instance that has grown beyond this part of its limit, and to
+/// this multiple of what it had when it was new, is replaced between two calls, so that one odd
+/// batch is not paid for ever. One that is large from the start is left alone.
 const HIGH_WATER: (usize, usize) = (3, 4);
+const GROWN: usize = 2;
 
 /// What a call did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,6 +42,16 @@ pub(crate) struct Live {
     store: Store<Host>,
     bindings: Bindings,
     shared: Arc<Shared>,
+    /// Linear memory when it was configured.
+    new_bytes: usize,
+}
+
+impl Live {
+    fn is_bloated(&self, limit: usize) -> bool {
+        let (part, whole) = HIGH_WATER;
+        let bytes = self.store.data().memory_bytes();
+        bytes / part > limit / whole && bytes / GROWN > self.new_bytes
+    }
 }
 
 impl Instance {
@@ -53,7 +65,7 @@ impl Instance {
         let mut store = call::store(shared, Host::new(limits.clone(), Arc::clone(grants)));
         call::arm(&mut store, &shared.clock);
         match pre.instantiate(&mut store) {
-            Ok(bindings) => Ok(Live { store, bindings, shared: Arc::clone(shared) }),
+            Ok(bindings) => Ok(Live { store, bindings, shared: Arc::clone(shared), new_bytes: 0 }),
             Err(error) => Err(call::failure(store.data(), &error)),
         }
     }
@@ -148,8 +160,7 @@ impl Instance {
             Ok(Ok(())) => {
                 effects.logs.append(&mut said.logs);
                 effects.metrics.append(&mut said.metrics);
-                let (part, whole) = HIGH_WATER;
-                if host.memory_bytes() / part <= self.plugin.limits.memory_bytes / whole {
+                if !live.is_bloated(self.plugin.limits.memory_bytes) {
                     self.live = Some(live);
                 }
                 Ok(())
@@ -165,8 +176,10 @@ impl Live {
     fn serving(plugin: &Arc<prepare::Inner>) -> Result<Self, InstantiateError> {
         let mut live = Instance::bare(&plugin.shared, &plugin.pre, &plugin.limits, &plugin.grants)?;
         live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
-        live.store.data_mut().phase = Phase::Serving;
-        live.store.data_mut().effects = Effects::default();
+        let host = live.store.data_mut();
+        host.phase = Phase::Serving;
+        host.effects = Effects::default();
+        live.new_bytes = host.memory_bytes();
         Ok(live)
     }
 
@@ -178,6 +191,11 @@ impl Live {
             Some(broken) => Err(broken),
             None => Ok(result),
         }
+    }
+
+    /// The log lines since the last call of this.
+    pub(crate) fn take_logs(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut self.store.data_mut().effects.logs)
     }
 
     pub(crate) fn describe(&mut self) -> Result<Description, CallError> {

@@ -11,7 +11,7 @@ use wasmtime::component::Component;
 use crate::abi::{BindingsPre, Host};
 use crate::compile::{CompileError, compile};
 use crate::engine::{Sandbox, Shared};
-use crate::inspect::{NotAPlugin, inspect};
+use crate::inspect::{NotAPlugin, inspect, validate};
 use crate::limits::Limits;
 
 /// Where a plugin comes from.
@@ -137,6 +137,7 @@ impl Sandbox {
         let compiled = match embedded {
             Some(compiled) => compiled,
             None => cached_or_compiled(shared, &digest, component, limits).map_err(|error| match error {
+                Failed::Check(reason) => LoadError::NotAPlugin { name: name(), reason },
                 Failed::Compile(error) => LoadError::Compile { name: name(), error },
                 Failed::Link(error) => LoadError::Link { name: name(), error },
             })?,
@@ -148,6 +149,7 @@ impl Sandbox {
 }
 
 enum Failed {
+    Check(NotAPlugin),
     Compile(CompileError),
     Link(wasmtime::Error),
 }
@@ -156,6 +158,7 @@ fn cached_or_compiled(shared: &Shared, digest: &str, component: &[u8], limits: &
     if let Some(component) = shared.cache.get(digest).and_then(|code| deserialize(shared, &code).ok()) {
         return Ok(component);
     }
+    validate(component).map_err(Failed::Check)?;
     let code = compile(shared, component, limits.compile_timeout).map_err(Failed::Compile)?;
     shared.cache.put(digest, &code);
     deserialize(shared, &code).map_err(Failed::Link)

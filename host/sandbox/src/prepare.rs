@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
 use crate::access::{Access, BadGrant, Grants, beyond};
+use crate::effects::{LogLevel, LogLine};
 use crate::engine::{Sandbox, Shared};
 use crate::failure::{CallError, FailureKind};
 use crate::instance::Instance;
@@ -19,7 +20,7 @@ const CAPABILITIES: [&str; 2] = ["log", "metrics"];
 /// How a plugin is to be prepared.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The component id of the processor, for messages.
+    /// The component id of the processor, for the log.
     pub plugin: String,
     /// Its configuration, as JSON.
     pub config_json: String,
@@ -63,9 +64,12 @@ pub enum PrepareError {
     /// The plugin refuses its configuration.
     #[error("the plugin refuses its configuration: {}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
     Configure(Vec<ConfigError>),
-    /// A grant that is none, in the operator's or the plugin's list.
-    #[error("access: {0}")]
+    /// A grant that is none, in the plugin's lists.
+    #[error("the plugin's access: {0}")]
     Grant(#[from] BadGrant),
+    /// A grant that is none, in the operator's list.
+    #[error("access: {0}")]
+    Allowed(BadGrant),
     /// The plugin's configuration needs more than its description admits.
     #[error("the plugin asks for access that it does not describe: {}", .0.join(", "))]
     Beyond(Vec<String>),
@@ -111,11 +115,13 @@ impl Sandbox {
     /// # Errors
     /// When the plugin refuses the configuration, fails, or wants what it may not have.
     pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
-        let Settings { config_json, limits, access: allowed, capabilities, .. } = settings;
+        let Settings { plugin, config_json, limits, access: allowed, capabilities } = settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
         check_capabilities(&description, &module.capabilities, capabilities.as_deref())?;
-        let access = first.configure(&config_json)?.map_err(PrepareError::Configure)?;
+        let configured = first.configure(&config_json);
+        first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
+        let access = configured?.map_err(PrepareError::Configure)?;
         let beyond = beyond(&description.access, &access)?;
         if !beyond.is_empty() {
             return Err(PrepareError::Beyond(beyond));
@@ -123,7 +129,7 @@ impl Sandbox {
         let mut grants = Grants::default();
         grants.narrow(&access)?;
         if let Some(allowed) = &allowed {
-            grants.narrow(allowed)?;
+            grants.narrow(allowed).map_err(PrepareError::Allowed)?;
         }
         let inner = Inner {
             shared: Arc::clone(&self.shared),
@@ -136,6 +142,17 @@ impl Sandbox {
             access,
         };
         Ok(Prepared { inner: Arc::new(inner) })
+    }
+}
+
+/// Log lines of the set-up belong to no request, so they are not staged.
+fn say(plugin: &str, line: &LogLine) {
+    let message = &line.message;
+    match line.level {
+        LogLevel::Error => tracing::error!(event = "plugin.log", plugin, "{message}"),
+        LogLevel::Warn => tracing::warn!(event = "plugin.log", plugin, "{message}"),
+        LogLevel::Info => tracing::info!(event = "plugin.log", plugin, "{message}"),
+        LogLevel::Debug => tracing::debug!(event = "plugin.log", plugin, "{message}"),
     }
 }
 

@@ -1,7 +1,11 @@
 //! What a span costs at each step, in nanoseconds, next to `prost` in the same run.
 //!
 //! `cargo run --release -p sluice-spans --example walk`
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it prints a table")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "it prints a table"
+)]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -41,7 +45,10 @@ fn span(i: usize) -> Span {
         end_time_unix_nano: start + 5_000_000,
         attributes: vec![
             text("http.request.method", "GET"),
-            text("url.full", &format!("https://shop.example.com/api/products/{i:06}?session=8f14e45f")),
+            text(
+                "url.full",
+                &format!("https://shop.example.com/api/products/{i:06}?session=8f14e45f"),
+            ),
             text("url.path", &format!("/api/products/{i:06}")),
             text("url.scheme", "https"),
             attribute("http.response.status_code", Value::IntValue(200)),
@@ -91,10 +98,15 @@ fn main() {
     let wire = Bytes::from(request.encode_to_vec());
     let verdict = validate(&wire).unwrap();
     let fresh = || Batch::from_validated(wire.clone(), verdict);
-    println!("{} bytes a span, batches of {SPANS}; ns a span", wire.len() / SPANS);
-    measure("prost decode", || (), |()| {
-        ExportTraceServiceRequest::decode(&wire[..]).unwrap()
-    });
+    println!(
+        "{} bytes a span, batches of {SPANS}; ns a span",
+        wire.len() / SPANS
+    );
+    measure(
+        "prost decode",
+        || (),
+        |()| ExportTraceServiceRequest::decode(&wire[..]).unwrap(),
+    );
     measure("prost encode", || (), |()| request.encode_to_vec());
     measure("validate", || (), |()| validate(&wire).unwrap());
     measure("count_spans", || (), |()| count_spans(&wire).unwrap());
@@ -112,10 +124,14 @@ fn main() {
         batch.len(Table::Spans);
         batch
     };
-    measure("boundaries, attributes, one absent column", fresh, |mut batch| {
-        let column = batch.attribute(Table::Spans, b"absent");
-        (batch, column)
-    });
+    measure(
+        "boundaries, attributes, one absent column",
+        fresh,
+        |mut batch| {
+            let column = batch.attribute(Table::Spans, b"absent");
+            (batch, column)
+        },
+    );
     for key in ["url.full", "http.route", "absent"] {
         let name = format!("column {key} of an index");
         measure(&name, loaded, |mut batch| {
@@ -131,6 +147,11 @@ fn main() {
         let keys = batch.entry_keys(Table::Spans, None);
         (batch, keys)
     });
+    measure_edits(&fresh, &loaded);
+    measure("copy of the bytes", || (), |()| wire.to_vec());
+}
+
+fn measure_edits(fresh: &dyn Fn() -> Batch, loaded: &dyn Fn() -> Batch) {
     let rows: Vec<u32> = (0..SPANS as u32).collect();
     let set = |batch: &mut Batch| {
         let mut edits = Edits::new();
@@ -145,18 +166,24 @@ fn main() {
         let edits = set(&mut batch);
         (batch, edits)
     };
-    measure("commit, one attribute set a span", staged, |(mut batch, edits)| {
-        batch.commit(edits);
-        batch
-    });
+    measure(
+        "commit, one attribute set a span",
+        staged,
+        |(mut batch, edits)| {
+            batch.commit(edits);
+            batch
+        },
+    );
     let committed = || {
         let (mut batch, edits) = staged();
         batch.commit(edits);
         batch
     };
-    measure("encode, one attribute set a span", committed, |mut batch| {
-        (batch.encode(), batch)
-    });
+    measure(
+        "encode, one attribute set a span",
+        committed,
+        |mut batch| (batch.encode(), batch),
+    );
     let renamed = || {
         let mut batch = fresh();
         let mut edits = Edits::new();
@@ -181,5 +208,4 @@ fn main() {
     measure("encode, every other span dropped", halved, |mut batch| {
         (batch.encode(), batch)
     });
-    measure("copy of the bytes", || (), |()| wire.to_vec());
 }

@@ -63,15 +63,23 @@ struct Added {
 
 const NOTHING: u32 = u32::MAX;
 
+/// What an attribute takes on the wire at least, usually.
+const USUAL_BYTES: usize = 16;
+
 impl Attributes {
     /// Finds the attributes of every row in the field `number`.
     pub fn read(store: &Store, rows: &[Row], number: u32) -> Self {
         let mut starts = Vec::with_capacity(rows.len() + 1);
-        let mut entries = Vec::with_capacity(rows.len() * 4);
+        let mut entries = Vec::new();
         starts.push(0);
         for row in rows {
             read_row(store, row.content, number, &mut entries);
             starts.push(entries.len() as u32);
+            if starts.len() == 2 {
+                // Most rows are like the first; the wire bounds what a hostile one may claim.
+                let likely = (entries.len() * rows.len()).min(store.wire.len() / USUAL_BYTES);
+                entries.reserve(likely);
+            }
         }
         Self {
             starts,

@@ -153,6 +153,6 @@ pub struct Entries {
 pub struct EntryKeys {
     /// One number an entry.
     pub keys: Vec<u32>,
-    /// The keys that occur; not necessarily distinct in order of first use.
+    /// The keys that occur, each once, in the order of their first use.
     pub dictionary: Texts,
 }

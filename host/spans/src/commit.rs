@@ -1,17 +1,12 @@
-//! Applying staged edits: the index is patched in place, what is written goes into the arena,
-//! and rows remember what the encoder has to write anew.
+//! Committing staged edits: after they were applied, rows that are gone leave the index, and
+//! owners learn what changed below them.
 
-use crate::attributes::is_text;
-use crate::edits::{Change, Edit, Edits};
-use crate::index::{
-    BELOW_CHANGED, DROPPED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED,
-};
-use crate::layout::ColumnAt;
+use crate::edits::Edits;
+use crate::index::{BELOW_CHANGED, DROPPED, Index, Row, TOUCHED, TableIndex};
 use crate::rewrite::{Take, rewrite};
 use crate::schema::REQUEST;
-use crate::store::{Loc, Store};
 use crate::wire::fields;
-use crate::{Batch, Table, Texts, Values, validate};
+use crate::{Batch, validate};
 
 /// What [`Batch::commit`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,33 +42,6 @@ impl Batch {
         Committed {
             dropped_spans,
             edited_spans: edited.len() as u32,
-        }
-    }
-
-    fn apply(&mut self, edit: &Edit) {
-        let table = edit.table;
-        match &edit.change {
-            Change::Drop | Change::Texts(ColumnAt::SchemaUrl, _) => self.load_rows(table),
-            Change::Texts(..) | Change::Numbers(..) => self.load_fields(table),
-            _ => self.load_attributes(table),
-        }
-        self.load_rows(Table::Spans);
-        let Self { store, index, .. } = self;
-        let mut editor = Editor {
-            store,
-            index,
-            table,
-        };
-        match &edit.change {
-            Change::Drop => {
-                for (row, _) in edit.targets.iter(1) {
-                    editor.drop_row(row);
-                }
-            }
-            Change::Set(..) | Change::Remove(_) | Change::Rename(..) => editor.attribute(edit),
-            Change::SetEntries(..) | Change::RemoveEntries => editor.entries(edit),
-            Change::Texts(column, texts) => editor.texts(edit, *column, texts),
-            Change::Numbers(column, numbers) => editor.numbers(edit, *column, numbers),
         }
     }
 
@@ -156,7 +124,8 @@ impl Batch {
             }
         }
         for (i, scope) in scopes.rows.iter_mut().enumerate() {
-            if gone(scopes_had, scopes_have, i) || gone(&had, &have, scope.parent as usize) {
+            // The empty ones of a resource that goes follow when it has gone.
+            if gone(scopes_had, scopes_have, i) {
                 scope.changed |= DROPPED;
             }
         }
@@ -207,164 +176,6 @@ fn within(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
         .map(move |field| field.content(message))
 }
 
-/// One edit being applied to one table.
-struct Editor<'a> {
-    store: &'a mut Store,
-    index: &'a mut Index,
-    table: Table,
-}
-
-impl Editor<'_> {
-    /// Notes that bits of a row changed, and that its span was touched.
-    fn mark(&mut self, row: u32, bits: u32) {
-        let is_child = matches!(self.table, Table::Events | Table::Links);
-        let is_span = self.table == Table::Spans;
-        let touched = if is_span { TOUCHED } else { 0 };
-        let Some(row) = self.row(row) else { return };
-        row.changed |= bits | touched;
-        let parent = row.parent as usize;
-        if is_child && let Some(span) = self.index.spans.rows.get_mut(parent) {
-            span.changed |= TOUCHED | 1 << self.table.layout().number;
-        }
-    }
-
-    fn row(&mut self, row: u32) -> Option<&mut Row> {
-        self.index.table_mut(self.table).rows.get_mut(row as usize)
-    }
-
-    fn drop_row(&mut self, row: u32) {
-        self.mark(row, DROPPED);
-    }
-
-    fn attribute(&mut self, edit: &Edit) {
-        let bits = 1 << self.table.layout().attributes;
-        let (key, to, values) = match &edit.change {
-            Change::Set(key, values) => (key, key, Some(values)),
-            Change::Rename(key, to) => (key, to, None),
-            Change::Remove(key) => (key, key, None),
-            _ => return,
-        };
-        let key_at = if matches!(edit.change, Change::Remove(_)) {
-            Loc::NONE
-        } else {
-            self.store.push(to.as_bytes())
-        };
-        let written = values.map(|values| Written::new(self.store, values));
-        for (row, place) in edit.targets.iter(values.map_or(1, Values::len)) {
-            let table = self.index.table_mut(self.table);
-            let Some(attributes) = &mut table.attributes else {
-                return;
-            };
-            let i = row as usize;
-            let is_changed = match (&written, &edit.change) {
-                (Some(written), _) => {
-                    let (kind, value) = written.get(place);
-                    let key = (key.as_bytes(), key_at);
-                    attributes.set(self.store, i, key, kind, value);
-                    true
-                }
-                (None, Change::Rename(key, to)) => {
-                    let to = (to.as_bytes(), key_at);
-                    attributes.rename(self.store, i, key.as_bytes(), to)
-                }
-                _ => attributes.remove(self.store, i, key.as_bytes()),
-            };
-            if is_changed {
-                self.mark(row, bits);
-            }
-        }
-    }
-
-    fn entries(&mut self, edit: &Edit) {
-        let bits = 1 << self.table.layout().attributes;
-        let values = match &edit.change {
-            Change::SetEntries(values) => Some(values),
-            _ => None,
-        };
-        let written = values.map(|values| Written::new(self.store, values));
-        for (number, place) in edit.targets.iter(values.map_or(1, Values::len)) {
-            let table = self.index.table_mut(self.table);
-            let Some(attributes) = &mut table.attributes else {
-                return;
-            };
-            match &written {
-                Some(written) => {
-                    let (kind, value) = written.get(place);
-                    attributes.set_entry(number, kind, value);
-                }
-                None => attributes.remove_entry(number),
-            }
-            if let Some(row) = attributes.owner(number) {
-                self.mark(row, bits);
-            }
-        }
-    }
-
-    fn texts(&mut self, edit: &Edit, column: ColumnAt, texts: &Texts) {
-        let base = self.store.push(&texts.bytes);
-        for (row, place) in edit.targets.iter(texts.len()) {
-            let text = text_in(base, texts, place);
-            let table = self.index.table_mut(self.table);
-            let bits = if let ColumnAt::Text(slot, bits) = column {
-                if let Some(fields) = &mut table.fields {
-                    fields.set_text(row as usize, slot, text);
-                }
-                bits
-            } else {
-                if let Some(url) = table.schema_urls.get_mut(row as usize) {
-                    *url = text;
-                }
-                SCHEMA_URL_CHANGED
-            };
-            self.mark(row, bits);
-        }
-    }
-
-    fn numbers(&mut self, edit: &Edit, column: ColumnAt, numbers: &[u64]) {
-        let ColumnAt::Number(slot, bits, _) = column else {
-            return;
-        };
-        for (row, place) in edit.targets.iter(numbers.len()) {
-            let number = numbers.get(place).copied().unwrap_or(0);
-            let table = self.index.table_mut(self.table);
-            if let Some(fields) = &mut table.fields {
-                fields.set_number(row as usize, slot, number);
-            }
-            self.mark(row, bits);
-        }
-    }
-}
-
-/// Values whose texts are in the arena.
-struct Written<'a> {
-    values: &'a Values,
-    base: Loc,
-}
-
-impl<'a> Written<'a> {
-    fn new(store: &mut Store, values: &'a Values) -> Self {
-        let base = store.push(&values.texts.bytes);
-        Self { values, base }
-    }
-
-    /// Type and value as an entry keeps them.
-    fn get(&self, i: usize) -> (u8, u64) {
-        let kind = self.values.types.get(i).copied().unwrap_or(0);
-        let value = if is_text(kind) {
-            text_in(self.base, &self.values.texts, i).pack()
-        } else {
-            self.values.numbers.get(i).copied().unwrap_or(0)
-        };
-        (kind, value)
-    }
-}
-
-fn text_in(base: Loc, texts: &Texts, i: usize) -> Loc {
-    let end = texts.ends.get(i).copied().unwrap_or(0) as usize;
-    let len = texts.get(i).len();
-    base.part(end - len, len)
-}
-
 impl Index {
     /// Takes out rows that are dropped, in every table and all that belongs to them.
     fn settle(&mut self) {
@@ -393,7 +204,7 @@ fn kept(rows: &[Row]) -> Vec<bool> {
     rows.iter().map(stays).collect()
 }
 
-impl crate::index::TableIndex {
+impl TableIndex {
     /// Follows the owning table, which kept the rows `keep`; rows without owner are dropped.
     fn renumber(&mut self, keep: &[bool]) {
         if keep.is_empty() {
@@ -433,4 +244,3 @@ impl crate::index::TableIndex {
         }
     }
 }
-

@@ -67,7 +67,11 @@ fn rebuild(message: &[u8], mask: u32, out: &mut Vec<u8>, mut emit: impl FnMut(u3
     let mut run = Run::new(message);
     let mut missing = mask;
     for field in fields(message) {
-        let bit = if field.number < 32 { 1 << field.number } else { 0 };
+        let bit = if field.number < 32 {
+            1 << field.number
+        } else {
+            0
+        };
         if mask & bit == 0 {
             run.add(field.start, field.end, out);
         } else if missing & bit != 0 {
@@ -150,7 +154,9 @@ impl Splicer<'_> {
             Table::Scopes => Table::Spans,
             _ => return self.row(table, i, row, out),
         };
-        let first = self.rows(below).partition_point(|row| (row.parent as usize) < i);
+        let first = self
+            .rows(below)
+            .partition_point(|row| (row.parent as usize) < i);
         let mut is_written = row.changed & FIELDS_CHANGED == 0;
         let mut is_url_written = row.changed & SCHEMA_URL_CHANGED == 0;
         let (keeps, keeps_url) = (is_written, is_url_written);
@@ -176,7 +182,9 @@ impl Splicer<'_> {
 
     /// A resource or scope in its wrapper.
     fn wrapped(&self, table: Table, i: usize, row: &Row, out: &mut Vec<u8>) {
-        put_frame(out, 1, row.content.len as usize, |out| self.row(table, i, row, out));
+        put_frame(out, 1, row.content.len as usize, |out| {
+            self.row(table, i, row, out);
+        });
     }
 
     fn schema_url(&self, table: Table, i: usize, out: &mut Vec<u8>) {
@@ -281,7 +289,9 @@ impl Splicer<'_> {
 
     fn entry(&self, entry: &Entry, number: u32, out: &mut Vec<u8>) {
         let whole = self.store().get(entry.tlv);
-        let content = fields(whole).next().map_or(&[][..], |field| field.content(whole));
+        let content = fields(whole)
+            .next()
+            .map_or(&[][..], |field| field.content(whole));
         let guess = content.len().max(entry.key.len as usize);
         put_frame(out, number, guess, |out| {
             let mask = u32::from(entry.changed & (KEY_CHANGED | VALUE_CHANGED));
@@ -297,7 +307,11 @@ impl Splicer<'_> {
 
     fn value(&self, entry: &Entry, out: &mut Vec<u8>) {
         let kind = u32::from(entry.kind);
-        let text = if is_text(entry.kind) { entry.text() } else { Loc::NONE };
+        let text = if is_text(entry.kind) {
+            entry.text()
+        } else {
+            Loc::NONE
+        };
         put_frame(out, 2, text.len as usize, |out| match entry.kind {
             0 => {}
             4 => {

@@ -37,18 +37,8 @@ pub(crate) const STATUS_CODE: u8 = 7;
 
 use Slot::{Id, Number, Skip, Status, Text};
 
-static RESOURCES: Layout = layout(
-    &RESOURCE,
-    &[(2, Number(0))],
-    1,
-    1,
-);
-static SCOPES: Layout = layout(
-    &SCOPE,
-    &[(1, Text(0)), (2, Text(1)), (4, Number(0))],
-    3,
-    1,
-);
+static RESOURCES: Layout = layout(&RESOURCE, &[(2, Number(0))], 1, 1);
+static SCOPES: Layout = layout(&SCOPE, &[(1, Text(0)), (2, Text(1)), (4, Number(0))], 3, 1);
 static SPANS: Layout = layout(
     &SPAN,
     &[

@@ -9,13 +9,16 @@
 //! There is no I/O and no async here, and no input, however hostile, makes this crate panic:
 //! what is malformed is refused by [`validate`] with its place in words.
 
+mod apply;
 mod attributes;
 mod batch;
+mod check;
 mod columns;
 mod commit;
 mod edits;
 mod encode;
 pub mod fields;
+mod gather;
 mod index;
 pub mod json;
 mod layout;

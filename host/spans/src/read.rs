@@ -1,13 +1,10 @@
 //! Column reads.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry as Place;
-
-use crate::attributes::{Attributes, Entry, is_text};
+use crate::attributes::Attributes;
+use crate::gather::{Gather, Keys};
 use crate::layout::ColumnAt;
 use crate::row_fields::{NO_ID, RowFields};
-use crate::store::Store;
-use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, Values, fields};
+use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, fields};
 
 /// Says which attribute keys may be seen.
 type Granted<'a> = Option<&'a dyn Fn(&[u8]) -> bool>;
@@ -45,7 +42,9 @@ impl Batch {
         let starts = self.numbers(Table::Spans, fields::span::START_TIME_UNIX_NANO);
         let ends = self.numbers(Table::Spans, fields::span::END_TIME_UNIX_NANO);
         let pairs = starts.into_iter().flatten().zip(ends.into_iter().flatten());
-        pairs.map(|(start, end)| end.saturating_sub(start)).collect()
+        pairs
+            .map(|(start, end)| end.saturating_sub(start))
+            .collect()
     }
 
     /// A text field of every row; empty where it is not set.
@@ -102,7 +101,11 @@ impl Batch {
         let index = self.index.table(table);
         let mut out = Vec::with_capacity(index.rows.len() * N);
         for at in index.fields.iter().flat_map(|fields| fields.ids(slot)) {
-            let id = if at == NO_ID { [0; N] } else { self.store.array(at) };
+            let id = if at == NO_ID {
+                [0; N]
+            } else {
+                self.store.array(at)
+            };
             out.extend_from_slice(&id);
         }
         Ok(out)
@@ -124,9 +127,9 @@ impl Batch {
         let mut duplicates = Vec::new();
         let rows = index.attributes.iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {
-            let mut found = entries.iter().filter(|entry| {
-                entry.key.len as usize == key.len() && store.get(entry.key) == key
-            });
+            let mut found = entries
+                .iter()
+                .filter(|entry| entry.key.len as usize == key.len() && store.get(entry.key) == key);
             values.push(found.next());
             if found.next().is_some() {
                 duplicates.push(row);
@@ -189,11 +192,7 @@ impl Batch {
     ///
     /// # Errors
     /// None today.
-    pub fn entry_keys(
-        &mut self,
-        table: Table,
-        granted: Granted<'_>,
-    ) -> Result<EntryKeys, Refusal> {
+    pub fn entry_keys(&mut self, table: Table, granted: Granted<'_>) -> Result<EntryKeys, Refusal> {
         self.load_attributes(table);
         let Some(attributes) = &self.index.table(table).attributes else {
             return Ok(EntryKeys::default());
@@ -225,102 +224,4 @@ impl Batch {
 pub(crate) fn no_field(table: Table, kind: &str, field: Field) -> Refusal {
     let noun = table.noun();
     Refusal::unknown(format!("a {noun} has no {kind} field {field}"))
-}
-
-/// Puts values into the shape in which they cross. A list that no value needs stays empty, and
-/// is filled up with nothings at the first value that does.
-struct Gather<'a> {
-    store: &'a Store,
-    values: Values,
-    rows: usize,
-}
-
-impl<'a> Gather<'a> {
-    fn new(store: &'a Store, rows: usize) -> Self {
-        let values = Values {
-            types: Vec::with_capacity(rows),
-            ..Values::default()
-        };
-        Self {
-            store,
-            values,
-            rows,
-        }
-    }
-
-    #[inline]
-    fn push(&mut self, entry: Option<&Entry>) {
-        let Values {
-            types,
-            numbers,
-            texts,
-        } = &mut self.values;
-        let before = types.len();
-        let kind = entry.map_or(0, |entry| entry.kind);
-        types.push(kind);
-        let is_text = is_text(kind);
-        let is_number = kind != 0 && !is_text;
-        if is_text {
-            if texts.ends.is_empty() {
-                texts.ends.reserve(self.rows);
-                texts.ends.resize(before, 0);
-            }
-            let text = entry.map(|entry| self.store.get(entry.text()));
-            texts.push(text.unwrap_or_default());
-        } else if !texts.ends.is_empty() {
-            texts.push(&[]);
-        }
-        if is_number {
-            if numbers.is_empty() {
-                numbers.reserve(self.rows);
-                numbers.resize(before, 0);
-            }
-            numbers.push(entry.map_or(0, |entry| entry.value));
-        } else if !numbers.is_empty() {
-            numbers.push(0);
-        }
-    }
-
-    fn finish(self) -> Values {
-        self.values
-    }
-}
-
-/// The distinct keys of a table, and which of them each entry has.
-struct Keys<'a> {
-    texts: Vec<&'a [u8]>,
-    of_entries: Vec<u32>,
-}
-
-impl<'a> Keys<'a> {
-    fn of(store: &'a Store, attributes: &Attributes) -> Self {
-        let mut texts: Vec<&[u8]> = Vec::new();
-        let mut known: HashMap<&[u8], u32> = HashMap::new();
-        let mut of_entries: Vec<u32> = Vec::with_capacity(attributes.entries().len());
-        let mut before = 0;
-        for entries in attributes.rows() {
-            let row = of_entries.len();
-            for (nth, entry) in entries.iter().enumerate() {
-                let key = store.get(entry.key);
-                // Spans of one kind carry their keys in one order: the key is most likely the
-                // one that the row before has at this place.
-                let likely = of_entries.get(before + nth).copied();
-                let same = likely.filter(|&likely| texts.get(likely as usize) == Some(&key));
-                of_entries.push(match same {
-                    Some(number) => number,
-                    None => match known.entry(key) {
-                        Place::Occupied(place) => *place.get(),
-                        Place::Vacant(place) => {
-                            texts.push(key);
-                            *place.insert(texts.len() as u32 - 1)
-                        }
-                    },
-                });
-            }
-            if row < of_entries.len() {
-                before = row;
-            }
-        }
-        Self { texts, of_entries }
-    }
 }

@@ -37,12 +37,7 @@ pub(crate) fn survey(schema: &'static Schema, message: &[u8]) -> Verdict {
 
 /// Appends the message that `fragments` make together, without what `take` says. Rows that have
 /// nothing of it are copied as they are.
-pub(crate) fn rewrite(
-    schema: &'static Schema,
-    fragments: &[&[u8]],
-    take: Take,
-    out: &mut Vec<u8>,
-) {
+pub(crate) fn rewrite(schema: &'static Schema, fragments: &[&[u8]], take: Take, out: &mut Vec<u8>) {
     if let [only] = fragments
         && schema.is_row
         && !take.applies(survey(schema, only))
@@ -50,73 +45,63 @@ pub(crate) fn rewrite(
         out.extend_from_slice(only);
         return;
     }
-    let all: Vec<(&[u8], FieldAt)> = fragments
-        .iter()
-        .flat_map(|&buf| fields(buf).map(move |field| (buf, field)))
-        .collect();
-    let last = last_occurrences(schema, &all);
-    for (i, &(buf, field)) in all.iter().enumerate() {
+    let last = last_occurrences(schema, fragments);
+    for (i, buf, field) in each(fragments) {
         let def = schema.field(field.number);
+        let is_kept = !take.overridden || def.is_repeated() || last.get(group_of(def)) == Some(&i);
         match def.kind {
             Kind::Unknown if take.unknown => {}
+            _ if !is_kept => {}
             Kind::Message(inner) if field.wire_type == LEN => {
-                if let Some(parts) = parts_of(&all, i, def, &last, take) {
-                    let guess = parts.iter().map(|part| part.len()).sum();
-                    put_frame(out, field.number, guess, |out| {
-                        rewrite(inner, &parts, take, out);
-                    });
-                }
+                let parts = if take.overridden && !def.is_repeated() {
+                    merged(fragments, i, field.number, def)
+                } else {
+                    vec![field.content(buf)]
+                };
+                let guess = parts.iter().map(|part| part.len()).sum();
+                put_frame(out, field.number, guess, |out| {
+                    rewrite(inner, &parts, take, out);
+                });
             }
-            _ => {
-                if !take.overridden || def.is_repeated() || last.get(&def.excludes) == Some(&i) {
-                    out.extend_from_slice(field.whole(buf));
-                }
-            }
+            _ => out.extend_from_slice(field.whole(buf)),
         }
     }
 }
 
-/// The last occurrence of each singular field and of each oneof, by what it excludes.
-type Last = std::collections::HashMap<u32, usize>;
+/// The fields of all fragments, numbered through.
+fn each<'a>(fragments: &[&'a [u8]]) -> impl Iterator<Item = (usize, &'a [u8], FieldAt)> {
+    let all = fragments
+        .iter()
+        .flat_map(|&buf| fields(buf).map(move |field| (buf, field)));
+    all.enumerate().map(|(i, (buf, field))| (i, buf, field))
+}
 
-fn last_occurrences(schema: &Schema, all: &[(&[u8], FieldAt)]) -> Last {
-    let mut last = Last::new();
-    for (i, (_, field)) in all.iter().enumerate() {
-        let def = schema.field(field.number);
-        if !def.is_repeated() {
-            last.insert(def.excludes, i);
+/// The place of a singular field, or of a oneof, in [`last_occurrences`].
+fn group_of(def: &FieldDef) -> usize {
+    def.excludes.trailing_zeros() as usize
+}
+
+/// The number of the last occurrence of each singular field and of each oneof.
+fn last_occurrences(schema: &Schema, fragments: &[&[u8]]) -> [usize; 32] {
+    let mut last = [usize::MAX; 32];
+    for (i, _, field) in each(fragments) {
+        if let Some(place) = last.get_mut(group_of(schema.field(field.number))) {
+            *place = i;
         }
     }
     last
 }
 
-/// The fragments that the message field `i` stands for: nothing if a later one stands for it.
-fn parts_of<'a>(
-    all: &[(&'a [u8], FieldAt)],
-    i: usize,
-    def: &FieldDef,
-    last: &Last,
-    take: Take,
-) -> Option<Vec<&'a [u8]>> {
-    let &(buf, field) = all.get(i)?;
-    if !take.overridden || def.is_repeated() {
-        return Some(vec![field.content(buf)]);
+/// The fragments of a singular message whose last occurrence is field `i`.
+fn merged<'a>(fragments: &[&'a [u8]], i: usize, number: u32, def: &FieldDef) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    for (_, buf, field) in each(fragments).take_while(|(at, ..)| *at <= i) {
+        if field.number == number {
+            parts.push(field.content(buf));
+        } else if field.number < 32 && def.excludes >> field.number & 1 == 1 {
+            // Another member of the oneof replaced what was merged so far.
+            parts.clear();
+        }
     }
-    if last.get(&def.excludes) != Some(&i) {
-        return None;
-    }
-    // Another member of the oneof in between ends the merging: it replaced what was before.
-    let rivals = |other: &&(&[u8], FieldAt)| {
-        other.1.number < 32 && def.excludes >> other.1.number & 1 == 1
-    };
-    let mut parts: Vec<&[u8]> = all
-        .get(..=i)?
-        .iter()
-        .rev()
-        .filter(rivals)
-        .take_while(|(_, other)| other.number == field.number)
-        .map(|&(buf, other)| other.content(buf))
-        .collect();
-    parts.reverse();
-    Some(parts)
+    parts
 }

@@ -109,7 +109,9 @@ fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item
 }
 
 fn retain_records<T>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
-    let mut flags = keep.iter().flat_map(|keep| std::iter::repeat_n(*keep, width));
+    let mut flags = keep
+        .iter()
+        .flat_map(|keep| std::iter::repeat_n(*keep, width));
     items.retain(|_| flags.next().unwrap_or(false));
 }
 
@@ -130,7 +132,11 @@ fn read_row(store: &Store, content: Loc, layout: &'static Layout) -> Record {
                 record.put_number(*slot, number);
             }
             Some(Slot::Id(slot)) => {
-                let at = if field.len() == 0 { NO_ID } else { content.at(field.body) };
+                let at = if field.len() == 0 {
+                    NO_ID
+                } else {
+                    content.at(field.body)
+                };
                 if let Some(place) = record.ids.get_mut(usize::from(*slot)) {
                     *place = at;
                 }

@@ -153,7 +153,7 @@ pub(crate) static RESOURCE: Schema = schema(
     true,
 );
 
-static ENTITY_REF: Schema = schema(
+pub(crate) static ENTITY_REF: Schema = schema(
     &[
         Def(1, "schemaUrl", String, One),
         Def(2, "type", String, One),

@@ -6,9 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{
-    Frame, LEN, close_frame, fields, open_frame, put_bytes, put_frame, put_key,
-};
+use crate::wire::{Frame, LEN, close_frame, fields, open_frame, put_bytes, put_frame, put_key};
 use crate::{Batch, Verdict, count_spans};
 
 /// How many times the size of the input the copies of resources and scopes may come to before
@@ -29,9 +27,7 @@ impl Batch {
             max_bytes: usize::MAX,
         };
         let verdict = self.verdict;
-        let of_part = |(part, spans)| {
-            Self::from_validated(part, Verdict { spans, ..verdict })
-        };
+        let of_part = |(part, spans)| Self::from_validated(part, Verdict { spans, ..verdict });
         cut(&wire, limits).into_iter().map(of_part).collect()
     }
 }
@@ -125,12 +121,20 @@ impl Wrapper {
 
     /// What the next span costs beside itself.
     fn pending(&self) -> usize {
-        if self.frame.is_none() { self.header.len() } else { 0 }
+        if self.frame.is_none() {
+            self.header.len()
+        } else {
+            0
+        }
     }
 
     /// What another part costs.
     fn copy(&self) -> usize {
-        if self.was_written { self.header.len() } else { 0 }
+        if self.was_written {
+            self.header.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -192,7 +196,8 @@ impl Cutter {
 
     fn end_part(&mut self) {
         let part = std::mem::take(&mut self.out);
-        self.parts.push((part.into(), std::mem::take(&mut self.spans)));
+        self.parts
+            .push((part.into(), std::mem::take(&mut self.spans)));
     }
 
     fn finish(mut self) -> Vec<(Bytes, u32)> {
@@ -266,7 +271,10 @@ fn join_messages(level: Level, members: &[&[u8]], out: &mut Vec<u8>) {
                 continue;
             };
             let child = field.content(member);
-            let goes_on = is_first && open.last().is_some_and(|last| header(last) == header(child));
+            let goes_on = is_first
+                && open
+                    .last()
+                    .is_some_and(|last| header(last) == header(child));
             if !goes_on {
                 close_child(below, number, &mut open, out);
             }

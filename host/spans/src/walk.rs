@@ -101,6 +101,9 @@ impl Walk {
             }
             seen |= 1 << number;
             at = self.field(field.kind, buf, (start, body), wire_type, depth)?;
+            if depth > 2 && is_attribute(field.kind) {
+                at = skip_plain(buf, start, at);
+            }
         }
         if seen & schema.required == schema.required {
             Ok(())
@@ -155,7 +158,7 @@ impl Walk {
         let len = content.len();
         match kind {
             Kind::Message(schema) => {
-                if depth > 2 && std::ptr::eq(schema, &raw const KEY_VALUE) && is_plain(content) {
+                if depth > 2 && is_attribute(kind) && is_plain(content) {
                     return Ok(());
                 }
                 if depth == 0 {
@@ -172,6 +175,25 @@ impl Walk {
             _ => Ok(()),
         }
     }
+}
+
+fn is_attribute(kind: Kind) -> bool {
+    matches!(kind, Kind::Message(schema) if std::ptr::eq(schema, &raw const KEY_VALUE))
+}
+
+/// Where the next field begins that is not a plain attribute with the same key as the one at
+/// `first`: attributes follow one another, mostly.
+#[inline]
+fn skip_plain(buf: &[u8], first: usize, mut at: usize) -> usize {
+    let key = buf.get(first).filter(|&&key| key < 0x80);
+    while let Some([field, len @ 0..0x80, rest @ ..]) = buf.get(at..)
+        && Some(field) == key
+        && let Some(key_value) = rest.get(..usize::from(*len))
+        && is_plain(key_value)
+    {
+        at += 2 + key_value.len();
+    }
+    at
 }
 
 #[inline]
@@ -193,20 +215,28 @@ fn is_text(bytes: &[u8]) -> bool {
 #[inline]
 fn is_short_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
-    let word = |eight: &[u8]| {
-        eight.try_into().map_or(HIGH, u64::from_le_bytes)
-    };
     let len = bytes.len();
-    if len < 8 {
-        return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
-    }
-    if len > 64 {
-        return bytes.is_ascii();
-    }
-    let mut all = word(bytes.get(len - 8..).unwrap_or_default());
-    for eight in bytes.chunks_exact(8) {
-        all |= word(eight);
-    }
+    let all = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
+    {
+        // Both ends, which overlap in short texts, then what lies between them.
+        let mut all = u64::from_le_bytes(*first) | u64::from_le_bytes(*last);
+        if len > 16 {
+            let between = bytes.get(8..len - 8).unwrap_or_default();
+            if len > 64 {
+                return all & HIGH == 0 && between.is_ascii();
+            }
+            let (words, rest) = between.as_chunks();
+            for word in words {
+                all |= u64::from_le_bytes(*word);
+            }
+            all |= u64::from(rest.iter().fold(0, |all, byte| all | byte));
+        }
+        all
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        u64::from(u32::from_le_bytes(*first) | u32::from_le_bytes(*last))
+    } else {
+        u64::from(bytes.iter().fold(0, |all, byte| all | byte))
+    };
     all & HIGH == 0
 }
 
@@ -223,17 +253,18 @@ fn is_plain(key_value: &[u8]) -> bool {
     let [0x12, value_len @ 0..0x80, value @ ..] = rest else {
         return false;
     };
-    if value.len() != usize::from(*value_len) || !is_short_ascii(key) {
+    if value.len() != usize::from(*value_len) {
         return false;
     }
     match value {
+        // Keys and lengths are below 0x80 here, so that one look tells of both texts.
         [0x0A, len @ 0..0x80, text @ ..] => {
-            text.len() == usize::from(*len) && is_short_ascii(text)
+            text.len() == usize::from(*len) && is_short_ascii(key_value)
         }
         [0x10 | 0x18, number @ ..] => {
-            varint(number, 0).is_some_and(|(_, end)| end == number.len())
+            varint(number, 0).is_some_and(|(_, end)| end == number.len()) && is_short_ascii(key)
         }
-        [0x21, double @ ..] => double.len() == 8,
+        [0x21, double @ ..] => double.len() == 8 && is_short_ascii(key),
         _ => false,
     }
 }

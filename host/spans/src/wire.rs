@@ -114,7 +114,11 @@ impl Fields<'_> {
 impl Iterator for Fields<'_> {
     type Item = FieldAt;
 
-    #[inline]
+    #[expect(
+        clippy::inline_always,
+        reason = "every pass over the wire is this loop; a call a field doubles its cost"
+    )]
+    #[inline(always)]
     fn next(&mut self) -> Option<FieldAt> {
         let start = self.at;
         let (key, body) = varint(self.buf, start)?;

@@ -1,1 +1,75 @@
-//! Plugin.
+//! The `probabilistic_sampler` processor: keeps a share of the traces, consistently by trace id,
+//! with the Collector's keys, modes and decisions.
+//!
+//! What is kept says with which probability: `ot=th:…` in `tracestate` (OTEP 235). Traces are
+//! judged by their ids alone, so every collector with the same configuration keeps the same ones.
+
+mod config;
+mod priority;
+mod randomness;
+mod sampler;
+mod threshold;
+mod tracestate;
+
+use sluice_sdk::fields::TRACE_STATE;
+use sluice_sdk::prelude::*;
+
+pub use config::Config;
+use priority::Priority;
+use sampler::{Sampler, Verdict};
+
+const PRIORITY: &str = "sampling.priority";
+const TRACE_ID_BYTES: usize = 16;
+
+/// The plugin.
+pub struct ProbabilisticSampler {
+    sampler: Sampler,
+}
+
+impl Plugin for ProbabilisticSampler {
+    type Config = Config;
+
+    fn describe() -> Description {
+        Description::new("probabilistic_sampler", env!("CARGO_PKG_VERSION"))
+            .read("spans.ids")
+            .read("spans.trace_state")
+            .read("spans.attributes:sampling.priority")
+            .write("spans.trace_state")
+            .write("spans.drop")
+    }
+
+    fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
+        config.sampler().map(|sampler| Configured::new(Self { sampler }))
+    }
+
+    fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
+        let ids = batch.trace_ids(Table::Spans)?;
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let states = batch.texts(Table::Spans, TRACE_STATE)?;
+        let priorities = batch.attribute(Table::Spans, PRIORITY)?.values;
+        let (mut dropped, mut changed, mut new_states) = (Vec::new(), Vec::new(), Texts::default());
+        let (trace_ids, _) = ids.as_chunks::<TRACE_ID_BYTES>();
+        for (row, trace_id) in trace_ids.iter().enumerate() {
+            let priority = Priority::of(&priorities, row);
+            match self.sampler.judge(trace_id, states.str(row), priority, &mut new_states.bytes) {
+                Verdict::Drop => dropped.push(row as u32),
+                Verdict::Keep => {}
+                Verdict::KeepWithState => {
+                    changed.push(row as u32);
+                    new_states.ends.push(new_states.bytes.len() as u32);
+                }
+            }
+        }
+        if !dropped.is_empty() {
+            batch.drop_rows(Table::Spans, &dropped)?;
+        }
+        if !changed.is_empty() {
+            batch.set_texts(Table::Spans, TRACE_STATE, &changed, new_states)?;
+        }
+        Ok(())
+    }
+}
+
+sluice_sdk::export!(ProbabilisticSampler);

@@ -19,7 +19,10 @@ fn four_plugins(upstream: &Sink, percentage: u32) -> Config {
 fn the_account_closes_with_four_plugins() {
     let mut exporter = Exporter::new(21);
     let requests = exporter.requests(80, 50);
-    let sent: u64 = requests.iter().map(|request| wire::count(request).unwrap()).sum();
+    let sent: u64 = requests
+        .iter()
+        .map(|request| wire::count(request).unwrap())
+        .sum();
     let upstream = Sink::start();
     let sluice = Sluice::start(&four_plugins(&upstream, 60));
     send::all(sluice.grpc(), &requests).unwrap();
@@ -29,10 +32,19 @@ fn the_account_closes_with_four_plugins() {
     assert_eq!((end.code, account.missing()), (0, 0), "{}", end.stderr);
     assert_eq!(account.sum("receiver", "received"), sent as i64);
     assert_eq!(account.dropped_by("filter"), exporter.shop().checks());
-    assert_eq!(account.sum("destination", "delivered"), upstream.spans() as i64);
+    assert_eq!(
+        account.sum("destination", "delivered"),
+        upstream.spans() as i64
+    );
     let sampled_out = account.dropped_by("probabilistic_sampler");
-    assert_eq!(sampled_out, sent as i64 - exporter.shop().checks() - upstream.spans() as i64);
-    assert!((sent as i64 / 4..sent as i64 / 2).contains(&sampled_out), "{sampled_out} of {sent} sampled out");
+    assert_eq!(
+        sampled_out,
+        sent as i64 - exporter.shop().checks() - upstream.spans() as i64
+    );
+    assert!(
+        (sent as i64 / 4..sent as i64 / 2).contains(&sampled_out),
+        "{sampled_out} of {sent} sampled out"
+    );
 }
 
 #[test]
@@ -44,8 +56,18 @@ fn every_span_that_passes_carries_what_the_plugins_set() {
     let spans = upstream.decoded_spans();
     assert!(!spans.is_empty());
     for span in spans {
-        assert!(span.attributes.iter().any(|attribute| attribute.key == "team"), "{span:?}");
-        assert!(span.attributes.iter().any(|attribute| attribute.key == "site"), "{span:?}");
+        assert!(
+            span.attributes
+                .iter()
+                .any(|attribute| attribute.key == "team"),
+            "{span:?}"
+        );
+        assert!(
+            span.attributes
+                .iter()
+                .any(|attribute| attribute.key == "site"),
+            "{span:?}"
+        );
         assert_ne!(span.name, "GET /health");
     }
 }
@@ -54,17 +76,38 @@ fn every_span_that_passes_carries_what_the_plugins_set() {
 fn the_account_closes_on_the_corpus() {
     let files = corpus::files().unwrap();
     if files.is_empty() {
-        println!("SKIPPED the account on real traces: {} is not set", corpus::VARIABLE);
+        println!(
+            "SKIPPED the account on real traces: {} is not set",
+            corpus::VARIABLE
+        );
     }
     for file in files {
         let requests = corpus::read(&file).unwrap();
-        let sent: u64 = requests.iter().map(|request| wire::count(request).unwrap()).sum();
+        let sent: u64 = requests
+            .iter()
+            .map(|request| wire::count(request).unwrap())
+            .sum();
         let upstream = Sink::start();
         let sluice = Sluice::start(&four_plugins(&upstream, 50));
         send::all(sluice.grpc(), &requests).unwrap();
         let end = sluice.terminate();
-        assert_eq!((end.code, end.account.missing()), (0, 0), "{}", file.display());
-        assert_eq!(end.account.sum("receiver", "received"), sent as i64, "{}", file.display());
-        assert_eq!(end.account.sum("destination", "delivered"), upstream.spans() as i64, "{}", file.display());
+        assert_eq!(
+            (end.code, end.account.missing()),
+            (0, 0),
+            "{}",
+            file.display()
+        );
+        assert_eq!(
+            end.account.sum("receiver", "received"),
+            sent as i64,
+            "{}",
+            file.display()
+        );
+        assert_eq!(
+            end.account.sum("destination", "delivered"),
+            upstream.spans() as i64,
+            "{}",
+            file.display()
+        );
     }
 }

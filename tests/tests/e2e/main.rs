@@ -8,6 +8,10 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::print_stderr,
+    clippy::float_cmp,
+    clippy::unchecked_time_subtraction,
+    clippy::duration_suboptimal_units,
+    clippy::too_many_lines,
     reason = "tests"
 )]
 

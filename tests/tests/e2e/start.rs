@@ -13,13 +13,25 @@ fn a_port_in_use_is_named_with_its_config_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let receiver = format!("protocols:\n  grpc:\n    endpoint: '{address}'");
-    let yaml = Config::to(&Sink::start()).receiver("otlp", &receiver).yaml();
-    let line = yaml.lines().position(|line| line.contains(&address.to_string())).unwrap() + 1;
+    let yaml = Config::to(&Sink::start())
+        .receiver("otlp", &receiver)
+        .yaml();
+    let line = yaml
+        .lines()
+        .position(|line| line.contains(&address.to_string()))
+        .unwrap()
+        + 1;
     let folder = Folder::new(&yaml);
     let output = run(&["run"], Some(&folder.config()));
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains(&address.port().to_string()), "{output:?}");
-    assert!(output.stderr.contains(&format!("config.yaml:{line}")), "line {line} is not named: {output:?}");
+    assert!(
+        output.stderr.contains(&address.port().to_string()),
+        "{output:?}"
+    );
+    assert!(
+        output.stderr.contains(&format!("config.yaml:{line}")),
+        "line {line} is not named: {output:?}"
+    );
 }
 
 #[test]
@@ -31,8 +43,15 @@ fn a_second_collector_on_the_same_ports_fails_at_once() {
     let started = Instant::now();
     let output = run(&["run"], Some(&folder.config()));
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stderr.contains(&first.grpc().port().to_string()), "{output:?}");
-    assert!(started.elapsed() < Duration::from_secs(10), "it took {:?} to say so", started.elapsed());
+    assert!(
+        output.stderr.contains(&first.grpc().port().to_string()),
+        "{output:?}"
+    );
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "it took {:?} to say so",
+        started.elapsed()
+    );
     assert_eq!(first.terminate().code, 0);
 }
 
@@ -41,12 +60,21 @@ fn it_is_ready_within_three_seconds_with_an_empty_code_cache() {
     let upstream = Sink::start();
     let four = Config::to(&upstream)
         .processor("filter", "traces: { span: ['name == \"GET /health\"'] }")
-        .processor("redaction", "allow_all_keys: true\ndetectors: [card, email]")
-        .processor("attributes", "actions: [{ key: team, value: deliveries, action: upsert }]")
+        .processor(
+            "redaction",
+            "allow_all_keys: true\ndetectors: [card, email]",
+        )
+        .processor(
+            "attributes",
+            "actions: [{ key: team, value: deliveries, action: upsert }]",
+        )
         .processor("probabilistic_sampler", "sampling_percentage: 50");
     let cache = tempfile::tempdir().unwrap();
     let started = Instant::now();
-    let sluice = Sluice::spawn(Folder::new(&four.yaml()), &[("SLUICE_CACHE_DIR", cache.path().into())]);
+    let sluice = Sluice::spawn(
+        Folder::new(&four.yaml()),
+        &[("SLUICE_CACHE_DIR", cache.path().into())],
+    );
     sluice.wait_ready();
     let took = started.elapsed();
     assert!(took < Duration::from_secs(3), "ready after {took:?}");
@@ -56,8 +84,12 @@ fn it_is_ready_within_three_seconds_with_an_empty_code_cache() {
 #[test]
 fn without_a_place_for_a_code_cache_it_runs_all_the_same() {
     let upstream = Sink::start();
-    let config = Config::to(&upstream).processor("filter", "traces: { span: ['name == \"GET /health\"'] }");
-    let sluice = Sluice::spawn(Folder::new(&config.yaml()), &[("SLUICE_CACHE_DIR", "/proc/nowhere".into())]);
+    let config =
+        Config::to(&upstream).processor("filter", "traces: { span: ['name == \"GET /health\"'] }");
+    let sluice = Sluice::spawn(
+        Folder::new(&config.yaml()),
+        &[("SLUICE_CACHE_DIR", "/proc/nowhere".into())],
+    );
     sluice.wait_ready();
     send::all(sluice.grpc(), &Exporter::new(91).requests(3, 20)).unwrap();
     let end = sluice.terminate();
@@ -67,14 +99,20 @@ fn without_a_place_for_a_code_cache_it_runs_all_the_same() {
 #[test]
 fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
     let ports = [4317, 4318];
-    if ports.iter().any(|port| TcpListener::bind(("127.0.0.1", *port)).is_err()) {
+    if ports
+        .iter()
+        .any(|port| TcpListener::bind(("127.0.0.1", *port)).is_err())
+    {
         println!("SKIPPED the embedded default: port 4317 or 4318 is in use");
         return;
     }
     let sluice = Sluice::spawn_default();
     let grpc = std::net::SocketAddr::from(([127, 0, 0, 1], 4317));
     let answered = sluice_tests::wait::within(sluice_tests::wait::PATIENCE, || {
-        send::Grpc::new(grpc).unwrap().send(&Exporter::new(92).request(20)).ok()
+        send::Grpc::new(grpc)
+            .unwrap()
+            .send(&Exporter::new(92).request(20))
+            .ok()
     });
     assert!(answered.is_some(), "{}", sluice.log().text());
     assert_eq!(sluice.terminate().code, 0);
@@ -84,12 +122,20 @@ fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
 fn pieces_of_config_are_merged() {
     let upstream = Sink::start();
     let folder = Folder::new(&Config::to(&upstream).yaml());
-    folder.write("more.yaml", "processors:\n  attributes:\n    actions: [{ key: merged, value: 'yes', action: insert }]\n\
-                               service:\n  pipelines:\n    traces: { processors: [attributes] }\n");
+    folder.write(
+        "more.yaml",
+        "processors:\n  attributes:\n    actions: [{ key: merged, value: 'yes', action: insert }]\n\
+                               service:\n  pipelines:\n    traces: { processors: [attributes] }\n",
+    );
     let more = folder.path("more.yaml");
     let sluice = Sluice::spawn_with(folder, &["--config", &more.display().to_string()], &[]);
     sluice.wait_ready();
     send::all(sluice.grpc(), &Exporter::new(93).requests(1, 20)).unwrap();
     assert_eq!(sluice.terminate().code, 0);
-    assert!(upstream.decoded_spans().iter().all(|span| span.attributes.iter().any(|pair| pair.key == "merged")));
+    assert!(
+        upstream
+            .decoded_spans()
+            .iter()
+            .all(|span| span.attributes.iter().any(|pair| pair.key == "merged"))
+    );
 }

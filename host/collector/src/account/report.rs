@@ -80,7 +80,7 @@ impl Account {
                     pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
                 };
                 let cells = all.entry((label("level"), label("name"), label("destination"))).or_default();
-                let spans = metric.get_gauge().value() as i64;
+                let spans = metric.get_gauge().get_value() as i64;
                 *cells.entry(label("outcome")).or_default().entry(label("by")).or_default().entry(label("reason")).or_default() += spans;
             }
         }

@@ -142,7 +142,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let drain_timeout = loaded.config.drain_timeout();
     telemetry::metrics::serve(&loaded.config.service.telemetry.metrics, &metrics).await?;
     extension::start(&loaded.config, &readiness).await?;
-    let mut collector = Collector::new(metrics, account.clone(), workshop, Cores::start(cores)?);
+    let mut collector = Collector::new(&metrics, account.clone(), workshop, Cores::start(cores)?)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());

@@ -10,13 +10,15 @@ use super::tree::{Tree, Value};
 #[derive(Debug, Clone, Copy)]
 pub struct Node<'c> {
     name: &'c str,
+    /// Where its key stands, or itself if it has none.
+    place: &'c Mark,
     tree: &'c Tree,
     problems: &'c Problems,
 }
 
 impl<'c> Node<'c> {
-    pub(super) fn new(name: &'c str, tree: &'c Tree, problems: &'c Problems) -> Self {
-        Self { name, tree, problems }
+    pub(super) fn new(name: &'c str, place: &'c Mark, tree: &'c Tree, problems: &'c Problems) -> Self {
+        Self { name, place, tree, problems }
     }
 
     /// Where the value stands.
@@ -54,7 +56,7 @@ impl<'c> Node<'c> {
     /// The elements of a list; anything but a list or null is an error.
     pub fn list(&self) -> Vec<Node<'c>> {
         match &self.tree.value {
-            Value::List(list) => list.iter().map(|tree| Self { tree, ..*self }).collect(),
+            Value::List(list) => list.iter().map(|tree| Self { tree, place: &tree.mark, ..*self }).collect(),
             Value::Null => Vec::new(),
             _ => self.expected("a list", Vec::new()),
         }
@@ -68,8 +70,8 @@ impl<'c> Node<'c> {
     /// A mapping; null is an empty one, anything else is an error.
     pub fn into_section(self) -> Option<Section<'c>> {
         match &self.tree.value {
-            Value::Map(entries) => Some(Section::new(entries, self.tree.mark.clone(), self.problems)),
-            Value::Null => Some(Section::new(&[], self.tree.mark.clone(), self.problems)),
+            Value::Map(entries) => Some(Section::new(entries, self.place.clone(), self.problems)),
+            Value::Null => Some(Section::new(&[], self.place.clone(), self.problems)),
             _ => self.expected("a mapping", None),
         }
     }

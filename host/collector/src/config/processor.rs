@@ -119,7 +119,6 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
 }
 
 fn wasm(mut section: Section<'_>) -> Settings {
-    let here = section.here().clone();
     let config = section.node("config");
     let (config_json, config_marks) = match config {
         Some(node) => {
@@ -134,7 +133,6 @@ fn wasm(mut section: Section<'_>) -> Settings {
     if settings.module.is_none() && !section.has("module") {
         section.complain("a `wasm` processor needs `module`, the path of the component");
     }
-    let _ = here;
     section.finish();
     settings
 }
@@ -183,7 +181,7 @@ fn gather(tree: &Tree, path: String, marks: &mut Marks) {
 }
 
 fn batch(mut section: Section<'_>) {
-    section.warning("", "`batch` does nothing here: exporters batch, see `sending_queue.batch`; it can be taken out");
+    section.remark("`batch` does nothing here: exporters batch, see `sending_queue.batch`; it can be taken out");
     for key in ["send_batch_size", "send_batch_max_size", "metadata_cardinality_limit"] {
         section.u64(key);
     }
@@ -193,7 +191,7 @@ fn batch(mut section: Section<'_>) {
 }
 
 fn memory_limiter(mut section: Section<'_>) {
-    section.warning("", "`memory_limiter` does nothing here: requests are admitted by their bytes and queues are bounded by bytes; it can be taken out");
+    section.remark("`memory_limiter` does nothing here: requests are admitted by their bytes and queues are bounded by bytes; it can be taken out");
     for key in ["limit_mib", "spike_limit_mib", "limit_percentage", "spike_limit_percentage"] {
         section.u64(key);
     }

@@ -175,7 +175,7 @@ impl<'c> Section<'c> {
     }
 
     fn node_of(&self, entry: &'c Entry) -> Node<'c> {
-        Node::new(&entry.key, &entry.value, self.problems)
+        Node::new(&entry.key, &entry.mark, &entry.value, self.problems)
     }
 
     fn entry(&self, key: &str) -> Option<&'c Entry> {
@@ -205,6 +205,11 @@ impl<'c> Section<'c> {
     /// Tells a warning at the key's place.
     pub fn warning(&mut self, key: &str, message: impl Display) {
         self.problems.borrow_mut().warning(&self.mark(key), message.to_string());
+    }
+
+    /// Tells a warning at the section's place.
+    pub fn remark(&mut self, message: impl Display) {
+        self.problems.borrow_mut().warning(&self.mark, message.to_string());
     }
 
     /// Tells an error at the section's place.
@@ -254,6 +259,6 @@ pub fn read_text<T>(name: &str, yaml: &str, read: impl FnOnce(Section<'_>) -> T)
     let tree = super::yaml::parse(&origin, yaml, &mut problems.borrow_mut());
     let tree = tree.unwrap_or_else(|| Tree::null(Mark::new(&origin, 1, 1)));
     let empty = Section::new(&[], tree.mark.clone(), &problems);
-    let value = read(Node::new(name, &tree, &problems).into_section().unwrap_or(empty));
+    let value = read(Node::new(name, &tree.mark, &tree, &problems).into_section().unwrap_or(empty));
     (value, problems.into_inner())
 }

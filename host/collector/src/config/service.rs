@@ -4,6 +4,7 @@ use super::component::Id;
 use super::mark::Mark;
 use super::node::Node;
 use super::section::{NOT_YET, Section};
+use super::tree::Value;
 use crate::telemetry::{logs, metrics};
 
 /// The signals of the Collector that Sluice does not take.
@@ -108,8 +109,9 @@ impl Pipeline {
     fn read(id: Id, mark: Mark, mut section: Section<'_>) -> Self {
         let mut marks = Vec::new();
         let mut list = |key: &str, needed: bool| {
+            let empty = section.node(key).is_none_or(|node| matches!(node.value(), Value::List(list) if list.is_empty()));
             let named = ids(&mut section, key);
-            if needed && named.is_empty() {
+            if needed && empty {
                 let hint = if section.has(key) { "is empty" } else { "is missing" };
                 section.error(key, format!("pipeline `{id}`: `{key}` {hint}"));
             }

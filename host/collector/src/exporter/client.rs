@@ -21,7 +21,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::sender::{Refusal, Retry};
-use crate::config::section::Section;
+use crate::config::section::{NOT_YET, Section};
 use crate::otlp::compression::Encoding;
 
 /// OTLP: a client bounds what it reads of an answer.
@@ -70,10 +70,10 @@ impl Tls {
         };
         section.unsupported("insecure_skip_verify", "a connection that anybody can listen to is plain text: say `insecure: true`, or name the `ca_file`");
         for key in ["ca_pem", "cert_file", "cert_pem", "key_file", "key_pem", "include_system_ca_certs_pool", "min_version", "max_version"] {
-            section.unsupported(key, "not supported yet");
+            section.unsupported(key, NOT_YET);
         }
         for key in ["cipher_suites", "curve_preferences", "reload_interval", "tpm"] {
-            section.unsupported(key, "not supported yet");
+            section.unsupported(key, NOT_YET);
         }
         section.finish();
         tls

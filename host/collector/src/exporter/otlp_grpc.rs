@@ -17,7 +17,7 @@ use super::client::{self, Pieces, Pool, Shape, Tls};
 use super::headers;
 use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
-use crate::config::section::Section;
+use crate::config::section::{NOT_YET, Section};
 use crate::otlp::EXPORT_PATH;
 use crate::otlp::compression::Encoding;
 use crate::otlp::grpc::{Code, PREFIX_BYTES, decode_message, prefix, read_prefix};
@@ -94,7 +94,7 @@ impl Settings {
         // Every attempt waits for a connection as long as its timeout allows.
         section.bool_or("wait_for_ready", false);
         for key in ["auth", "middlewares", "authority"] {
-            section.unsupported(key, "not supported yet");
+            section.unsupported(key, NOT_YET);
         }
         section.unsupported("balancer_name", "there is one connection, to the first address that answers");
         for key in ["read_buffer_size", "write_buffer_size"] {

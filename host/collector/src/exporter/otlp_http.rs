@@ -13,7 +13,7 @@ use super::headers;
 use super::otlp_grpc::{address, compression};
 use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
-use crate::config::section::Section;
+use crate::config::section::{NOT_YET, Section};
 use crate::otlp::TRACES_PATH;
 use crate::otlp::compression::Encoding;
 use crate::otlp::rpc::{ExportResponse, Status};
@@ -63,7 +63,7 @@ impl Settings {
             queue: queue::Settings::read(&mut section, queue::Settings::default()),
         };
         for key in ["auth", "cookies", "middlewares", "proxy_url", "compression_params"] {
-            section.unsupported(key, "not supported yet");
+            section.unsupported(key, NOT_YET);
         }
         for key in ["metrics_endpoint", "logs_endpoint", "profiles_endpoint"] {
             section.unsupported(key, "only traces are sent");
@@ -75,7 +75,7 @@ impl Settings {
             section.unsupported(key, "there are as many connections as requests on their way");
         }
         for key in ["http2_read_idle_timeout", "http2_ping_timeout"] {
-            section.unsupported(key, "not supported yet");
+            section.unsupported(key, NOT_YET);
         }
         section.finish();
         settings

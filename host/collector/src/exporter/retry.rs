@@ -32,7 +32,7 @@ impl Schedule {
         randomization_factor: 0.5,
         multiplier: 1.5,
         max_interval: Duration::from_secs(30),
-        max_elapsed_time: Duration::from_secs(300),
+        max_elapsed_time: Duration::from_mins(5),
     };
 
     /// Reads the block `retry_on_failure` of an exporter.

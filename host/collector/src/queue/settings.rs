@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Weight;
-use crate::config::section::Section;
+use crate::config::section::{NOT_YET, Section};
 
 /// What a queue may hold, whatever `queue_size` says: memory is what an edge machine runs out of.
 const MAX_QUEUE_BYTES: u64 = 64 * 1024 * 1024;
@@ -138,7 +138,7 @@ impl Settings {
         settings.on_full = on_full(&mut section);
         settings.batch = Batching::read(&mut section, settings.batch);
         for key in ["storage", "wait_for_result"] {
-            section.unsupported(key, "not supported yet");
+            section.unsupported(key, NOT_YET);
         }
         section.finish();
         settings
@@ -223,7 +223,7 @@ impl Batching {
         if batch.max_size > 0 && batch.max_size < batch.min_size {
             section.error("max_size", "must not be smaller than `min_size`");
         }
-        section.unsupported("partition", "not supported yet");
+        section.unsupported("partition", NOT_YET);
         section.finish();
         enabled.then_some(batch)
     }

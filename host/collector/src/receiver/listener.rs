@@ -1,12 +1,9 @@
 //! Bound sockets, and the loop that accepts on them.
 //!
-//! Sockets are bound before anything runs, so that a port in use stops the start. A [`Listener`]
-//! outlives the receiver that accepts on it: a reload hands it over, and no connection attempt is
-//! refused in between.
+//! Sockets are bound before anything runs, so that a port in use stops the start.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
@@ -26,12 +23,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often to look for a port that is free on all addresses.
 const PORT_ATTEMPTS: usize = 16;
 
-/// The sockets of one endpoint. Cheap to clone; all clones share the sockets.
-#[derive(Debug, Clone)]
+/// The sockets of one endpoint.
+#[derive(Debug)]
 pub struct Listener {
-    endpoint: String,
-    protocol: &'static str,
-    sockets: Arc<Vec<(SocketAddr, std::net::TcpListener)>>,
+    /// With the addresses that they are bound to.
+    pub sockets: Vec<(SocketAddr, TcpListener)>,
 }
 
 /// An endpoint cannot be listened on.
@@ -51,48 +47,24 @@ pub struct BindError {
 }
 
 impl Listener {
-    /// Binds every address that the endpoint's host resolves to and that this machine has.
+    /// Binds every address that the endpoint's host resolves to and that this machine has. Must be
+    /// called in the runtime that is to accept.
     ///
     /// # Errors
     /// When the endpoint is no `host:port`, one of the addresses is in use, or none can be bound.
     pub fn bind(receiver: &str, protocol: &'static str, endpoint: &Endpoint) -> Result<Self, BindError> {
-        let sockets = resolve(&endpoint.text).and_then(|addresses| bind_all(&addresses)).map_err(|reason| BindError {
+        let bound = resolve(&endpoint.text).and_then(|addresses| bind_all(&addresses)).and_then(|bound| {
+            let adopt = |(address, socket)| Ok((address, TcpListener::from_std(socket)?));
+            bound.into_iter().map(adopt).collect::<io::Result<Vec<_>>>().map_err(|error| error.to_string())
+        });
+        let sockets = bound.map_err(|reason| BindError {
             receiver: receiver.to_owned(),
             protocol,
             endpoint: endpoint.text.clone(),
             mark: endpoint.mark.clone(),
             reason,
         })?;
-        Ok(Self { endpoint: endpoint.text.clone(), protocol, sockets: Arc::new(sockets) })
-    }
-
-    /// Whether this listener already is what such an endpoint needs.
-    pub fn serves(&self, endpoint: &Endpoint) -> bool {
-        self.endpoint == endpoint.text
-    }
-
-    /// The same sockets for another protocol.
-    #[must_use]
-    pub fn under(&self, protocol: &'static str) -> Self {
-        Self { protocol, ..self.clone() }
-    }
-
-    /// The protocol that is spoken here.
-    pub fn protocol(&self) -> &'static str {
-        self.protocol
-    }
-
-    /// The addresses that are bound, with their real ports.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.sockets.iter().map(|(address, _)| *address)
-    }
-
-    /// Handles to the sockets for the runtime that this is called in.
-    ///
-    /// # Errors
-    /// When the process is out of files.
-    pub fn acceptors(&self) -> io::Result<Vec<TcpListener>> {
-        self.sockets.iter().map(|(_, socket)| TcpListener::from_std(socket.try_clone()?)).collect()
+        Ok(Self { sockets })
     }
 }
 

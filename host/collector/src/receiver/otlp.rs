@@ -19,7 +19,7 @@ use answer::Problem;
 
 use super::listener::accept;
 use super::{Admission, BindError, Context, Counters, Endpoint, Listener, Phase, Running, Submit};
-use crate::config::section::Section;
+use crate::config::section::{NOT_YET, Section};
 use crate::cores::Dealer;
 use crate::intake::Refused;
 use crate::otlp::TRACES_PATH;
@@ -32,7 +32,7 @@ const MAX_REQUEST_MIB: u64 = 64;
 const MAX_STREAMS: u64 = 1024;
 
 /// gRPC's own default: a ping after two hours of silence.
-const KEEPALIVE_TIME: Duration = Duration::from_secs(2 * 60 * 60);
+const KEEPALIVE_TIME: Duration = Duration::from_hours(2);
 /// How long the answer to it may take.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -72,8 +72,6 @@ pub struct Http {
     /// The largest request, before and after decompression.
     pub max_request_bytes: usize,
 }
-
-const LATER: &str = "not supported yet";
 
 impl Settings {
     /// Reads the settings.
@@ -117,15 +115,15 @@ impl Grpc {
                 settings.keepalive_timeout = server.duration_or("timeout", KEEPALIVE_TIMEOUT);
                 settings.max_age = server.duration_or("max_connection_age", Duration::ZERO);
                 for key in ["max_connection_idle", "max_connection_age_grace"] {
-                    server.unsupported(key, LATER);
+                    server.unsupported(key, NOT_YET);
                 }
                 server.finish();
             }
-            keepalive.unsupported("enforcement_policy", LATER);
+            keepalive.unsupported("enforcement_policy", NOT_YET);
             keepalive.finish();
         }
         for key in ["tls", "auth", "include_metadata", "middlewares"] {
-            section.unsupported(key, LATER);
+            section.unsupported(key, NOT_YET);
         }
         for key in ["read_buffer_size", "write_buffer_size"] {
             section.unsupported(key, "buffers grow as needed");
@@ -148,7 +146,7 @@ impl Http {
         };
         only_tcp(&mut section);
         for key in ["tls", "auth", "cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"] {
-            section.unsupported(key, LATER);
+            section.unsupported(key, NOT_YET);
         }
         for key in ["read_timeout", "read_header_timeout", "write_timeout", "idle_timeout", "keep_alives_enabled"] {
             section.unsupported(key, "the bounds on slow senders are fixed");
@@ -197,8 +195,7 @@ impl Protocol {
 /// A receiver whose sockets are bound.
 pub struct Bound {
     id: String,
-    context: Context,
-    ports: Vec<(Arc<Server>, Listener, Vec<TcpListener>)>,
+    ports: Vec<(Arc<Server>, Listener)>,
 }
 
 impl Bound {
@@ -206,44 +203,28 @@ impl Bound {
     ///
     /// # Errors
     /// When one of them cannot be listened on.
-    pub(super) fn new(id: &str, settings: &Settings, context: &Context, open: &[Listener]) -> Result<Self, BindError> {
-        let _guard = context.runtime.enter();
+    pub(super) fn new(id: &str, settings: &Settings, context: &Context) -> Result<Self, BindError> {
         let protocols = [settings.grpc.clone().map(Protocol::Grpc), settings.http.clone().map(Protocol::Http)];
         let mut ports = Vec::new();
         for protocol in protocols.into_iter().flatten() {
-            let (name, endpoint) = (protocol.name(), protocol.endpoint().clone());
-            let listener = match open.iter().find(|listener| listener.serves(&endpoint)) {
-                Some(listener) => listener.under(name),
-                None => Listener::bind(id, name, &endpoint)?,
-            };
-            let acceptors = listener.acceptors().map_err(|error| BindError {
-                receiver: id.to_owned(),
-                protocol: name,
-                endpoint: endpoint.text,
-                mark: endpoint.mark,
-                reason: error.to_string(),
-            })?;
-            let counters = context.metrics.counters(id, name);
+            let listener = Listener::bind(id, protocol.name(), protocol.endpoint())?;
+            let counters = context.metrics.counters(id, protocol.name());
             let server = Server { protocol, admission: context.admission.clone(), counters };
-            ports.push((Arc::new(server), listener, acceptors));
+            ports.push((Arc::new(server), listener));
         }
-        Ok(Self { id: id.to_owned(), context: context.clone(), ports })
+        Ok(Self { id: id.to_owned(), ports })
     }
 
     /// Starts to accept connections and tells where.
-    pub(super) fn serve(self, dealer: Dealer) -> Running {
+    pub(super) fn serve(self, dealer: &Dealer) -> Running {
         let (phase, changes) = watch::channel(Phase::Serve);
-        let mut listeners = Vec::new();
-        for (server, listener, acceptors) in self.ports {
-            for address in listener.addresses() {
-                tracing::info!(event = "listening", component = self.id, protocol = listener.protocol(), address = %address);
+        for (server, listener) in self.ports {
+            for (address, socket) in listener.sockets {
+                tracing::info!(event = "listening", component = self.id, protocol = server.protocol.name(), address = %address);
+                tokio::spawn(deal(socket, Arc::clone(&server), dealer.clone(), changes.clone()));
             }
-            for socket in acceptors {
-                self.context.runtime.spawn(deal(socket, Arc::clone(&server), dealer.clone(), changes.clone()));
-            }
-            listeners.push(listener);
         }
-        Running { listeners, phase }
+        Running { phase }
     }
 }
 

@@ -52,6 +52,22 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     Ok(linker)
 }
 
+/// CPU time of `describe` and `configure` at least: they compile patterns, and run aside.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Wall time that a call may take, in CPU times: a busy machine should trip nobody, but a call that
+/// never gets on must end.
+const WALL_FACTOR: u32 = 10;
+
+/// What a call into the host may hand over beside edits: row numbers, keys, a configuration's errors.
+const TRANSFER_BYTES: usize = 1 << 20;
+
+/// Elements of all tables: a few pointers each; plugins have some hundred.
+const TABLE_ELEMENTS: usize = 100_000;
+
+/// Core instances, tables and memories of a component; those that tools make have three or four.
+const CORE_ITEMS: usize = 32;
+
 /// What the guest is being called for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -69,17 +85,29 @@ pub(crate) struct Host {
     pub(crate) effects: Effects,
     pub(crate) grants: Arc<Grants>,
     limits: Limits,
-    /// For each table, the entry numbers behind a filtered view of this call.
-    views: [Option<Vec<u32>>; 5],
+    /// For each table, what this call has learnt of its entries.
+    views: [View; 5],
     host_calls: u32,
     refusals: u32,
     broken: Option<FailureKind>,
     memory_bytes: usize,
+    table_elements: usize,
+    /// Size of the effects of this call.
+    effect_bytes: usize,
     /// Thread CPU time and wall time at the first look at this call.
     began: Option<(Duration, Instant)>,
     definitions: Vec<Definition>,
     series: std::collections::HashSet<u64>,
     log_budget: LogBudget,
+}
+
+/// The entries of one table as one call sees them.
+#[derive(Default)]
+struct View {
+    /// The entries behind the numbers that the guest was given, if some are hidden from it.
+    shown: Option<Vec<u32>>,
+    /// Which of all entries may be written, once asked.
+    writable: Option<Vec<bool>>,
 }
 
 impl Host {
@@ -97,6 +125,8 @@ impl Host {
             refusals: 0,
             broken: None,
             memory_bytes: 0,
+            table_elements: 0,
+            effect_bytes: 0,
             began: None,
             definitions: Vec::new(),
             series: std::collections::HashSet::new(),
@@ -106,7 +136,7 @@ impl Host {
     /// Forgets what the last call left.
     pub(crate) fn begin(&mut self) {
         self.views = Default::default();
-        (self.host_calls, self.refusals) = (0, 0);
+        (self.host_calls, self.refusals, self.effect_bytes) = (0, 0, 0);
         (self.broken, self.began) = (None, None);
     }
 
@@ -120,6 +150,11 @@ impl Host {
         self.refusals
     }
 
+    /// The most that the guest may hand over in one call into the host, or as a result.
+    pub(crate) fn transfer_bytes(&self) -> usize {
+        self.limits.output_bytes.saturating_add(TRANSFER_BYTES)
+    }
+
     /// Linear memory in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes
@@ -130,7 +165,11 @@ impl Host {
     pub(crate) fn time_is_spent(&mut self) -> bool {
         let cpu = thread_cpu_time();
         let (cpu_began, wall_began) = *self.began.get_or_insert_with(|| (cpu, Instant::now()));
-        let spent = cpu.saturating_sub(cpu_began) >= self.limits.timeout || wall_began.elapsed() >= self.limits.timeout * 10;
+        let most = match self.phase {
+            Phase::Setup => self.limits.timeout.max(SETUP_TIMEOUT),
+            Phase::Serving => self.limits.timeout,
+        };
+        let spent = cpu.saturating_sub(cpu_began) >= most || wall_began.elapsed() >= most * WALL_FACTOR;
         if spent {
             self.broken = Some(FailureKind::Timeout);
         }
@@ -159,27 +198,53 @@ impl Host {
 
     /// Checks the size of what is staged after an edit.
     fn within_output(&mut self) -> Result<(), Refusal> {
-        if self.edits.bytes() > self.limits.output_bytes {
+        if self.edits.bytes().saturating_add(self.effect_bytes) > self.limits.output_bytes {
             self.broken = Some(FailureKind::Output);
-            return Err(refusal(RefusalCode::Limit, "more edits than the limit"));
+            return Err(refusal(RefusalCode::Limit, "more output than the limit"));
         }
         Ok(())
     }
 }
 
 impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.limits.memory_bytes {
+    /// Counts all memories of the component together.
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let total = self.memory_bytes.saturating_sub(current).saturating_add(desired);
+        if total > self.limits.memory_bytes {
             self.broken = Some(FailureKind::Memory);
             return Ok(false);
         }
-        self.memory_bytes = desired;
+        self.memory_bytes = total;
         Ok(true)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // A table element is a pointer; plugins have a few hundred functions.
-        Ok(desired <= 100_000)
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.broken = Some(FailureKind::Memory);
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.table_elements.saturating_sub(current).saturating_add(desired);
+        let fits = total <= TABLE_ELEMENTS;
+        if fits {
+            self.table_elements = total;
+        }
+        Ok(fits)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_ITEMS
+    }
+
+    fn tables(&self) -> usize {
+        CORE_ITEMS
+    }
+
+    fn memories(&self) -> usize {
+        CORE_ITEMS
     }
 }
 

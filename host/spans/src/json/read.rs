@@ -4,8 +4,8 @@
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
 use super::JsonError;
@@ -43,10 +43,16 @@ fn message(
         let Some((number, def)) = schema.known().find(|(_, def)| is_name(def.name, key)) else {
             continue;
         };
-        let bits = if def.is_repeated() { 1 << number } else { def.excludes };
+        let bits = if def.is_repeated() {
+            1 << number
+        } else {
+            def.excludes
+        };
         if seen & bits != 0 {
-            return Err(JsonError::new("this or another value of the same field is given twice")
-                .under(def.name));
+            return Err(
+                JsonError::new("this or another value of the same field is given twice")
+                    .under(def.name),
+            );
         }
         seen |= 1 << number;
         if let Some(place) = found.get_mut(number as usize) {
@@ -57,8 +63,9 @@ fn message(
         let value = found.get(number as usize).copied().flatten();
         let is_required = schema.required >> number & 1 == 1;
         match value {
-            Some(value) => field(number, def, value, depth, out)
-                .map_err(|error| error.under(def.name))?,
+            Some(value) => {
+                field(number, def, value, depth, out).map_err(|error| error.under(def.name))?;
+            }
             None if is_required => return Err(JsonError::new("an id is missing").under(def.name)),
             None => {}
         }
@@ -267,7 +274,9 @@ fn integer(value: &Value, least: i128, most: i128) -> Result<u64, JsonError> {
     if (least..=most).contains(&number) {
         Ok(number as u64)
     } else {
-        Err(JsonError::new(format!("{number} is not within {least} to {most}")))
+        Err(JsonError::new(format!(
+            "{number} is not within {least} to {most}"
+        )))
     }
 }
 

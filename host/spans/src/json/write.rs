@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::rewrite::{Take, rewrite};
-use crate::schema::{FieldDef, Kind, REQUEST, Schema};
+use crate::schema::{
+    ARRAY_VALUE, ENTITY_REF, FieldDef, KEY_VALUE, KEY_VALUE_LIST, Kind, REQUEST, Schema,
+};
 use crate::wire::{FieldAt, fields};
 use crate::{Malformed, validate};
 
@@ -30,31 +32,44 @@ pub fn to_json(wire: &[u8]) -> Result<String, Malformed> {
     Ok(String::from_utf8(out).unwrap_or_default())
 }
 
-fn message(schema: &Schema, message: &[u8], out: &mut Vec<u8>) {
-    let known = |field: &FieldAt| !matches!(schema.field(field.number).kind, Kind::Unknown);
-    let mut all: Vec<FieldAt> = fields(message).filter(known).collect();
-    all.sort_by_key(|field| field.number);
-    let mut is_first = true;
-    out.push(b'{');
-    for group in all.chunk_by(|a, b| a.number == b.number) {
-        let Some(first) = group.first() else { continue };
-        let def = schema.field(first.number);
-        let is_member = !def.is_repeated() && def.excludes != 1 << first.number;
-        if !def.is_repeated() && !is_member && is_unset(def, *first) {
+fn message(schema: &'static Schema, message: &[u8], out: &mut Vec<u8>) {
+    let insists = INSISTED.iter().any(|other| std::ptr::eq(*other, schema));
+    let mut before = b'{';
+    for (number, def) in schema.known() {
+        // The wire may have fields in any order, JSON wants the items of a list together; walking
+        // again for each field needs no memory, however many there are.
+        let mut group = fields(message)
+            .filter(|field| field.number == number)
+            .peekable();
+        let is_member = !def.is_repeated() && def.excludes != 1 << number;
+        let is_set = |field: &FieldAt| def.is_repeated() || is_member || !is_unset(def, *field);
+        let is_written = group.peek().is_some_and(is_set) || insists && is_listed(def);
+        if !is_written {
             continue;
         }
-        if !std::mem::take(&mut is_first) {
-            out.push(b',');
-        }
+        out.push(std::mem::replace(&mut before, b','));
         text(def.name, out);
         out.push(b':');
         if def.is_repeated() {
             array(def, group, message, out);
+        } else if let Some(field) = group.next() {
+            value(def, field, message, out);
         } else {
-            value(def, *first, message, out);
+            quoted("", out);
         }
     }
+    if before == b'{' {
+        out.push(b'{');
+    }
     out.push(b'}');
+}
+
+/// Messages of which readers made with opentelemetry-proto for Rust miss fields that are not
+/// there, though OTLP lets unset ones be left out: their texts and lists are always written.
+static INSISTED: [&Schema; 4] = [&KEY_VALUE, &ARRAY_VALUE, &KEY_VALUE_LIST, &ENTITY_REF];
+
+fn is_listed(def: &FieldDef) -> bool {
+    def.is_repeated() || matches!(def.kind, Kind::String)
 }
 
 fn is_unset(def: &FieldDef, field: FieldAt) -> bool {
@@ -66,12 +81,13 @@ fn is_unset(def: &FieldDef, field: FieldAt) -> bool {
     }
 }
 
-fn array(def: &FieldDef, group: &[FieldAt], message: &[u8], out: &mut Vec<u8>) {
-    let mut before = b'[';
-    for field in group {
-        out.push(before);
-        value(def, *field, message, out);
-        before = b',';
+fn array(def: &FieldDef, group: impl Iterator<Item = FieldAt>, message: &[u8], out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (i, field) in group.enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        value(def, field, message, out);
     }
     out.push(b']');
 }
@@ -101,7 +117,14 @@ fn double(number: f64, out: &mut Vec<u8>) {
     if number.is_nan() {
         quoted("NaN", out);
     } else if number.is_infinite() {
-        quoted(if number > 0.0 { "Infinity" } else { "-Infinity" }, out);
+        quoted(
+            if number > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            },
+            out,
+        );
     } else {
         out.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes());
     }
@@ -121,7 +144,13 @@ fn quoted(text: &str, out: &mut Vec<u8>) {
 }
 
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {
-    let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' + half - 10 };
+    let digit = |half: u8| {
+        if half < 10 {
+            b'0' + half
+        } else {
+            b'a' + half - 10
+        }
+    };
     out.push(b'"');
     for byte in bytes {
         out.push(digit(byte >> 4));

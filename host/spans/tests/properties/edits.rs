@@ -6,8 +6,8 @@ use crate::model::{Op, apply, attributes, rows};
 use crate::rng::Rng;
 use crate::{columns, config};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use sluice_spans::{Batch, Edits, Refusal, Table, Texts, Values, validate};
 
 /// Fields that hold texts, and fields that hold numbers with their width in bits.
@@ -161,7 +161,10 @@ fn edited(seed: u64, size: usize) {
         assert!(committed.edited_spans <= batch.spans());
         let out = batch.encode();
         let decoded = ExportTraceServiceRequest::decode(&out[..]).expect("it encodes valid bytes");
-        assert!(decoded == model, "{ops:#?}\nis  {decoded:#?}\nnot {model:#?}");
+        assert!(
+            decoded == model,
+            "{ops:#?}\nis  {decoded:#?}\nnot {model:#?}"
+        );
         let verdict = validate(&out).expect("it encodes what it takes");
         assert!(cleaned & 1 == 0 || !verdict.irregular);
         assert!(cleaned & 2 == 0 || !verdict.unknown);

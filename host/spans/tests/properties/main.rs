@@ -5,16 +5,22 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::print_stderr,
+    clippy::default_trait_access,
+    clippy::needless_pass_by_value,
+    clippy::type_complexity,
     missing_docs
 )]
 
 mod columns;
+mod corpus;
 mod edits;
 mod faithful;
 mod generator;
+mod json;
 mod mangle;
 mod model;
 mod parts;
+mod refusals;
 mod rng;
 mod verdict;
 

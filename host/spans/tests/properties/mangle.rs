@@ -31,9 +31,7 @@ impl Message {
             (Request, 1) => ResourceSpans,
             (ResourceSpans, 1) => Resource,
             (ResourceSpans, 2) => ScopeSpans,
-            (Resource, 1) | (Scope, 3) | (Span, 9) | (Event, 3) | (Link, 4) | (KvList, 1) => {
-                KeyValue
-            }
+            (Resource | KvList, 1) | (Scope | Event, 3) | (Span, 9) | (Link, 4) => KeyValue,
             (Resource, 3) => EntityRef,
             (ScopeSpans, 1) => Scope,
             (ScopeSpans, 2) => Span,
@@ -48,7 +46,7 @@ impl Message {
     }
 
     /// A number above all known ones.
-    fn unknown(self, rng: &mut Rng) -> u32 {
+    fn unknown(rng: &mut Rng) -> u32 {
         [17, 18, 100, 1003, 2000, 536_870_911][rng.below(6)]
     }
 }
@@ -202,8 +200,14 @@ pub fn mangle(rng: &mut Rng, tricks: Tricks, message: Message, buf: &[u8]) -> Ve
         if let Some(child) = child {
             field.value = mangle(rng, tricks, child, &field.value);
         }
+        if field.wire == 0 && happens(rng, tricks.overlong) {
+            // More bits than a 32-bit field or a bool has.
+            let wide = varint(&field.value, &mut 0) | 1 << (32 + rng.below(32));
+            field.value.clear();
+            put_varint(&mut field.value, wide, 0);
+        }
         if happens(rng, tricks.unknown) {
-            let number = message.unknown(rng);
+            let number = Message::unknown(rng);
             fields.push(unknown(rng, number, 0));
         }
         if happens(rng, tricks.repeat) && field.value.len() < 10_000 {
@@ -229,10 +233,17 @@ pub fn mangle(rng: &mut Rng, tricks: Tricks, message: Message, buf: &[u8]) -> Ve
         };
         let (number, wire, value) = again;
         let at = rng.below(fields.len() + 1);
-        fields.insert(at, Tlv { number, wire, value });
+        fields.insert(
+            at,
+            Tlv {
+                number,
+                wire,
+                value,
+            },
+        );
     }
     if happens(rng, tricks.unknown) {
-        let number = message.unknown(rng);
+        let number = Message::unknown(rng);
         fields.push(unknown(rng, number, 0));
     }
     if happens(rng, tricks.shuffle) {

@@ -1,10 +1,13 @@
 //! What a batch should be after edits: the same edits made on `prost`'s structs.
 
+mod fields;
+
+use fields::{set_number, set_text};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value,
 };
-use opentelemetry_proto::tonic::trace::v1::{Span, Status};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use sluice_spans::{Table, Values};
 
@@ -57,11 +60,7 @@ pub fn span(request: &ExportTraceServiceRequest, [r, s, i, _]: Path) -> &Span {
     &request.resource_spans[r].scope_spans[s].spans[i]
 }
 
-pub fn attributes(
-    request: &ExportTraceServiceRequest,
-    table: Table,
-    path: Path,
-) -> Vec<KeyValue> {
+pub fn attributes(request: &ExportTraceServiceRequest, table: Table, path: Path) -> Vec<KeyValue> {
     let resource = &request.resource_spans[path[0]];
     match table {
         Table::Resources => {
@@ -105,7 +104,9 @@ pub fn any_value(values: &Values, i: usize) -> AnyValue {
     let text = values.texts.get(i);
     let value = match values.types[i] {
         0 => None,
-        1 => Some(Value::StringValue(String::from_utf8(text.to_vec()).unwrap())),
+        1 => Some(Value::StringValue(
+            String::from_utf8(text.to_vec()).unwrap(),
+        )),
         2 => Some(Value::BoolValue(number == 1)),
         3 => Some(Value::IntValue(number as i64)),
         4 => Some(Value::DoubleValue(f64::from_bits(number))),
@@ -127,7 +128,10 @@ struct Work {
 }
 
 impl Work {
-    fn with_key<'a>(&'a mut self, key: &'a str) -> impl Iterator<Item = &'a mut (Option<u32>, KeyValue, bool)> {
+    fn with_key<'a>(
+        &'a mut self,
+        key: &'a str,
+    ) -> impl Iterator<Item = &'a mut (Option<u32>, KeyValue, bool)> {
         self.entries
             .iter_mut()
             .filter(move |(_, entry, is_there)| *is_there && entry.key == key)
@@ -135,20 +139,17 @@ impl Work {
 
     fn set(&mut self, key: &str, value: AnyValue) {
         self.changed = true;
-        let mut occurrences = self.with_key(key);
-        match occurrences.next() {
-            Some(first) => first.1.value = Some(value),
-            None => {
-                drop(occurrences);
-                let entry = KeyValue {
-                    key: key.to_owned(),
-                    value: Some(value),
-                    key_strindex: 0,
-                };
-                self.entries.push((None, entry, true));
-                return;
-            }
+        if self.with_key(key).next().is_none() {
+            let entry = KeyValue {
+                key: key.to_owned(),
+                value: Some(value),
+                key_strindex: 0,
+            };
+            self.entries.push((None, entry, true));
+            return;
         }
+        let mut occurrences = self.with_key(key);
+        occurrences.next().unwrap().1.value = Some(value);
         occurrences.for_each(|other| other.2 = false);
     }
 
@@ -170,7 +171,7 @@ impl Work {
         let mut occurrences = self.with_key(key);
         let first = occurrences.next().unwrap();
         occurrences.for_each(|other| other.2 = false);
-        first.1.key = to.to_owned();
+        to.clone_into(&mut first.1.key);
     }
 }
 
@@ -217,10 +218,14 @@ pub fn apply(request: &mut ExportTraceServiceRequest, ops: &[Op]) -> usize {
             }
             Op::SetEntries(t, entries, values) => {
                 for (i, entry) in entries.iter().enumerate() {
-                    on_entry(&mut works[*t as usize], *entry, |(_, key_value, is_there)| {
-                        key_value.value = Some(any_value(values, i));
-                        *is_there = true;
-                    });
+                    on_entry(
+                        &mut works[*t as usize],
+                        *entry,
+                        |(_, key_value, is_there)| {
+                            key_value.value = Some(any_value(values, i));
+                            *is_there = true;
+                        },
+                    );
                 }
             }
             Op::RemoveEntries(t, entries) => {
@@ -230,14 +235,28 @@ pub fn apply(request: &mut ExportTraceServiceRequest, ops: &[Op]) -> usize {
             }
             Op::Texts(t, field, rows, texts) => {
                 for (i, &row) in rows.iter().enumerate() {
-                    let text = if texts.len() == 1 { &texts[0] } else { &texts[i] };
+                    let text = if texts.len() == 1 {
+                        &texts[0]
+                    } else {
+                        &texts[i]
+                    };
                     set_text(request, *t, tables[*t as usize][row as usize], *field, text);
                 }
             }
             Op::Numbers(t, field, rows, numbers) => {
                 for (i, &row) in rows.iter().enumerate() {
-                    let number = if numbers.len() == 1 { numbers[0] } else { numbers[i] };
-                    set_number(request, *t, tables[*t as usize][row as usize], *field, number);
+                    let number = if numbers.len() == 1 {
+                        numbers[0]
+                    } else {
+                        numbers[i]
+                    };
+                    set_number(
+                        request,
+                        *t,
+                        tables[*t as usize][row as usize],
+                        *field,
+                        number,
+                    );
                 }
             }
             Op::Clean(_) => {}
@@ -253,11 +272,7 @@ pub fn apply(request: &mut ExportTraceServiceRequest, ops: &[Op]) -> usize {
     drop_rows(request, &dropped)
 }
 
-fn on_entry(
-    works: &mut [Work],
-    number: u32,
-    edit: impl Fn(&mut (Option<u32>, KeyValue, bool)),
-) {
+fn on_entry(works: &mut [Work], number: u32, edit: impl Fn(&mut (Option<u32>, KeyValue, bool))) {
     for work in works {
         for entry in &mut work.entries {
             if entry.0 == Some(number) {
@@ -303,83 +318,4 @@ fn drop_rows(request: &mut ExportTraceServiceRequest, dropped: &[Vec<Path>]) -> 
         before == 0 || spans(&resource.scope_spans) > 0
     });
     count
-}
-
-fn set_text(
-    request: &mut ExportTraceServiceRequest,
-    table: Table,
-    path: Path,
-    field: u32,
-    text: &str,
-) {
-    let wrapper = &mut request.resource_spans[path[0]];
-    let place = match (table, field) {
-        (Table::Resources, 1003) => &mut wrapper.schema_url,
-        (Table::Scopes, 1003) => &mut wrapper.scope_spans[path[1]].schema_url,
-        (Table::Scopes, _) => {
-            let scope = &mut wrapper.scope_spans[path[1]].scope;
-            let scope = scope.get_or_insert_default();
-            if field == 1 { &mut scope.name } else { &mut scope.version }
-        }
-        (Table::Spans, 3) => &mut span_mut(request, path).trace_state,
-        (Table::Spans, 5) => &mut span_mut(request, path).name,
-        (Table::Spans, 1502) => {
-            let status = &mut span_mut(request, path).status;
-            &mut status.get_or_insert_with(Status::default).message
-        }
-        (Table::Events, 2) => &mut span_mut(request, path).events[path[3]].name,
-        (Table::Links, 3) => &mut span_mut(request, path).links[path[3]].trace_state,
-        _ => panic!("no text field {field}"),
-    };
-    text.clone_into(place);
-}
-
-fn set_number(
-    request: &mut ExportTraceServiceRequest,
-    table: Table,
-    path: Path,
-    field: u32,
-    number: u64,
-) {
-    let wrapper = &mut request.resource_spans[path[0]];
-    let place = match (table, field) {
-        (Table::Resources, 2) => {
-            let resource = wrapper.resource.get_or_insert_default();
-            &mut resource.dropped_attributes_count
-        }
-        (Table::Scopes, 4) => {
-            let scope = &mut wrapper.scope_spans[path[1]].scope;
-            &mut scope.get_or_insert_default().dropped_attributes_count
-        }
-        (Table::Spans, 6) => {
-            span_mut(request, path).kind = number as i32;
-            return;
-        }
-        (Table::Spans, 1503) => {
-            let status = &mut span_mut(request, path).status;
-            status.get_or_insert_with(Status::default).code = number as i32;
-            return;
-        }
-        (Table::Spans, 7) => {
-            span_mut(request, path).start_time_unix_nano = number;
-            return;
-        }
-        (Table::Spans, 8) => {
-            span_mut(request, path).end_time_unix_nano = number;
-            return;
-        }
-        (Table::Events, 1) => {
-            span_mut(request, path).events[path[3]].time_unix_nano = number;
-            return;
-        }
-        (Table::Spans, 10) => &mut span_mut(request, path).dropped_attributes_count,
-        (Table::Spans, 12) => &mut span_mut(request, path).dropped_events_count,
-        (Table::Spans, 14) => &mut span_mut(request, path).dropped_links_count,
-        (Table::Spans, 16) => &mut span_mut(request, path).flags,
-        (Table::Events, 4) => &mut span_mut(request, path).events[path[3]].dropped_attributes_count,
-        (Table::Links, 5) => &mut span_mut(request, path).links[path[3]].dropped_attributes_count,
-        (Table::Links, 6) => &mut span_mut(request, path).links[path[3]].flags,
-        _ => panic!("no numeric field {field}"),
-    };
-    *place = number as u32;
 }

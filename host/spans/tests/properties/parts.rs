@@ -9,8 +9,8 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-use prost::Message;
 use proptest::prelude::*;
+use prost::Message;
 use sluice_spans::{Batch, Table, count_spans, join, split_encoded, validate};
 
 type Owner<'a> = (Option<&'a Resource>, &'a str, ScopeSpans);
@@ -56,7 +56,9 @@ fn canonical(request: &ExportTraceServiceRequest) -> ExportTraceServiceRequest {
             }
         }
     }
-    ExportTraceServiceRequest { resource_spans: out }
+    ExportTraceServiceRequest {
+        resource_spans: out,
+    }
 }
 
 fn check_parts(wire: &Bytes, parts: &[Bytes]) -> Result<(), TestCaseError> {
@@ -73,7 +75,12 @@ fn check_parts(wire: &Bytes, parts: &[Bytes]) -> Result<(), TestCaseError> {
     prop_assert!(parts.iter().flat_map(bytes).collect::<Vec<_>>() == bytes(wire));
     let joined = join(parts.to_vec());
     let again = ExportTraceServiceRequest::decode(&joined[..]).unwrap();
-    prop_assert!(canonical(&again) == canonical(&before), "{:#?}\n{:#?}", again, before);
+    prop_assert!(
+        canonical(&again) == canonical(&before),
+        "{:#?}\n{:#?}",
+        again,
+        before
+    );
     prop_assert!(joined.len() <= parts.iter().map(Bytes::len).sum());
     prop_assert!(again.resource_spans.len() <= before.resource_spans.len());
     let (theirs, ours) = (validate(wire).unwrap(), validate(&joined).unwrap());
@@ -169,12 +176,18 @@ fn parts_are_no_larger_than_asked() {
         assert!(parts.iter().all(|part| part.len() <= most), "{most}");
         // No part is needlessly small either: two neighbours never fit into one.
         let sizes: Vec<usize> = parts.iter().map(Bytes::len).collect();
-        assert!(sizes.windows(2).all(|pair| pair[0] + pair[1] > most - 200), "{most}");
+        assert!(
+            sizes.windows(2).all(|pair| pair[0] + pair[1] > most - 200),
+            "{most}"
+        );
     }
     let alone = split_encoded(wire.clone(), 10, 1_000_000);
     assert_eq!(alone.len(), 1_000);
     let by_count = split_encoded(wire.clone(), usize::MAX, 300);
-    let counts: Vec<u32> = by_count.iter().map(|part| count_spans(part).unwrap()).collect();
+    let counts: Vec<u32> = by_count
+        .iter()
+        .map(|part| count_spans(part).unwrap())
+        .collect();
     assert_eq!(counts, [300, 300, 300, 100]);
     assert_eq!(split_encoded(wire.clone(), usize::MAX, 1_000), [wire]);
 }

@@ -20,7 +20,10 @@ pub fn measure(seconds: u64, markdown: bool) -> Result<String> {
     let load = ["--seconds", load.as_str()];
 
     let mut sink = Talk::start(Command::new(process::release("sink")).arg("--count-only"))?;
-    let upstream = sink.hear_event("listening")?["address"].as_str().context("an address")?.parse()?;
+    let upstream = sink.hear_event("listening")?["address"]
+        .as_str()
+        .context("an address")?
+        .parse()?;
     let subject = Subject::start(Shape::Four, upstream)?;
     let sent = round::load(&subject, CONNECTIONS, &load)?;
     let healthy = subject.end()?.peak_bytes;
@@ -32,11 +35,19 @@ pub fn measure(seconds: u64, markdown: bool) -> Result<String> {
     drop(subject);
 
     let lines = [
-        vec!["four plugins, full load, empty code cache".to_owned(), "peak MB".to_owned(), "spans taken".to_owned(), "refused".to_owned()],
+        vec![
+            "four plugins, full load, empty code cache".to_owned(),
+            "peak MB".to_owned(),
+            "spans taken".to_owned(),
+            "refused".to_owned(),
+        ],
         line("upstream healthy", healthy, &sent),
         line("upstream down, queue full", full, &refused),
     ];
-    Ok(format!("\n{seconds} s each, {CONNECTIONS} connections.\n\n{}", grid(&lines, markdown)))
+    Ok(format!(
+        "\n{seconds} s each, {CONNECTIONS} connections.\n\n{}",
+        grid(&lines, markdown)
+    ))
 }
 
 fn line(name: &str, peak: u64, load: &serde_json::Value) -> Vec<String> {

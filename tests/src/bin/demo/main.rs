@@ -5,7 +5,16 @@
 //! figure is from /metrics, from the collector's log or from the upstream, and the exit code is
 //! not 0 unless all promises held.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it shows is what it is for")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what it shows is what it is for"
+)]
+#![allow(
+    clippy::indexing_slicing,
+    clippy::duration_suboptimal_units,
+    reason = "a JSON value gives null for what it has not"
+)]
 
 mod acts;
 mod cast;
@@ -54,7 +63,7 @@ fn show(args: &Args) -> Result<bool> {
     let mut cast = Cast::start(args.stay, &mut screen)?;
     let before = acts::as_configured(&mut cast, &mut screen, &mut promises, args.seconds)?;
     let during = acts::rule_edited(&mut cast, &mut screen, before)?;
-    let sent = acts::as_edited(&mut cast, &mut screen, &mut promises, args.seconds, during)?;
+    let sent = acts::as_edited(&mut cast, &mut screen, &mut promises, args.seconds, &during)?;
     if args.stay {
         acts::stay(&cast, &mut screen);
     }

@@ -11,7 +11,10 @@ pub struct Screen {
 impl Screen {
     /// The screen that stdout is.
     pub fn new() -> Self {
-        Self { terminal: stdout().is_terminal(), live: 0 }
+        Self {
+            terminal: stdout().is_terminal(),
+            live: 0,
+        }
     }
 
     /// Says something that stays.
@@ -22,7 +25,11 @@ impl Screen {
 
     /// Says what comes now.
     pub fn title(&mut self, text: &str) {
-        let text = if self.terminal { format!("\n\x1b[1m{text}\x1b[0m") } else { format!("\n== {text}") };
+        let text = if self.terminal {
+            format!("\n\x1b[1m{text}\x1b[0m")
+        } else {
+            format!("\n== {text}")
+        };
         self.say(&text);
     }
 
@@ -50,18 +57,27 @@ impl Screen {
         let _ = stdout().flush();
     }
 
-    /// How many characters fit beside each other.
-    pub fn width(&self) -> usize {
-        let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-        // SAFETY: the call writes to the place given and keeps no reference.
-        let known = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0 };
-        if known && size.ws_col > 0 { usize::from(size.ws_col) } else { 120 }
-    }
-
     fn wipe(&mut self) {
         if self.live > 0 {
             print!("\x1b[{}A\x1b[J", self.live);
             self.live = 0;
         }
+    }
+}
+
+/// How many characters fit beside each other.
+pub fn width() -> usize {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the call writes to the place given and keeps no reference.
+    let known = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0 };
+    if known && size.ws_col > 0 {
+        usize::from(size.ws_col)
+    } else {
+        120
     }
 }

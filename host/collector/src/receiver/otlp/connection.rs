@@ -21,7 +21,7 @@ use crate::receiver::{Phase, Submit};
 
 /// A connection has to say something within this time, and then a header has to be whole: the
 /// Collector's `read_header_timeout`.
-const FIRST_BYTES: Duration = Duration::from_secs(60);
+const FIRST_BYTES: Duration = Duration::from_mins(1);
 
 /// What a sender may have in flight of one request before we have read it. Large enough that
 /// window updates are rare.
@@ -88,7 +88,7 @@ async fn answer<S: Submit>(server: &Server, submit: &S, request: Request<Incomin
 /// A tenth more or less, so that connections that came together do not leave together.
 fn max_age(server: &Server) -> Duration {
     /// Longer than any process lives.
-    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    const NEVER: Duration = Duration::from_hours(30 * 365 * 24);
     match &server.protocol {
         Protocol::Grpc(grpc) if !grpc.max_age.is_zero() => grpc.max_age.mul_f64(rand::random_range(0.9..1.1)),
         _ => NEVER,

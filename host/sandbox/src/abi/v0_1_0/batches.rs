@@ -74,21 +74,33 @@ impl Host {
     /// them must be granted for writing.
     fn writable_entries(&mut self, table: Table, entries: Vec<u32>) -> Result<Vec<u32>, Refusal> {
         let out_of_range = || refusal(RefusalCode::OutOfRange, "no such entry");
-        let entries = match self.views.get(table as usize).and_then(Option::as_ref) {
-            None => entries,
-            Some(view) => {
-                let physical = |entry: u32| view.get(entry as usize).copied().ok_or_else(out_of_range);
+        let all = self.grants.reads_all_attributes(table);
+        let Host { batch, grants, views, .. } = self;
+        let view = views.get_mut(table as usize).ok_or_else(out_of_range)?;
+        let entries = match &view.shown {
+            None if all => entries,
+            // Unfiltered numbers would tell how many entries are hidden.
+            None => return Err(refusal(RefusalCode::NotPossible, "entries have no numbers before `entries` was called")),
+            Some(shown) => {
+                let physical = |entry: u32| shown.get(entry as usize).copied().ok_or_else(out_of_range);
                 entries.into_iter().map(physical).collect::<Result<_, _>>()?
             }
         };
-        if !self.grants.writes_all_attributes(table) {
-            let keys = self.batch.entry_keys(table, None)?;
-            for &entry in &entries {
-                let key = keys.keys.get(entry as usize).map(|&key| keys.dictionary.get(key as usize));
-                let key = key.ok_or_else(out_of_range)?;
-                if !self.grants.writes_attribute(table, key) {
-                    return Err(denied(format_args!("writing one of these attributes")));
-                }
+        if grants.writes_all_attributes(table) {
+            return Ok(entries);
+        }
+        let writable = match &mut view.writable {
+            Some(writable) => writable,
+            unknown => {
+                let keys = batch.entry_keys(table, None)?;
+                let granted: Vec<bool> = keys.dictionary.iter().map(|key| grants.writes_attribute(table, key)).collect();
+                let is_granted = |key: &u32| granted.get(*key as usize).copied().unwrap_or(false);
+                unknown.insert(keys.keys.iter().map(is_granted).collect())
+            }
+        };
+        for &entry in &entries {
+            if !writable.get(entry as usize).ok_or_else(out_of_range)? {
+                return Err(denied(format_args!("writing one of these attributes")));
             }
         }
         Ok(entries)
@@ -161,7 +173,7 @@ impl HostBatch for Host {
             let all = grants.reads_all_attributes(table);
             let (entries, view) = batch.entries(table, if all { None } else { Some(&granted) })?;
             if let Some(place) = host.views.get_mut(table as usize) {
-                *place = view;
+                place.shown = view;
             }
             Ok(wit::Entries { owners: entries.owners, values: entries.values.into() })
         })

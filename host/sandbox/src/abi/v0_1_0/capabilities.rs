@@ -17,6 +17,14 @@ const LINE_BYTES: usize = 1 << 10;
 /// Metrics that one instance may define.
 const DEFINITIONS: usize = 100;
 
+/// Labels that one metric may have.
+const LABELS: usize = 16;
+
+/// Size of a metric's or label's name, of a help text, of a label value.
+const NAME_BYTES: usize = 200;
+const HELP_BYTES: usize = 1 << 10;
+const LABEL_VALUE_BYTES: usize = 256;
+
 /// A metric as the plugin defined it.
 #[derive(PartialEq)]
 pub(super) struct Definition {
@@ -96,7 +104,10 @@ impl Host {
             3 => MetricKind::Histogram,
             _ => return Err(refusal(RefusalCode::Unknown, "no such kind of metric")),
         };
-        let labels = strings(labels)?;
+        let labels = strings(labels, NAME_BYTES)?;
+        if name.len() > NAME_BYTES || help.len() > HELP_BYTES {
+            return Err(refusal(RefusalCode::Limit, "a metric's name or help text is longer than the limit"));
+        }
         if !is_name(&name) || !labels.iter().all(|label| is_name(label) && label != "plugin") {
             return Err(refusal(RefusalCode::Malformed, "a metric or label name does not follow [a-zA-Z_][a-zA-Z0-9_]*, or is `plugin`"));
         }
@@ -113,7 +124,7 @@ impl Host {
     }
 
     fn update(&mut self, metric: u32, values: &Texts, value: f64) -> Result<(), Refusal> {
-        let values = strings(values)?;
+        let values = strings(values, LABEL_VALUE_BYTES)?;
         let Some(definition) = self.definitions.get(metric as usize) else {
             return Err(refusal(RefusalCode::OutOfRange, "no such metric"));
         };
@@ -134,16 +145,27 @@ impl Host {
         }
         let labels = definition.labels.iter().cloned().zip(values).collect();
         let (kind, name, help) = (definition.kind, definition.name.clone(), definition.help.clone());
-        self.effects.metrics.push(MetricUpdate { kind, name, help, labels, value });
+        let update = MetricUpdate { kind, name, help, labels, value };
+        let text: usize = update.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.effect_bytes += size_of::<MetricUpdate>() + update.name.len() + update.help.len() + text;
+        self.within_output()?;
+        self.effects.metrics.push(update);
         Ok(())
     }
 }
 
-fn strings(texts: &Texts) -> Result<Vec<String>, Refusal> {
+/// Names or values of labels, each of at most this size.
+fn strings(texts: &Texts, most: usize) -> Result<Vec<String>, Refusal> {
+    if texts.ends.len() > LABELS {
+        return Err(refusal(RefusalCode::Limit, "more labels than the limit"));
+    }
     let malformed = || refusal(RefusalCode::Malformed, "texts whose ends do not fit, or that are not UTF-8");
     let (mut strings, mut from) = (Vec::with_capacity(texts.ends.len()), 0);
     for &end in &texts.ends {
         let text = texts.bytes.get(from..end as usize).ok_or_else(malformed)?;
+        if text.len() > most {
+            return Err(refusal(RefusalCode::Limit, "a label is longer than the limit"));
+        }
         strings.push(str::from_utf8(text).map_err(|_| malformed())?.to_owned());
         from = end as usize;
     }

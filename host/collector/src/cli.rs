@@ -1,0 +1,121 @@
+//! The command line. What each command does is elsewhere.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Source, processor};
+use crate::{exporter, extension, receiver};
+
+/// The program's version and the one of what runs its plugins.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (wasmtime 48)");
+
+/// An edge collector for spans, extended by WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(name = "sluice", version = VERSION, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the collector until SIGTERM or SIGINT; without --config, take OTLP on localhost and show it
+    Run(ConfigArgs),
+    /// Check a configuration and its plugins without binding any port
+    Validate(ConfigArgs),
+    /// List the types of components
+    Components,
+    /// Compile a plugin; the program runs itself with this
+    #[command(name = "__compile", hide = true)]
+    Compile {
+        /// What the parent says.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// A YAML file; may be repeated, a later file overrides an earlier one
+    #[arg(long, value_name = "FILE")]
+    config: Vec<PathBuf>,
+    /// A value over those of the files, such as exporters.otlp_grpc.endpoint=localhost:4317; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// The sources in their order.
+    pub fn sources(&self) -> Vec<Source> {
+        let mut sources: Vec<_> = self.config.iter().map(source).collect();
+        if sources.is_empty() {
+            sources.push(Source::built_in());
+        }
+        sources.extend(self.set.iter().cloned().map(Source::Set));
+        sources
+    }
+}
+
+/// A path; the Collector's users may write it as a `file:` URI.
+fn source(path: &PathBuf) -> Source {
+    let stripped = path.to_str().and_then(|path| path.strip_prefix("file:"));
+    Source::File(stripped.map_or_else(|| path.clone(), PathBuf::from))
+}
+
+/// `sluice components`: lists the types of components on stdout, as YAML.
+pub fn components() -> ExitCode {
+    let kinds = [("receivers", receiver::TYPES), ("processors", processor::TYPES), ("exporters", exporter::TYPES), ("extensions", extension::TYPES)];
+    let mut text = String::new();
+    for (kind, types) in kinds {
+        text.push_str(kind);
+        text.push_str(":\n");
+        for name in types {
+            text.push_str("  - ");
+            text.push_str(name);
+            text.push('\n');
+        }
+    }
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_wasmtime_that_is_built_in() {
+        let lock = include_str!("../../../Cargo.lock");
+        let (_, after) = lock.split_once("name = \"wasmtime\"\nversion = \"").unwrap();
+        let major = after.split('.').next().unwrap();
+        assert!(VERSION.ends_with(&format!("(wasmtime {major})")), "{VERSION}");
+    }
+
+    #[test]
+    fn sources_come_in_their_order() {
+        let sources = |args: &[&str]| match Cli::try_parse_from([&["sluice", "run"], args].concat()).unwrap().command {
+            Command::Run(args) => args.sources(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(sources(&[]), [Source::built_in()]);
+        let expected = [Source::File("a".into()), Source::File("b".into()), Source::Set("k=v".into())];
+        assert_eq!(sources(&["--config", "a", "--set", "k=v", "--config=file:b"]), expected);
+    }
+}

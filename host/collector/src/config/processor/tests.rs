@@ -1,0 +1,119 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::time::Duration;
+
+use serde_json::json;
+use sluice_sandbox::{Access, Limits};
+
+use super::{OnFailure, Processor, Settings, read};
+use crate::config::section::read_text;
+
+fn plugin(kind: &str, yaml: &str) -> Settings {
+    let (processor, problems) = read_text("c.yaml", yaml, |section| read(kind, section));
+    assert!(problems.is_empty(), "{problems}");
+    match processor {
+        Some(Processor::Plugin(settings)) => settings,
+        other => panic!("{other:?}"),
+    }
+}
+
+const EVERYTHING: &str = "\
+module: plugins/waybill.wasm
+sha256: 9F2C000000000000000000000000000000000000000000000000000000000000
+profile: pure
+config: { watch: [\"WB-2025-0001\"], depth: 3 }
+limits:
+  memory_mib: 64
+  timeout: 20ms
+  output_mib: 1
+  host_calls: 5
+  log_lines_per_s: 6
+  log_bytes_per_s: 7
+  metric_series: 8
+  component_mib: 2
+  compile_timeout: 1m
+on_failure: open
+unsafe_fail_open: true
+access: { read: [\"spans.name\"], write: [] }
+capabilities: []
+";
+
+#[test]
+fn every_key_of_a_plugin_is_read() {
+    let settings = plugin("wasm", EVERYTHING);
+    assert_eq!(settings.kind, "wasm");
+    assert_eq!(settings.module, Some("plugins/waybill.wasm".into()));
+    assert_eq!(settings.sha256.as_deref(), Some("9f2c000000000000000000000000000000000000000000000000000000000000"));
+    assert_eq!(settings.config_json, json!({ "watch": ["WB-2025-0001"], "depth": 3 }).to_string());
+    let limits = Limits {
+        memory_bytes: 64 << 20,
+        timeout: Duration::from_millis(20),
+        output_bytes: 1 << 20,
+        host_calls: 5,
+        log_lines_per_s: 6,
+        log_bytes_per_s: 7,
+        metric_series: 8,
+        component_bytes: 2 << 20,
+        compile_timeout: Duration::from_secs(60),
+    };
+    assert_eq!(settings.limits, limits);
+    assert_eq!(settings.on_failure, OnFailure::Open);
+    assert!(settings.unsafe_fail_open);
+    assert_eq!(settings.access, Some(Access { read: vec!["spans.name".to_owned()], write: Vec::new() }));
+    assert_eq!(settings.capabilities, Some(Vec::new()));
+}
+
+#[test]
+fn a_bundled_type_has_the_same_keys_in_its_block() {
+    let block = EVERYTHING.replace("config: { watch: [\"WB-2025-0001\"], depth: 3 }\n", "");
+    let yaml = format!("watch: [\"WB-2025-0001\"]\ndepth: 3\nsluice:\n  {}", block.trim_end().replace('\n', "\n  "));
+    let (bundled, wasm) = (plugin("redaction", &yaml), plugin("wasm", EVERYTHING));
+    let like = |settings: Settings| Settings { kind: String::new(), config_json: String::new(), ..settings };
+    let json = |settings: &Settings| serde_json::from_str::<serde_json::Value>(&settings.config_json).unwrap();
+    assert_eq!(json(&bundled), json(&wasm));
+    assert_eq!(like(bundled), like(wasm));
+}
+
+#[test]
+fn a_bundled_type_without_the_block_has_the_defaults() {
+    let settings = plugin("filter", "error_mode: ignore\n");
+    assert_eq!(settings.config_json, "{\"error_mode\":\"ignore\"}");
+    assert_eq!(settings.limits, Limits::default());
+    assert_eq!((settings.on_failure, settings.access, settings.capabilities), (OnFailure::Closed, None, None));
+    assert_eq!(plugin("filter", "").config_json, "{}");
+}
+
+#[test]
+fn yaml_types_stay_in_json() {
+    let yaml = "a: 1\nb: 1.5\nc: '1'\nd: true\ne: null\nf: [x, {y: z}]\ng: -9223372036854775808\nh: 0x10\ni: yes\nj: 1e3\n";
+    let passed: serde_json::Value = serde_json::from_str(&plugin("attributes", yaml).config_json).unwrap();
+    // YAML 1.2, core schema.
+    let expected = json!({
+        "a": 1, "b": 1.5, "c": "1", "d": true, "e": null, "f": ["x", { "y": "z" }], "g": i64::MIN, "h": 16, "i": "yes", "j": 1000.0,
+    });
+    assert_eq!(passed, expected);
+}
+
+#[test]
+fn a_plugin_s_path_becomes_a_place() {
+    let settings = plugin("attributes", "actions:\n  - key: a\n    action: insert\n  - { key: b.c, action: nope }\n");
+    let place = |path: &str| settings.config_mark(path).map(ToString::to_string);
+    assert_eq!(place("actions[1].action").as_deref(), Some("c.yaml:4:17"));
+    assert_eq!(place("actions/0/key").as_deref(), Some("c.yaml:2:5"));
+    assert_eq!(place("actions[1].valu").as_deref(), Some("c.yaml:4:5"), "the nearest part around it");
+    assert_eq!(place("actions[7]").as_deref(), Some("c.yaml:1:1"));
+    assert_eq!(place(""), None);
+    assert_eq!(place("nope"), None);
+}
+
+#[test]
+fn the_last_collector_s_memory_limiter_and_batch_are_read() {
+    // From their READMEs.
+    let limiter = "check_interval: 1s\nlimit_mib: 4000\nspike_limit_mib: 800\n";
+    let batch = "send_batch_size: 10000\ntimeout: 10s\nsend_batch_max_size: 11000\nmetadata_keys: [tenant_id]\nmetadata_cardinality_limit: 30\n";
+    for (kind, yaml) in [("memory_limiter", limiter), ("batch", batch)] {
+        let (processor, problems) = read_text("c.yaml", yaml, |section| read(kind, section));
+        assert_eq!(processor, Some(Processor::Elsewhere));
+        assert!(!problems.has_errors(), "{problems}");
+    }
+}

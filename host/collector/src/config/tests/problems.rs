@@ -1,0 +1,247 @@
+//! What is told of a wrong configuration.
+
+use super::{GOOD, Source, load, text, told};
+
+/// Each configuration, and all that is told of it.
+const CASES: &[(&str, &str, &[&str])] = &[
+    ("nothing is wrong", GOOD, &[]),
+    ("an empty file", "", &["c.yaml:1:1: error: there is no `service`: nothing would run"]),
+    ("a list", "- a\n", &["c.yaml:1:1: error: `the configuration` must be a mapping, not a list"]),
+    ("a mistyped section", "recievers:\nservice: { pipelines: { traces: { receivers: [a], exporters: [b] } } }\n", &[
+        "c.yaml:1:1: error: unknown key `recievers`; did you mean `receivers`?",
+        "c.yaml:2:47: error: pipeline `traces`: receiver `a` is not defined in `receivers`",
+        "c.yaml:2:63: error: pipeline `traces`: exporter `b` is not defined in `exporters`",
+    ]),
+    (
+        "a mistyped key deep down, a wrong type, a wrong duration: all at once",
+        "\
+receivers:
+  otlp:
+    protocols:
+      grpc:
+        endpont: localhost:4317
+        max_concurrent_streams: many
+        keepalive:
+          server_parameters:
+            time: 5
+      htpp:
+exporters:
+  debug:
+service:
+  pipelines:
+    traces:
+      receivers: [otlp]
+      exporters: [debug]
+",
+        &[
+            "c.yaml:5:9: error: unknown key `endpont`; did you mean `endpoint`?",
+            "c.yaml:6:33: error: `max_concurrent_streams` must be a whole number from 0, not a string",
+            "c.yaml:9:19: error: a duration needs a unit: `500ms`, `10s`, `1m30s`",
+            "c.yaml:10:7: error: unknown key `htpp`; did you mean `http`?",
+        ],
+    ),
+    (
+        "unknown types",
+        "\
+receivers: { otpl: , jaeger: , 9x: }
+processors: { k8sattributes: , wsam: }
+exporters: { kafka/a: , x: }
+extensions: { pprof: , healthcheck: }
+connectors: { forward: }
+service: { pipelines: { traces: { receivers: [otpl], exporters: [x] } } }
+",
+        &[
+            "c.yaml:1:14: error: unknown receiver type `otpl`; did you mean `otlp`?",
+            "c.yaml:1:22: error: receiver type `jaeger` is not supported yet",
+            "c.yaml:1:22: warning: receiver `jaeger` is in no pipeline",
+            "c.yaml:1:32: error: `9x` is no receiver id: a type consists of letters, digits and `_`",
+            "c.yaml:2:15: error: processor type `k8sattributes` is not supported yet",
+            "c.yaml:2:15: warning: processor `k8sattributes` is in no pipeline",
+            "c.yaml:2:32: error: unknown processor type `wsam`; did you mean `wasm`?",
+            "c.yaml:2:32: warning: processor `wsam` is in no pipeline",
+            "c.yaml:3:14: error: exporter type `kafka` is not supported yet",
+            "c.yaml:3:14: warning: exporter `kafka/a` is in no pipeline",
+            "c.yaml:3:25: error: unknown exporter type `x`; there are `otlp_grpc`, `otlp`, `otlp_http`, `otlphttp`, `debug`, `file`",
+            "c.yaml:4:15: error: extension type `pprof` is not supported yet",
+            "c.yaml:4:15: warning: extension `pprof` does not run: `service.extensions` does not name it",
+            "c.yaml:4:24: error: unknown extension type `healthcheck`; did you mean `health_check`?",
+            "c.yaml:4:24: warning: extension `healthcheck` does not run: `service.extensions` does not name it",
+            "c.yaml:5:15: error: connector `forward`: connectors are not supported yet",
+        ],
+    ),
+    (
+        "pipelines",
+        "\
+receivers: { otlp: { protocols: { grpc: } } }
+exporters: { debug: , otlp/up: { endpoint: 'localhost:1' } }
+service:
+  extensions: [health_check]
+  pipelines:
+    metrics: { receivers: [otlp], exporters: [debug] }
+    tracez: { receivers: [otlp], exporters: [debug] }
+    traces: { receivers: [], processors: [batch], exporter: [debug] }
+    traces/two: { receivers: [otlp, otlp], exporters: [otlp_grpc/up, dbug] }
+",
+        &[
+            "c.yaml:2:14: warning: exporter `debug` is in no pipeline",
+            "c.yaml:2:23: warning: exporter `otlp/up` is in no pipeline",
+            "c.yaml:4:16: error: extension `health_check` is not defined in `extensions`",
+            "c.yaml:6:5: error: pipeline `metrics`: only `traces` pipelines are supported",
+            "c.yaml:7:5: error: pipeline `tracez`: there is no signal `tracez`; only `traces` pipelines are supported",
+            "c.yaml:8:5: error: pipeline `traces`: `exporters` is missing",
+            "c.yaml:8:15: error: pipeline `traces`: `receivers` is empty",
+            "c.yaml:8:43: error: pipeline `traces`: processor `batch` is not defined in `processors`",
+            "c.yaml:8:51: error: unknown key `exporter`; did you mean `exporters`?",
+            "c.yaml:9:37: error: `otlp` stands here twice",
+            "c.yaml:9:56: error: pipeline `traces/two`: exporter `otlp_grpc/up` is not defined in `exporters`; did you mean `otlp/up`?",
+            "c.yaml:9:70: error: pipeline `traces/two`: exporter `dbug` is not defined in `exporters`; did you mean `debug`?",
+        ],
+    ),
+    ("no pipeline", "service: { pipelines: }\n", &["c.yaml:1:12: error: there is no pipeline"]),
+    ("nor that key", "service: { extensions: [] }\n", &["c.yaml:1:1: error: `service` needs `pipelines`"]),
+    (
+        "keys that stand twice, and no YAML after that",
+        "receivers:\n  otlp:\n  otlp:\nexporters: [\n",
+        &[
+            "c.yaml:3:3: error: `otlp` stands here twice; the first is in line 2",
+            "c.yaml:5:1: error: while parsing a node, did not find expected node content",
+        ],
+    ),
+    ("two documents", "a: 1\n---\nb: 2\n", &["c.yaml:2:1: error: one document a file; give the other in a file of its own"]),
+    ("a key that is none", "? [a]\n: 1\n", &["c.yaml:1:3: error: a key must be a plain word"]),
+];
+
+#[test]
+fn everything_wrong_is_told_with_its_place_in_one_run() {
+    for (what, yaml, expected) in CASES {
+        assert_eq!(told(yaml), *expected, "{what}");
+    }
+}
+
+/// Added to what is good at the top level, and all that is told of it; every line is line 4 or
+/// after.
+const ADDED: &[(&str, &[&str])] = &[
+    ("processors: { batch: { send_batch_size: 10, timeout: 1s } }", &[
+        "c.yaml:4:15: warning: `batch` does nothing here: exporters batch, see `sending_queue.batch`; it can be taken out",
+        "c.yaml:4:15: warning: processor `batch` is in no pipeline",
+    ]),
+    ("processors: { wasm: }", &[
+        "c.yaml:4:15: error: a `wasm` processor needs `module`, the path of the component",
+        "c.yaml:4:15: warning: processor `wasm` is in no pipeline",
+    ]),
+    (
+        "processors:\n  wasm:\n    module: a.wasm\n    public_key: k\n    profile: compat\n    on_failure: quarantine\n    on_poison: drop\n    restart: {}\n    \
+         rollout: { strategy: canary }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
+        &[
+            "c.yaml:5:3: warning: processor `wasm` is in no pipeline",
+            "c.yaml:7:5: error: `public_key` is not supported yet",
+            "c.yaml:8:5: error: `profile: compat` is not supported yet",
+            "c.yaml:9:5: error: `on_failure: quarantine` is not supported yet",
+            "c.yaml:10:5: error: `on_poison` is not supported yet",
+            "c.yaml:11:5: error: `restart` is not supported yet",
+            "c.yaml:12:5: error: `rollout` is not supported yet",
+            "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
+            "c.yaml:14:15: error: `store_mib` is not supported yet",
+            "c.yaml:14:29: error: `memory_mib` must be at least 1",
+            "c.yaml:14:44: error: `timeout` must be more than 0",
+            "c.yaml:14:57: error: unknown key `memory_mb`; did you mean `memory_mib`?",
+            "c.yaml:15:13: error: `config` must be a mapping",
+        ],
+    ),
+    ("extensions: { sluice: { state_dir: s, admin: {}, trust: {}, require_signed: true } }", &[
+        "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
+        "c.yaml:4:39: error: `admin` is not supported yet",
+        "c.yaml:4:50: error: `trust` is not supported yet",
+        "c.yaml:4:61: error: `require_signed` is not supported yet",
+    ]),
+];
+
+#[test]
+fn what_comes_later_is_refused_by_name() {
+    for (added, expected) in ADDED {
+        assert_eq!(told(&format!("{GOOD}{added}\n")), *expected, "{added}");
+    }
+}
+
+/// `service.telemetry` in the good configuration, and what is told of it.
+const TELEMETRY: &[(&str, &[&str])] = &[
+    ("logs: { level: DEBUG, encoding: json }", &[]),
+    ("metrics: { level: none }", &[]),
+    ("metrics: { readers: [{ pull: { exporter: { prometheus: { host: 0.0.0.0, port: 8889, without_units: true } } } }] }", &[]),
+    ("logs: { level: loud, sampling: { enabled: false } }", &[
+        "c.yaml:7:20: error: `level` must be `debug` or `info` or `warn` or `error` or `DEBUG` or `INFO` or `WARN` or `ERROR`",
+        "c.yaml:7:26: error: `sampling` is not supported yet",
+    ]),
+    ("metrics: { address: ':8889' }", &["c.yaml:7:16: warning: `address` is the Collector's older way; name a `pull` reader in `readers`"]),
+    ("metrics: { readers: [{ periodic: {} }, { pull: {} }, {}] }", &[
+        "c.yaml:7:28: error: `periodic` is not supported yet",
+        "c.yaml:7:46: error: `pull` needs `exporter: { prometheus: { host, port } }`",
+        "c.yaml:7:58: error: a reader is `pull: { exporter: { prometheus: { host, port } } }`",
+    ]),
+    ("metrics: { readers: [{ pull: { exporter: { prometheus: { port: 88888, without_units: false } } } }] }", &[
+        "c.yaml:7:62: error: 88888 is no port",
+        "c.yaml:7:75: error: `without_units: false` is not supported yet",
+    ]),
+    ("traces: {}", &["c.yaml:7:5: error: `traces` is not supported yet"]),
+];
+
+#[test]
+fn what_is_wrong_with_telemetry_is_told() {
+    let head = "receivers: { otlp: { protocols: { grpc: } } }\nexporters: { debug: }\nservice:\n  pipelines:\n    traces: { receivers: [otlp], exporters: [debug] }\n  telemetry:\n";
+    for (telemetry, expected) in TELEMETRY {
+        assert_eq!(told(&format!("{head}    {telemetry}\n")), *expected, "{telemetry}");
+    }
+}
+
+#[test]
+fn problems_of_several_files_come_in_the_order_of_the_files() {
+    let one = Source::Text("z.yaml".to_owned(), format!("{GOOD}nope: 1\n"));
+    let two = Source::Text("a.yaml".to_owned(), "exporters: { debug: { verbosty: basic } }\n".to_owned());
+    let told = load(&[one, two]).unwrap_err().to_string();
+    let expected = "z.yaml:4:1: error: unknown key `nope`; known here: `connectors`, `exporters`, `extensions`, `processors`, `receivers`, `service`\n\
+                    a.yaml:1:23: error: unknown key `verbosty`; did you mean `verbosity`?\n";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn anchors_and_merge_keys_work_and_cannot_explode() {
+    let yaml = "\
+receivers: { otlp: { protocols: { grpc: } } }
+exporters:
+  otlp/a: &up { endpoint: localhost:1, tls: { insecure: true } }
+  otlp/b: { <<: *up, endpoint: localhost:2 }
+  otlp/c: *up
+service: { pipelines: { traces: { receivers: [otlp], exporters: [otlp/a, otlp/b, otlp/c] } } }
+";
+    let loaded = load(&[text(yaml)]).map_err(|problems| problems.to_string()).unwrap();
+    let [a, b, c] = loaded.config.exporters.as_slice() else { panic!("three exporters") };
+    assert_eq!(a.settings, c.settings);
+    assert_ne!(a.settings, b.settings);
+
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..9 {
+        let before = level - 1;
+        laughs.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 10].join(", ")));
+    }
+    let told = told(&laughs);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].ends_with("error: more than 100000 values"), "{told:?}");
+}
+
+#[test]
+fn depth_is_bounded() {
+    let told = told(&format!("a: {}{}\n", "[".repeat(5_000), "]".repeat(5_000)));
+    assert_eq!(told.len(), 1, "{told:?}");
+}
+
+#[test]
+fn what_is_wrong_in_an_anchor_is_told_once() {
+    let yaml = "\
+receivers: { otlp: { protocols: { grpc: } } }
+exporters:
+  otlp/a: &up { endpoint: localhost:1, endpont: 1 }
+  otlp/b: *up
+service: { pipelines: { traces: { receivers: [otlp], exporters: [otlp/a, otlp/b] } } }
+";
+    assert_eq!(told(yaml), ["c.yaml:3:40: error: unknown key `endpont`; did you mean `endpoint`?"]);
+}

@@ -1,0 +1,7 @@
+//! What the sandbox promises, each kept against a guest that tries to break it.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod guest;
+mod hostile;
+mod serving;
+mod stage;

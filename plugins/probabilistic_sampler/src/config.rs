@@ -1,0 +1,95 @@
+//! The processor's keys.
+
+use serde::de::IgnoredAny;
+use sluice_sdk::prelude::*;
+
+use crate::sampler::{Mode, Sampler};
+use crate::threshold::{HEX_DIGITS, MIN_PROBABILITY, Threshold};
+
+/// Four hex digits are 16 bits: enough for any percentage that people write.
+const DEFAULT_PRECISION: usize = 4;
+
+/// The processor's configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    sampling_percentage: f32,
+    #[serde(default)]
+    mode: ModeName,
+    #[serde(default)]
+    hash_seed: u32,
+    #[serde(default = "yes")]
+    fail_closed: bool,
+    #[serde(default = "default_precision")]
+    sampling_precision: usize,
+    attribute_source: Option<IgnoredAny>,
+    from_attribute: Option<IgnoredAny>,
+    sampling_priority: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default, Clone, Copy)]
+#[serde(rename_all = "snake_case")]
+enum ModeName {
+    #[default]
+    HashSeed,
+    Proportional,
+    Equalizing,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_precision() -> usize {
+    DEFAULT_PRECISION
+}
+
+impl Config {
+    pub(crate) fn sampler(self) -> Result<Sampler, Vec<ConfigError>> {
+        let problems = self.problems();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Sampler { mode: self.mode(), fail_closed: self.fail_closed })
+    }
+
+    fn problems(&self) -> Vec<ConfigError> {
+        let mut problems = Vec::new();
+        let ratio = f64::from(self.sampling_percentage) / 100.0;
+        if ratio < 0.0 || !ratio.is_finite() {
+            problems.push(ConfigError::new("sampling_percentage", "must be between 0 and 100"));
+        } else if ratio > 0.0 && ratio < MIN_PROBABILITY {
+            problems.push(ConfigError::new("sampling_percentage", "is too small: at least 100 / 2^56, or 0"));
+        }
+        if !(1..=HEX_DIGITS).contains(&self.sampling_precision) {
+            problems.push(ConfigError::new("sampling_precision", "must be between 1 and 14 hexadecimal digits"));
+        }
+        let of_logs = [
+            ("attribute_source", &self.attribute_source),
+            ("from_attribute", &self.from_attribute),
+            ("sampling_priority", &self.sampling_priority),
+        ];
+        for (key, _) in of_logs.iter().filter(|(_, value)| value.is_some()) {
+            problems.push(ConfigError::new(*key, "is for logs only: leave it out"));
+        }
+        problems
+    }
+
+    fn mode(&self) -> Mode {
+        let percentage = self.sampling_percentage.min(100.0);
+        if percentage == 0.0 {
+            return Mode::Never;
+        }
+        let ratio = f64::from(percentage) / 100.0;
+        match self.mode {
+            ModeName::HashSeed => match Threshold::of_buckets(percentage) {
+                Some(threshold) => Mode::HashSeed { threshold, seed: self.hash_seed },
+                None => Mode::Never,
+            },
+            ModeName::Proportional => Mode::Proportional { ratio, precision: self.sampling_precision },
+            ModeName::Equalizing => {
+                Mode::Equalizing { threshold: Threshold::of_probability(ratio, self.sampling_precision) }
+            }
+        }
+    }
+}

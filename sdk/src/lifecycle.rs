@@ -1,0 +1,185 @@
+//! What a plugin is: who it says it is, how it is configured, what it does.
+
+use serde::de::DeserializeOwned;
+
+use crate::batch::Batch;
+
+/// A plugin that sees every batch.
+pub trait Plugin: Sized + 'static {
+    /// Its configuration, from the processor's own keys. `#[serde(deny_unknown_fields)]` makes a
+    /// misspelt key an error that names its line.
+    type Config: DeserializeOwned;
+
+    /// Who the plugin is, and the most that any configuration of it needs.
+    fn describe() -> Description;
+
+    /// Makes the plugin, or says everything that is wrong with the configuration.
+    ///
+    /// # Errors
+    /// One error for each problem.
+    fn configure(config: Self::Config) -> Result<Configured<Self>, Vec<ConfigError>>;
+
+    /// Works on one batch.
+    ///
+    /// # Errors
+    /// When the batch could not be worked on: its edits vanish, and the failure policy of the
+    /// processor applies.
+    fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure>;
+
+    /// Called on one instance in each flush interval, with the time.
+    ///
+    /// # Errors
+    /// As for `process`.
+    fn flush(&mut self, now_unix_nano: u64) -> Result<(), Failure> {
+        let _ = now_unix_nano;
+        Ok(())
+    }
+
+    /// What the next version should know.
+    ///
+    /// # Errors
+    /// When there is something to hand over that cannot be.
+    fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
+        Ok(Vec::new())
+    }
+
+    /// The snapshots of all instances of the version before.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn restore(&mut self, snapshots: Vec<Vec<u8>>) -> Result<(), Failure> {
+        let _ = snapshots;
+        Ok(())
+    }
+}
+
+/// Grants to read and to write: `spans.attributes:http.*`, `spans.name`, `spans.drop`, `*`. The
+/// whole grammar is in the contract, `lifecycle.access`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Access {
+    /// What is pulled.
+    pub read: Vec<String>,
+    /// What is edited.
+    pub write: Vec<String>,
+}
+
+impl Access {
+    /// Adds a grant to read.
+    #[must_use]
+    pub fn read(mut self, grant: impl Into<String>) -> Self {
+        self.read.push(grant.into());
+        self
+    }
+
+    /// Adds a grant to write.
+    #[must_use]
+    pub fn write(mut self, grant: impl Into<String>) -> Self {
+        self.write.push(grant.into());
+        self
+    }
+}
+
+/// Who a plugin is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) capabilities: Vec<String>,
+    pub(crate) access: Access,
+    pub(crate) redactor: bool,
+    pub(crate) schema: u32,
+}
+
+impl Description {
+    /// A plugin without access or capabilities.
+    pub fn new(name: &str, version: &str) -> Self {
+        let (name, version) = (name.to_owned(), version.to_owned());
+        Self { name, version, capabilities: Vec::new(), access: Access::default(), redactor: false, schema: 0 }
+    }
+
+    /// Adds a grant to read.
+    #[must_use]
+    pub fn read(mut self, grant: &str) -> Self {
+        self.access = self.access.read(grant);
+        self
+    }
+
+    /// Adds a grant to write.
+    #[must_use]
+    pub fn write(mut self, grant: &str) -> Self {
+        self.access = self.access.write(grant);
+        self
+    }
+
+    /// Adds a capability: `log` or `metrics`.
+    #[must_use]
+    pub fn capability(mut self, name: &str) -> Self {
+        self.capabilities.push(name.to_owned());
+        self
+    }
+
+    /// Says that spans must not pass by this plugin when it fails.
+    #[must_use]
+    pub fn redactor(mut self) -> Self {
+        self.redactor = true;
+        self
+    }
+
+    /// The layout of snapshots; a version that cannot read older ones takes another number.
+    #[must_use]
+    pub fn schema(mut self, schema: u32) -> Self {
+        self.schema = schema;
+        self
+    }
+}
+
+/// A plugin that has taken its configuration, and what it needs with it.
+#[derive(Debug)]
+pub struct Configured<P> {
+    pub(crate) plugin: P,
+    pub(crate) access: Option<Access>,
+}
+
+impl<P> Configured<P> {
+    /// With all the access that was described.
+    pub fn new(plugin: P) -> Self {
+        Self { plugin, access: None }
+    }
+
+    /// With just this access. It must lie within what was described.
+    pub fn with_access(plugin: P, access: Access) -> Self {
+        Self { plugin, access: Some(access) }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// Where, like `actions[2].key`.
+    pub path: String,
+    /// What, and what to do.
+    pub message: String,
+}
+
+impl ConfigError {
+    /// A problem at a place.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
+/// The plugin could not do its work on a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// 0.
+    pub code: u32,
+    /// For the operator.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { code: 0, message: message.into() }
+    }
+}

@@ -1,0 +1,80 @@
+//! A plugin that does on demand what no plugin should: trap, loop, eat memory, overstep its access;
+//! or sets the stamp that it was built with.
+
+use serde::Deserialize;
+use sluice_sdk::prelude::*;
+
+/// The version that this is, set when it is built.
+const STAMP: &str = match option_env!("STAMP") {
+    Some(stamp) => stamp,
+    None => "none",
+};
+
+/// What to do, and to which spans.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    does: Deed,
+    /// Only in a call with a span of this name; in every call if it is not given.
+    to: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum Deed {
+    /// Reach what must not be reached.
+    Trap,
+    /// Never come back.
+    Loop,
+    /// Take memory until there is none.
+    Grow,
+    /// Read what was not asked for.
+    Deny,
+    /// Set the attribute `stamp`.
+    Stamp,
+}
+
+struct Tester(Config);
+
+impl Plugin for Tester {
+    type Config = Config;
+
+    fn describe() -> Description {
+        Description::new("tester", STAMP).read("spans.name").write("spans.attributes:stamp")
+    }
+
+    fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
+        Ok(Configured::new(Self(config)))
+    }
+
+    fn process(&mut self, batch: &Batch) -> Result<(), Failure> {
+        let mut due = self.0.to.is_none();
+        for span in batch.spans()? {
+            due |= Some(&*span.name()?) == self.0.to.as_deref();
+        }
+        if !due {
+            return Ok(());
+        }
+        // Set in any case: of a call that fails no edit may be seen.
+        for span in batch.spans()? {
+            span.set_attribute("stamp", STAMP);
+        }
+        match self.0.does {
+            Deed::Stamp => Ok(()),
+            Deed::Trap => core::arch::wasm32::unreachable(),
+            Deed::Loop => loop {
+                core::hint::black_box(());
+            },
+            Deed::Grow => {
+                let mut hoard = Vec::new();
+                loop {
+                    hoard.push(vec![1u8; 1 << 20]);
+                    core::hint::black_box(&hoard);
+                }
+            }
+            Deed::Deny => Ok(batch.attribute(Table::Spans, "user.email").map(|_| ())?),
+        }
+    }
+}
+
+sluice_sdk::export!(Tester);
