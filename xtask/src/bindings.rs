@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
-use wit_bindgen_rust::{Opts, WithOption};
+use wit_bindgen_rust::Opts;
 
 const WIT: &str = "wit/0.1.0";
 const WORLD: &str = "processor";
@@ -46,7 +46,6 @@ fn generate(wit: &Path) -> Result<String> {
         generate_all: true,
         ..Opts::default()
     };
-    let _: Option<WithOption> = None;
     let mut files = Files::default();
     options.build().generate(&mut resolve, world, &mut files)?;
     let (_, text) = files.iter().next().context("the generator wrote nothing")?;

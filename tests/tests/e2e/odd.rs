@@ -102,7 +102,7 @@ pub fn requests() -> Vec<Bytes> {
             3,
             &[
                 number(6, 0, &[0x82, 0x80, 0x00]),
-                number(16, 0, &[0x81, 0x82, 0x80, 0x80, 0x00]),
+                number(10, 0, &[0x81, 0x82, 0x80, 0x80, 0x00]),
             ],
         ),
         span(

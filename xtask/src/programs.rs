@@ -1,0 +1,20 @@
+//! Runs the programs of the tests crate: the demo and the benchmarks.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use crate::build;
+use crate::command::{cargo, run as run_to_end};
+
+/// Builds everything and runs one of them.
+pub fn run(root: &Path, name: &str, args: &[String]) -> Result<ExitCode> {
+    build::all(root)?;
+    run_to_end(cargo().args(["build", "--release", "--package", "sluice-tests", "--bins"]).current_dir(root))?;
+    let program = root.join("target/release").join(name);
+    let status = Command::new(&program).args(args).current_dir(root).status();
+    let status = status.with_context(|| format!("cannot run {}", program.display()))?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
