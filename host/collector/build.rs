@@ -1,37 +1,38 @@
-//! Makes the table of embedded plugins out of the folder that `cargo xtask build` fills. Without
-//! the folder the table is empty and the binary has no bundled plugins.
+//! Tells the program where the table of embedded plugins is: in the folder that `sluice-bundle`
+//! fills when `cargo xtask build` runs it. Without the folder the table is empty and the binary
+//! has no bundled plugins.
+//!
+//! The table is not made here: a build script that ran anew for every changed plugin would have
+//! the whole crate compiled anew. So only what includes the table is.
 
-use std::fmt::Write as _;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::time::{Duration, SystemTime};
+use std::{env, io};
 
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SLUICE_BUNDLE");
     let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let folder = env::var_os("SLUICE_BUNDLE").map_or_else(|| manifest.join("../../target/plugins/bundle"), PathBuf::from);
-    println!("cargo::rerun-if-changed={}", folder.display());
-    let mut table = String::from("&[\n");
-    for component in components(&folder) {
-        let code = component.with_extension("cwasm");
-        let Some(name) = component.file_stem().and_then(|name| name.to_str()) else { continue };
-        println!("cargo::rerun-if-changed={}", component.display());
-        println!("cargo::rerun-if-changed={}", code.display());
-        let _ = writeln!(
-            table,
-            "    Bundled {{ name: {name:?}, component: include_bytes!({component:?}), precompiled: include_bytes!({code:?}) }},"
-        );
-    }
-    table.push_str("]\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    fs::write(out.join("bundle.rs"), table).expect("OUT_DIR is writable");
+    let folder = prepare(&folder).unwrap_or_else(|error| panic!("cannot write to {}: {error}", folder.display()));
+    println!("cargo::rerun-if-changed={}", folder.join("folder").display());
+    println!("cargo::rustc-env=SLUICE_BUNDLE_TABLE={}", folder.join("bundle.rs").display());
 }
 
-/// The components in the folder that have their code beside them, in a fixed order.
-fn components(folder: &Path) -> Vec<PathBuf> {
-    let Ok(folder) = folder.canonicalize().and_then(fs::read_dir) else { return Vec::new() };
-    let files = folder.filter_map(|file| Some(file.ok()?.path()));
-    let mut components: Vec<_> =
-        files.filter(|file| file.extension().is_some_and(|e| e == "wasm") && file.with_extension("cwasm").exists()).collect();
-    components.sort();
-    components
+/// Makes the folder with an empty table if it is not there.
+fn prepare(folder: &Path) -> io::Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    let table = folder.join("bundle.rs");
+    if !table.exists() {
+        fs::write(table, "&[]\n")?;
+    }
+    // Runs this again if the folder is removed, and only then: the file is old from the start,
+    // as cargo runs a script again when a file is younger than its last run.
+    let mark = folder.join("folder");
+    if !mark.exists() {
+        File::create(mark)?.set_modified(SystemTime::UNIX_EPOCH + Duration::from_hours(24))?;
+    }
+    Ok(folder)
 }

@@ -64,6 +64,7 @@ pub mod export;
 mod lifecycle;
 pub mod log;
 pub mod metrics;
+pub mod pattern;
 mod view;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

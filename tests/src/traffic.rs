@@ -86,20 +86,23 @@ fn span(chance: &mut StdRng) -> Span {
         "/api/cart",
         "/api/products/0PUK6V6EV0",
         "/api/recommendations",
-        "/health",
     ];
-    // One span in 32 is a health check: what the filter of the benchmark drops.
-    let path = if chance.random_ratio(1, 32) {
-        route[3]
-    } else {
-        route[chance.random_range(0..3)]
+    let path = route[chance.random_range(0..3)];
+    // One span in 64 by its name and one by an attribute: what the benchmark's filter drops.
+    let name = match chance.random_range(0..64) {
+        0 => "router flagservice egress".to_owned(),
+        _ => format!("GET {path}"),
+    };
+    let service = match chance.random_range(0..64) {
+        0 => "flagd.evaluation.v1.Service",
+        _ => "oteldemo.ProductCatalogService",
     };
     Span {
         trace_id: chance.random::<[u8; 16]>().to_vec(),
         span_id: chance.random::<[u8; 8]>().to_vec(),
         parent_span_id: chance.random::<[u8; 8]>().to_vec(),
         flags: 0x101,
-        name: format!("GET {path}"),
+        name,
         kind: chance.random_range(1..6),
         start_time_unix_nano: start,
         end_time_unix_nano: start + chance.random_range(10_000..90_000_000),
@@ -114,7 +117,7 @@ fn span(chance: &mut StdRng) -> Span {
                 ),
             ),
             number("http.response.status_code", 200),
-            text("server.address", "frontend-proxy"),
+            text("rpc.service", service),
             number("server.port", 8080),
             text(
                 "network.peer.address",

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::command::{cargo, output, run};
+use crate::command::{cargo, guest_cargo, output, run};
 use crate::component;
 use crate::wasm_route::{self, Route, TARGET};
 
@@ -91,7 +91,7 @@ fn package(folder: &Path) -> Result<Package> {
     let mut metadata = cargo();
     metadata.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
     let said: Value = serde_json::from_str(&output(&mut metadata)?)?;
-    let packages = said["packages"].as_array().context("cargo metadata lists packages")?;
+    let packages = said.get("packages").and_then(Value::as_array).context("cargo metadata lists packages")?;
     let ours = packages.iter().find(|package| package["manifest_path"].as_str() == manifest.to_str()).context("cargo metadata lists the package")?;
     let cdylib = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
     let Some(target) = ours["targets"].as_array().and_then(|targets| targets.iter().find(cdylib)) else {
@@ -109,7 +109,7 @@ fn core(route: &Route, package: &Package) -> PathBuf {
 }
 
 fn compile(root: &Path, route: &Route, folder: &Path) -> Command {
-    let mut build = cargo();
+    let mut build = guest_cargo();
     build.args(["build", "--quiet", "--profile", "plugin", "--target", TARGET, "--target-dir"]).arg(&route.target_dir).current_dir(folder);
     for setting in PROFILE {
         build.args(["--config", setting]);
@@ -121,7 +121,7 @@ fn compile(root: &Path, route: &Route, folder: &Path) -> Command {
         format!("--remap-path-prefix={}=sluice", root.display()),
         format!("--remap-path-prefix={home}=cargo"),
     ];
-    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env_remove("RUSTFLAGS");
+    build.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     if let Some((rustc, linker)) = &route.compiler {
         build.env("RUSTC", rustc).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     }

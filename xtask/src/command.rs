@@ -7,9 +7,32 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+/// What cargo tells us about our own package. A build script that looks at it (ring's does) would
+/// run anew, and all that depends on it, whenever a build by us follows one by the user.
+const OURS: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
+
+/// What a user may have set for other code, and what would change a plugin or where it is put.
+const STRAY: [&str; 6] =
+    ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
+
 /// A cargo command, by the cargo that runs us.
 pub fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if OURS.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
+/// The same for code that runs in the sandbox.
+pub fn guest_cargo() -> Command {
+    let mut cargo = cargo();
+    for name in STRAY {
+        cargo.env_remove(name);
+    }
+    cargo
 }
 
 /// Runs a command to its end.
@@ -50,9 +73,11 @@ pub fn succeeds_within(command: &mut Command, limit: Duration) -> bool {
     }
 }
 
+/// Where Debian has its programs.
+pub const FOLDERS: [&str; 4] = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"];
+
 /// A system program, on PATH or where Debian has it.
 pub fn system(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let usual = ["/usr/bin", "/bin"].map(PathBuf::from);
-    std::env::split_paths(&path).chain(usual).map(|folder| folder.join(name)).find(|program| program.is_file())
+    std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).map(|folder| folder.join(name)).find(|program| program.is_file())
 }

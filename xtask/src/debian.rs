@@ -4,14 +4,15 @@
 //! downloaded through apt, which checks signatures, into a private state; unpacked, not installed;
 //! std is compiled once, and a wrapper script is a rustc that has it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, output, run, system};
+use crate::command::{FOLDERS, guest_cargo, output, run, system};
 use crate::wasm_route::{TARGET, host};
 
 /// A rustc that has the target.
@@ -24,6 +25,7 @@ pub struct Toolchain {
 
 struct Apt {
     folder: PathBuf,
+    user: String,
     get: PathBuf,
     cache: PathBuf,
     dpkg: PathBuf,
@@ -33,6 +35,10 @@ struct Apt {
 pub fn toolchain(root: &Path) -> Result<Toolchain> {
     let folder = root.join("target/wasm-toolchain");
     let made = folder.join("ok");
+    fs::create_dir_all(root.join("target"))?;
+    // Two builds at once would unpack over each other.
+    let lock = File::create(root.join("target/wasm-toolchain.lock"))?;
+    lock.lock()?;
     let rustc = folder.join("rustc");
     if !made.exists() {
         println!("wasm: making a toolchain of Debian's packages in {} (about a minute, 1 GB)", folder.display());
@@ -40,8 +46,10 @@ pub fn toolchain(root: &Path) -> Result<Toolchain> {
             fs::remove_dir_all(&folder).context("cannot remove a toolchain that was left unfinished")?;
         }
         make(&folder)?;
-        let version = version(&rustc)?;
-        fs::write(&made, version)?;
+        // The time, because the same version may be built twice, and cargo sees no difference.
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+        fs::write(folder.join("ok.part"), format!("{}-{time}", version(&rustc)?))?;
+        fs::rename(folder.join("ok.part"), &made)?;
     }
     Ok(Toolchain { rustc, version: fs::read_to_string(made)? })
 }
@@ -56,15 +64,17 @@ fn make(folder: &Path) -> Result<()> {
         fs::create_dir_all(folder.join(part))?;
     }
     let program = |name: &str| system(name).with_context(|| format!("{name} is not there: this is not a Debian machine"));
-    let apt = Apt { folder: folder.to_owned(), get: program("apt-get")?, cache: program("apt-cache")?, dpkg: program("dpkg")? };
+    let user = output(Command::new("id").arg("-un"))?;
+    let apt = Apt { folder: folder.to_owned(), user, get: program("apt-get")?, cache: program("apt-cache")?, dpkg: program("dpkg")? };
     // An index that cannot be fetched leaves those that could; what is missing shows below.
     let _ = apt.command(&apt.get).args(["-qq", "update"]).status();
     let std = apt.dependency(&["libstd-rust-web-dev"], |name| name.strip_prefix("libstd-rust-web-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))?;
     let llvm = apt.dependency(&[&std], |name| name.strip_prefix("libllvm").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))?;
     apt.unpack(&["rustc-web", "rust-web-src", "libstd-rust-web-dev", &std, &llvm])?;
-    let libraries = format!("{}/usr/lib/{}", folder.join("root").display(), multiarch()?);
+    let libraries = folder.join("root/usr/lib").join(multiarch()?);
+    let compiler = folder.join("root/usr/bin/rustc");
     let plain = folder.join("rustc-plain");
-    wrapper(&plain, &libraries, &format!("{}/usr/bin/rustc", folder.join("root").display()))?;
+    wrapper(&plain, &libraries, &quoted(&compiler))?;
     if output(Command::new(&plain).arg("-vV")).is_err() {
         // A bare machine lacks the libraries that LLVM itself needs.
         let all = apt.dependencies(&[&llvm, "--recurse"])?;
@@ -74,11 +84,23 @@ fn make(folder: &Path) -> Result<()> {
     }
     build_std(folder, &plain)?;
     sysroot(folder)?;
-    wrapper(&folder.join("rustc"), &libraries, &format!("{}/usr/bin/rustc --sysroot {}", folder.join("root").display(), folder.join("sysroot").display()))?;
-    for part in ["build", "debs", "cache", "state", "crate"] {
+    wrapper(&folder.join("rustc"), &libraries, &format!("{} --sysroot {}", quoted(&compiler), quoted(&folder.join("sysroot"))))?;
+    for part in ["build", "debs", "cache", "state", "crate", "root/usr/src"] {
         fs::remove_dir_all(folder.join(part))?;
     }
     Ok(())
+}
+
+/// One of Debian's programs. They run others (dpkg runs tar), and their words are read.
+fn system_command(program: &Path) -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
+    let mut command = Command::new(program);
+    command.env("LC_ALL", "C").stdin(Stdio::null());
+    if let Ok(path) = std::env::join_paths(folders) {
+        command.env("PATH", path);
+    }
+    command
 }
 
 /// The folder of libraries under /usr/lib.
@@ -88,21 +110,26 @@ fn multiarch() -> Result<String> {
     Ok(format!("{machine}-linux-gnu"))
 }
 
-fn wrapper(path: &Path, libraries: &str, program: &str) -> Result<()> {
-    fs::write(path, format!("#!/bin/sh\nexport LD_LIBRARY_PATH={libraries}\nexec {program} \"$@\"\n"))?;
+/// For the shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+fn wrapper(path: &Path, libraries: &Path, program: &str) -> Result<()> {
+    fs::write(path, format!("#!/bin/sh\nexport LD_LIBRARY_PATH={}\nexec {program} \"$@\"\n", quoted(libraries)))?;
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o755))?)
 }
 
 impl Apt {
     fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new(program);
+        let mut command = system_command(program);
         let dir = |part: &str| self.folder.join(part).display().to_string();
         for option in [
             format!("Dir::State={}", dir("state")),
             "Dir::State::status=/var/lib/dpkg/status".to_owned(),
             format!("Dir::Cache={}", dir("cache")),
             // apt as root would drop to a user who may not write here.
-            "APT::Sandbox::User=".to_owned() + &std::env::var("USER").unwrap_or_else(|_| "root".to_owned()),
+            format!("APT::Sandbox::User={}", self.user),
             "APT::Update::Post-Invoke::=".to_owned(),
             "Debug::NoLocking=1".to_owned(),
         ] {
@@ -136,7 +163,7 @@ impl Apt {
         run(self.command(&self.get).args(["-qq", "download"]).args(packages).current_dir(&debs))?;
         for deb in fs::read_dir(&debs)? {
             let deb = deb?.path();
-            run(Command::new(&self.dpkg).arg("-x").arg(&deb).arg(self.folder.join("root")))?;
+            run(system_command(&self.dpkg).arg("-x").arg(&deb).arg(self.folder.join("root")))?;
             fs::remove_file(deb)?;
         }
         Ok(())
@@ -149,12 +176,11 @@ fn build_std(folder: &Path, rustc: &Path) -> Result<()> {
     let manifest = "[package]\nname = \"sysroot\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"src/lib.rs\"\n[profile.release]\ndebug = 0\npanic = \"abort\"\n[workspace]\n";
     fs::write(empty.join("Cargo.toml"), manifest)?;
     fs::write(empty.join("src/lib.rs"), "")?;
-    let mut build = cargo();
+    let mut build = guest_cargo();
     build
         .args(["build", "--quiet", "--release", "--target", TARGET, "-Zbuild-std=std,panic_abort", "--target-dir"])
         .arg(folder.join("build"))
         .current_dir(&empty)
-        .env_remove("RUSTC_WRAPPER")
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1")
         // Without bitcode a plugin cannot be optimised together with std.
@@ -173,7 +199,7 @@ fn sysroot(folder: &Path) -> Result<()> {
     for file in fs::read_dir(folder.join("build").join(TARGET).join("release/deps"))? {
         let file = file?.path();
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.ends_with(".rlib") && !name.contains("sysroot") {
+        if file.extension().is_some_and(|extension| extension == "rlib") && !name.contains("sysroot") {
             fs::copy(&file, ours.join(name))?;
             found = true;
         }

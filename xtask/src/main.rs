@@ -14,7 +14,7 @@ mod wasm_route;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -49,6 +49,14 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Runs one thing for long; no soak is written yet.
+    Soak {
+        /// Which.
+        name: String,
+        /// Its settings.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Makes a component of a core module that was built without the SDK.
     Componentize {
         /// The core module.
@@ -79,9 +87,10 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Build { plugin: Some(folder), out } => build::plugin(&root, &folder, out)?,
         Command::Build { plugin: None, .. } => build::all(&root)?,
-        Command::Test => return checks::run(&root),
+        Command::Test => return Ok(checks::run(&root)),
         Command::Demo { args } => return programs::run(&root, "sluice-demo", &args),
         Command::Bench { args } => return programs::run(&root, "sluice-bench", &args),
+        Command::Soak { name, .. } => bail!("there is no soak `{name}`: none is written yet"),
         Command::Componentize { input, output } => component::from_core(&root, &input, &output)?,
         Command::Bindings { check } => bindings::run(&root, check)?,
     }

@@ -10,5 +10,5 @@ pub struct Bundled {
     pub precompiled: &'static [u8],
 }
 
-/// All of them.
-pub static BUNDLE: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundle.rs"));
+/// All of them; `sluice-bundle` writes the table.
+pub static BUNDLE: &[Bundled] = include!(env!("SLUICE_BUNDLE_TABLE"));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -46,7 +46,7 @@ pub struct ConfigArgs {
     /// A YAML file; may be repeated, a later file overrides an earlier one
     #[arg(long, value_name = "FILE")]
     config: Vec<PathBuf>,
-    /// A value over those of the files, such as exporters.otlp_grpc.endpoint=localhost:4317; may be repeated
+    /// A value over those of the files, such as `exporters.otlp_grpc.endpoint=localhost:4317`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub struct ConfigArgs {
 impl ConfigArgs {
     /// The sources in their order.
     pub fn sources(&self) -> Vec<Source> {
-        let mut sources: Vec<_> = self.config.iter().map(source).collect();
+        let mut sources: Vec<_> = self.config.iter().map(|path| source(path)).collect();
         if sources.is_empty() {
             sources.push(Source::built_in());
         }
@@ -64,9 +64,9 @@ impl ConfigArgs {
 }
 
 /// A path; the Collector's users may write it as a `file:` URI.
-fn source(path: &PathBuf) -> Source {
+fn source(path: &Path) -> Source {
     let stripped = path.to_str().and_then(|path| path.strip_prefix("file:"));
-    Source::File(stripped.map_or_else(|| path.clone(), PathBuf::from))
+    Source::File(stripped.map_or_else(|| path.to_owned(), PathBuf::from))
 }
 
 /// `sluice components`: lists the types of components on stdout, as YAML.

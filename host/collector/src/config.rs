@@ -132,13 +132,11 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
             connectors.error(&id, format!("connector `{id}`: connectors are {NOT_YET}"));
         }
     }
-    let service = match top.section("service") {
-        Some(section) => Service::read(section),
-        None => {
-            top.complain("there is no `service`: nothing would run");
-            Service::default()
-        }
-    };
+    let service = top.section("service").map(Service::read);
+    if service.is_none() && !top.has("service") {
+        top.complain("there is no `service`: nothing would run");
+    }
+    let service = service.unwrap_or_default();
     let mut names = Names::default();
     for kind in [&RECEIVERS, &PROCESSORS, &EXPORTERS, &EXTENSIONS] {
         names.insert(kind.key, &mut top);
@@ -155,7 +153,7 @@ fn only_plugins(mut config: Config, processors: Vec<Component<Processor>>) -> Co
         pipeline.processors.retain(|id| !elsewhere.contains(id));
     }
     let plugin = |Component { id, mark, settings }| match settings {
-        Processor::Plugin(settings) => Some(Component { id, mark, settings }),
+        Processor::Plugin(settings) => Some(Component { id, mark, settings: *settings }),
         Processor::Elsewhere => None,
     };
     config.processors = processors.into_iter().filter_map(plugin).collect();

@@ -117,7 +117,7 @@ fn compile_here(out: &Path) -> Result<(), String> {
     let mut component = Vec::new();
     std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
     let narrow = std::env::var_os(REACH).is_some_and(|word| word == Reach::Narrow.word());
-    let engine = config(if narrow { Reach::Narrow } else { Reach::Wide }).and_then(|config| Engine::new(&config)).map_err(|error| format!("{error:#}"))?;
+    let engine = Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide })).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::fs::write(out, code).map_err(|error| error.to_string())
 }

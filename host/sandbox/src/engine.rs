@@ -121,7 +121,7 @@ impl Sandbox {
     /// When the engine, the thread or the cache folder cannot be had.
     pub fn new(options: Options) -> Result<Self, Error> {
         let reach = Reach::of_process();
-        let engine = Engine::new(&config(reach)?)?;
+        let engine = Engine::new(&config(reach))?;
         let linker = crate::abi::linker(&engine)?;
         let cache = Cache::open(options.cache_dir, &engine)?;
         let clock = Clock::start(engine.weak())?;
@@ -131,7 +131,7 @@ impl Sandbox {
 
 /// The settings of every engine that runs or compiles plugins. Code compiled under other settings
 /// is refused by wasmtime.
-pub(crate) fn config(reach: Reach) -> Result<Config, wasmtime::Error> {
+pub(crate) fn config(reach: Reach) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -143,7 +143,7 @@ pub(crate) fn config(reach: Reach) -> Result<Config, wasmtime::Error> {
     if reach == Reach::Narrow {
         config.memory_reservation(NARROW_BYTES).memory_reservation_for_growth(NARROW_BYTES).memory_guard_size(NARROW_GUARD_BYTES);
     }
-    Ok(config)
+    config
 }
 
 /// Compiles a component for any machine of this architecture, to be embedded in a binary.
@@ -151,7 +151,7 @@ pub(crate) fn config(reach: Reach) -> Result<Config, wasmtime::Error> {
 /// # Errors
 /// When it is no component that compiles.
 pub fn precompile(component: &[u8]) -> Result<Vec<u8>, Error> {
-    let mut config = config(Reach::Wide)?;
+    let mut config = config(Reach::Wide);
     // Named explicitly, so that what the building machine's CPU can do does not count.
     config.target(TARGET)?;
     for flag in BASELINE {

@@ -136,13 +136,11 @@ impl Instance {
     }
 
     fn take_live(&mut self) -> Result<Live, CallError> {
-        match self.live.take() {
-            Some(live) => Ok(live),
-            None => {
-                self.restarts += 1;
-                Ok(Live::serving(&self.plugin)?)
-            }
+        if let Some(live) = self.live.take() {
+            return Ok(live);
         }
+        self.restarts += 1;
+        Ok(Live::serving(&self.plugin)?)
     }
 
     /// Keeps the instance if the call went well, and takes over what it said.

@@ -19,6 +19,7 @@ mod evaluate;
 mod lexer;
 mod parser;
 mod path;
+mod pattern;
 mod value;
 
 pub use columns::{Columns, Loaded};

@@ -1,6 +1,7 @@
 //! The configuration, and the rules made of it.
 
 use regex::bytes::Regex;
+use sluice_sdk::pattern::{Flavor, from_go};
 use sluice_sdk::prelude::*;
 use sluice_sdk::serde_json::Value;
 
@@ -28,10 +29,11 @@ pub struct Config {
     detectors: Vec<String>,
     mode: Option<String>,
     summary: Option<String>,
+    #[serde(default)]
+    redact_all_types: bool,
     // Not supported yet; named so that they are refused by name.
     hash_function: Option<Value>,
     hash_key: Option<Value>,
-    redact_all_types: Option<Value>,
     url_sanitizer: Option<Value>,
     db_sanitizer: Option<Value>,
     sanitize_span_name: Option<Value>,
@@ -93,7 +95,6 @@ impl Config {
         let keys = [
             ("hash_function", &self.hash_function),
             ("hash_key", &self.hash_key),
-            ("redact_all_types", &self.redact_all_types),
             ("url_sanitizer", &self.url_sanitizer),
             ("db_sanitizer", &self.db_sanitizer),
             ("sanitize_span_name", &self.sanitize_span_name),
@@ -102,6 +103,9 @@ impl Config {
         ];
         let given = keys.into_iter().filter(|(_, value)| value.is_some());
         let mut problems: Vec<_> = given.map(|(key, _)| ConfigError::new(key, format!("`{key}` is not supported yet"))).collect();
+        if self.redact_all_types {
+            problems.push(ConfigError::new("redact_all_types", "numbers and booleans are not looked at yet: leave it out, or say `false`"));
+        }
         if let Some(mode) = self.mode.as_deref().filter(|mode| *mode != "mask") {
             problems.push(ConfigError::new("mode", format!("`{mode}` is not supported yet: leave it out, or say `mask`")));
         }
@@ -115,7 +119,7 @@ impl Config {
 fn compile(key: &str, sources: Vec<String>, problems: &mut Vec<ConfigError>) -> Vec<Regex> {
     let mut patterns = Vec::new();
     for (i, source) in sources.iter().enumerate() {
-        match Regex::new(source) {
+        match Regex::new(&from_go(source, Flavor::Regex)) {
             Ok(pattern) => patterns.push(pattern),
             Err(error) => problems.push(ConfigError::new(format!("{key}[{i}]"), error.to_string())),
         }

@@ -10,7 +10,7 @@ use sluice_tests::{corpus, send, wire};
 fn four_plugins(upstream: &Sink, percentage: u32) -> Config {
     Config::to(upstream)
         .processor("filter", r#"traces: { span: ['attributes["http.route"] == "/health"'] }"#)
-        .processor("redaction", "allow_all_keys: true\ndetectors: [card, email]")
+        .processor("redaction", "allow_all_keys: true\ndetectors: [payment_card, email]")
         .processor("attributes", "actions: [{ key: team, value: deliveries, action: upsert }, { key: site, value: 7, action: insert }]")
         .processor("probabilistic_sampler", &format!("sampling_percentage: {percentage}"))
 }

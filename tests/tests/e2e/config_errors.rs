@@ -101,7 +101,7 @@ fn a_plugin_that_does_not_take_its_config_is_placed_in_the_file() {
         .yaml();
     fails(&validate(&yaml), &[&place(&yaml, "'name ===="), "filter"]);
     let yaml = Config::to(&Sink::start())
-        .processor("probabilistic_sampler", "sampling_percentage: 250")
+        .processor("probabilistic_sampler", "sampling_percentage: -1")
         .yaml();
     fails(&validate(&yaml), &["config.yaml:", "sampling_percentage"]);
 }

@@ -19,6 +19,7 @@ mod account;
 mod backpressure;
 mod bad_input;
 mod config_errors;
+mod demo;
 mod dependencies;
 mod examples;
 mod fan_out;

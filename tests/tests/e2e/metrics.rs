@@ -94,9 +94,10 @@ fn health_is_told() {
 #[test]
 fn every_line_of_the_log_is_one_json_object() {
     let upstream = Sink::start();
-    let sluice = Sluice::start(
-        &Config::to(&upstream).processor("redaction", "allow_all_keys: true\ndetectors: [card]"),
-    );
+    let sluice = Sluice::start(&Config::to(&upstream).processor(
+        "redaction",
+        "allow_all_keys: true\ndetectors: [payment_card]",
+    ));
     send::all(sluice.grpc(), &Exporter::new(132).requests(3, 20)).unwrap();
     let end = sluice.terminate();
     for line in end.stderr.lines() {

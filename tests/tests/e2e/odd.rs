@@ -79,7 +79,7 @@ pub fn requests() -> Vec<Bytes> {
     let value = [field(
         2,
         &[
-            field(3, &[]),
+            number(3, 0, &[5]),
             unknown.concat(),
             field(1, b"the last member wins"),
         ]

@@ -17,7 +17,7 @@ use sluice_tests::sink::Sink;
 fn redacting(upstream: &Sink) -> Config {
     Config::to(upstream).processor(
         "redaction",
-        "allow_all_keys: true\ndetectors: [card, email]",
+        "allow_all_keys: true\ndetectors: [payment_card, email]",
     )
 }
 

@@ -24,7 +24,7 @@ const SEND: Duration = Duration::from_secs(60);
 fn redacting(upstream: &Sink) -> Config {
     Config::to(upstream).processor(
         "redaction",
-        "allow_all_keys: true\ndetectors: [card, email]",
+        "allow_all_keys: true\ndetectors: [payment_card, email]",
     )
 }
 

@@ -62,7 +62,7 @@ fn it_is_ready_within_three_seconds_with_an_empty_code_cache() {
         .processor("filter", "traces: { span: ['name == \"GET /health\"'] }")
         .processor(
             "redaction",
-            "allow_all_keys: true\ndetectors: [card, email]",
+            "allow_all_keys: true\ndetectors: [payment_card, email]",
         )
         .processor(
             "attributes",

@@ -246,6 +246,10 @@ fn sighup_reloads() {
         sluice.wait_swap("attributes/first", seen)["outcome"],
         "swapped"
     );
+    let serving = sluice
+        .metrics()
+        .sum("sluice_plugin_info", &[("plugin", "attributes/first")]);
+    assert_eq!(serving, 1.0, "the version that serves is not shown");
     assert_eq!(sluice.terminate().code, 0);
 }
 

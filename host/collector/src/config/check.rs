@@ -7,6 +7,9 @@ use super::section::Problems;
 use super::service::{Named, Service};
 use super::{EXPORTERS, EXTENSIONS, Mark, Names, PROCESSORS, Pipeline, RECEIVERS};
 
+/// One of a pipeline's lists.
+type List = fn(&Pipeline) -> &Vec<Id>;
+
 /// Checks that everything named is defined, and remarks on what is defined and never named.
 pub(super) fn references(names: &Names, service: &Service, problems: &Problems) {
     for pipeline in &service.pipelines {
@@ -21,8 +24,8 @@ pub(super) fn references(names: &Names, service: &Service, problems: &Problems) 
     for Named { id, mark } in service.extensions.iter().filter(|named| !defines(names, &EXTENSIONS, &named.id)) {
         problems.borrow_mut().error(mark, undefined(names, &EXTENSIONS, id));
     }
-    let used = |list: fn(&Pipeline) -> &Vec<Id>, id: &Id| service.pipelines.iter().any(|pipeline| list(pipeline).contains(id));
-    let lists: [(_, fn(&Pipeline) -> &Vec<Id>); 3] =
+    let used = |list: List, id: &Id| service.pipelines.iter().any(|pipeline| list(pipeline).contains(id));
+    let lists: [(&Kind, List); 3] =
         [(&RECEIVERS, |pipeline| &pipeline.receivers), (&PROCESSORS, |pipeline| &pipeline.processors), (&EXPORTERS, |pipeline| &pipeline.exporters)];
     for (kind, list) in lists {
         for Named { id, mark } in names.of(kind.key).iter().filter(|named| !used(list, &named.id)) {

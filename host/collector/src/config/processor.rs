@@ -30,7 +30,7 @@ const HOST: &str = "sluice";
 #[derive(Debug, Clone, PartialEq)]
 pub enum Processor {
     /// A plugin.
-    Plugin(Settings),
+    Plugin(Box<Settings>),
     /// Accepted because the Collector's users have it; its work is done elsewhere.
     Elsewhere,
 }
@@ -104,7 +104,7 @@ fn steps(path: &str) -> Vec<&str> {
 /// Reads the settings of a processor of type `kind`; `None` if there is no such type.
 pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
     match kind {
-        "wasm" => Some(Processor::Plugin(wasm(section))),
+        "wasm" => Some(Processor::Plugin(Box::new(wasm(section)))),
         "batch" => {
             batch(section);
             Some(Processor::Elsewhere)
@@ -113,7 +113,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
             memory_limiter(section);
             Some(Processor::Elsewhere)
         }
-        kind if BUNDLED.contains(&kind) => Some(Processor::Plugin(bundled(kind, section))),
+        kind if BUNDLED.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section)))),
         _ => None,
     }
 }
@@ -155,25 +155,25 @@ fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
 /// A configuration as the plugin gets it, and the places of its parts.
 fn passed(tree: &Tree) -> (String, Marks) {
     let mut marks = Marks::default();
-    gather(tree, String::new(), &mut marks);
+    gather(tree, "", &mut marks);
     (tree.to_json().to_string(), marks)
 }
 
-fn gather(tree: &Tree, path: String, marks: &mut Marks) {
+fn gather(tree: &Tree, path: &str, marks: &mut Marks) {
     match &tree.value {
         Value::Map(entries) => {
             for entry in entries {
                 let path = if path.is_empty() { entry.key.clone() } else { format!("{path}/{}", entry.key) };
                 // A key is where one looks; the value may be lines away.
                 marks.0.push((path.clone(), entry.mark.clone()));
-                gather(&entry.value, path, marks);
+                gather(&entry.value, &path, marks);
             }
         }
         Value::List(list) => {
             for (index, value) in list.iter().enumerate() {
                 let path = format!("{path}/{index}");
                 marks.0.push((path.clone(), value.mark.clone()));
-                gather(value, path, marks);
+                gather(value, &path, marks);
             }
         }
         _ => {}

@@ -107,11 +107,11 @@ impl<'c> Section<'c> {
         })
     }
 
-    /// One of a few words.
+    /// One of a few words, in whatever case: the Collector's users write `INFO` and `info`.
     pub fn one_of(&mut self, key: &str, allowed: &[&'static str], default: &'static str) -> &'static str {
         let Some(node) = self.node(key) else { return default };
         let Some(word) = node.str() else { return default };
-        if let Some(known) = allowed.iter().find(|known| **known == word) {
+        if let Some(known) = allowed.iter().find(|known| known.eq_ignore_ascii_case(&word)) {
             return known;
         }
         let list: Vec<_> = allowed.iter().map(|word| format!("`{word}`")).collect();

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod docs;
 mod files;
 mod problems;
 mod substitution;
@@ -17,6 +18,7 @@ fn text(yaml: &str) -> Source {
     Source::Text("c.yaml".to_owned(), yaml.to_owned())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what an environment is")]
 fn environment(name: &str) -> Result<Option<String>, String> {
     let value = match name {
         "PORT" => "4317",

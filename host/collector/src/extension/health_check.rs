@@ -69,7 +69,8 @@ impl Settings {
     pub fn serve(&self, id: &str, readiness: &Readiness) -> Result<(), BindError> {
         let (settings, readiness) = (self.clone(), readiness.clone());
         let respond = move |path: &str| (settings.path == "/" || settings.path == path).then(|| settings.answer(&readiness));
-        server::serve(id, &self.endpoint, self.configured, Arc::new(respond)).map(|_| ())
+        let respond: Arc<server::Respond> = Arc::new(respond);
+        server::serve(id, &self.endpoint, self.configured, &respond).map(|_| ())
     }
 
     fn answer(&self, readiness: &Readiness) -> Answer {

@@ -1,5 +1,8 @@
 //! `sending_queue`: how much an exporter's queue holds, and what goes out together.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::Weight;
@@ -137,9 +140,10 @@ impl Settings {
         }
         settings.on_full = on_full(&mut section);
         settings.batch = Batching::read(&mut section, settings.batch);
-        for key in ["storage", "wait_for_result"] {
-            section.unsupported(key, NOT_YET);
+        if section.bool_or("wait_for_result", false) {
+            section.error("wait_for_result", format!("`wait_for_result` is {NOT_YET}"));
         }
+        section.unsupported("storage", NOT_YET);
         section.finish();
         settings
     }

@@ -16,7 +16,7 @@ use super::{Batching, Figures, Full, Item, OnFull, Queue, Settings, Sizer, Taken
 use crate::account::{Account, DestinationAccount, Entry};
 
 /// An `ExportTraceServiceRequest` with this many empty spans, by the protobuf encoding:
-/// resource_spans(1) { scope_spans(2) { spans(2) {} … } }.
+/// `resource_spans(1) { scope_spans(2) { spans(2) {} … } }`.
 fn request(spans: u32) -> Bytes {
     let field = |tag: u8, content: Vec<u8>| {
         let mut bytes = vec![tag];
@@ -219,7 +219,7 @@ fn blocked_ones_wait_until_there_is_room() {
 
 #[test]
 fn requests_go_out_together_as_soon_as_there_are_enough() {
-    let fixture = fixture(batching(Batching { flush_timeout: Duration::from_secs(3600), min_size: 10, max_size: 12, sizer: Sizer::Items }));
+    let fixture = fixture(batching(Batching { flush_timeout: Duration::from_hours(1), min_size: 10, max_size: 12, sizer: Sizer::Items }));
     run(async {
         for spans in [4, 5] {
             fixture.put(spans).unwrap();
@@ -242,18 +242,11 @@ fn a_batch_goes_out_after_its_time_however_small() {
 
 #[test]
 fn a_draining_queue_waits_for_nothing() {
-    let fixture = fixture(batching(Batching { flush_timeout: Duration::from_secs(3600), ..Batching::default() }));
+    let fixture = fixture(batching(Batching { flush_timeout: Duration::from_hours(1), ..Batching::default() }));
     fixture.put(1).unwrap();
     run(async {
-        let (batch, ()) = tokio::join!(
-            async {
-                let batch = fixture.queue.take().await;
-                assert_eq!(spans(&batch), [1]);
-                drop(batch);
-            },
-            fixture.queue.drained(),
-        );
-        batch
+        let taking = async { assert_eq!(spans(&fixture.queue.take().await), [1]) };
+        tokio::join!(taking, fixture.queue.drained());
     });
 }
 

@@ -60,10 +60,10 @@ impl Default for Settings {
 impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
-        let level = match section.one_of("level", &["debug", "info", "warn", "error", "DEBUG", "INFO", "WARN", "ERROR"], "info") {
-            "debug" | "DEBUG" => LevelFilter::DEBUG,
-            "warn" | "WARN" => LevelFilter::WARN,
-            "error" | "ERROR" => LevelFilter::ERROR,
+        let level = match section.one_of("level", &["debug", "info", "warn", "error"], "info") {
+            "debug" => LevelFilter::DEBUG,
+            "warn" => LevelFilter::WARN,
+            "error" => LevelFilter::ERROR,
             _ => LevelFilter::INFO,
         };
         let encoding = match section.one_of("encoding", &["console", "json"], "console") {

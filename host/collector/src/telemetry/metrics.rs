@@ -164,7 +164,8 @@ pub async fn serve(settings: &Settings, metrics: &Metrics) -> Result<(), BindErr
     for reader in &settings.readers {
         let metrics = metrics.clone();
         let respond = move |path: &str| (path == "/metrics").then(|| metrics.answer());
-        server::serve("telemetry", &reader.endpoint, reader.configured, Arc::new(respond))?;
+        let respond: Arc<server::Respond> = Arc::new(respond);
+        server::serve("telemetry", &reader.endpoint, reader.configured, &respond)?;
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ use crate::receiver::listener::{Listener, accept};
 const MAX_CONNECTIONS: usize = 64;
 
 /// How long a request may take to arrive; also how long an idle connection stays.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;
@@ -55,7 +55,7 @@ pub struct BindError {
 ///
 /// # Errors
 /// When an endpoint that the configuration names cannot be listened on.
-pub fn serve(component: &str, endpoint: &Endpoint, configured: bool, respond: Arc<Respond>) -> Result<Vec<SocketAddr>, BindError> {
+pub fn serve(component: &str, endpoint: &Endpoint, configured: bool, respond: &Arc<Respond>) -> Result<Vec<SocketAddr>, BindError> {
     let bound = Listener::bind(component, "http", endpoint).map_err(|error| error.reason);
     let listener = match bound {
         Ok(listener) => listener,
@@ -71,7 +71,7 @@ pub fn serve(component: &str, endpoint: &Endpoint, configured: bool, respond: Ar
     let mut addresses = Vec::new();
     for (address, socket) in listener.sockets {
         tracing::info!(event = "listening", component, protocol = "http", address = %address);
-        tokio::spawn(accept_all(socket, Arc::clone(&slots), Arc::clone(&respond)));
+        tokio::spawn(accept_all(socket, Arc::clone(&slots), Arc::clone(respond)));
         addresses.push(address);
     }
     Ok(addresses)

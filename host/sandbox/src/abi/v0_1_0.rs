@@ -87,7 +87,7 @@ pub(crate) struct Host {
     limits: Limits,
     /// For each table, what this call has learnt of its entries.
     views: [View; 5],
-    host_calls: u32,
+    calls: u32,
     refusals: u32,
     broken: Option<FailureKind>,
     memory_bytes: usize,
@@ -121,7 +121,7 @@ impl Host {
             log_budget: LogBudget::new(&limits),
             limits,
             views: Default::default(),
-            host_calls: 0,
+            calls: 0,
             refusals: 0,
             broken: None,
             memory_bytes: 0,
@@ -136,7 +136,7 @@ impl Host {
     /// Forgets what the last call left.
     pub(crate) fn begin(&mut self) {
         self.views = Default::default();
-        (self.host_calls, self.refusals, self.effect_bytes) = (0, 0, 0);
+        (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
         (self.broken, self.began) = (None, None);
     }
 
@@ -181,8 +181,8 @@ impl Host {
         if self.phase == Phase::Setup {
             return Err(refusal(RefusalCode::NotPossible, "there is no batch while the plugin is set up"));
         }
-        self.host_calls += 1;
-        if self.host_calls > self.limits.host_calls {
+        self.calls += 1;
+        if self.calls > self.limits.host_calls {
             self.broken = Some(FailureKind::HostCalls);
             return Err(refusal(RefusalCode::Limit, "more calls into the host than the limit"));
         }

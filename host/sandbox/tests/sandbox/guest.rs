@@ -202,7 +202,9 @@ impl Guest {
 
     fn segment(&mut self, at: u32, bytes: &[u8]) {
         write!(self.data, "(data (i32.const {at}) \"").unwrap();
-        bytes.iter().for_each(|byte| write!(self.data, "\\{byte:02x}").unwrap());
+        for byte in bytes {
+            write!(self.data, "\\{byte:02x}").unwrap();
+        }
         self.data.push_str("\")\n");
     }
 
@@ -221,7 +223,7 @@ impl Guest {
                (func (export \"describe\") (result i32) {describe})
                (func (export \"configure\") (param i32 i32) (result i32) {configure})
                (func (export \"snapshot\") (result i32) {snapshot})
-               (func (export \"process\") (param $batch i32) (result i32) (local $n i32) {process})
+               (func $process (export \"process\") (param $batch i32) (result i32) (local $n i32) {process})
                {module} {start} {data})"
         )
     }

@@ -1,9 +1,11 @@
-//! Guests that do not.
+//! Guests that trap, loop, eat memory or lie in `process`: each costs one call.
 
-use sluice_sandbox::FailureKind;
+use std::time::Duration;
 
-use crate::guest::Guest;
-use crate::stage::breaks;
+use sluice_sandbox::{Effects, FailureKind, Limits};
+
+use crate::guest::{Guest, little_endian};
+use crate::stage::{batch, breaks, fails, instance, prepare_with, settings};
 
 #[test]
 fn a_trap_costs_one_call_and_names_the_guests_functions() {
@@ -11,4 +13,181 @@ fn a_trap_costs_one_call_and_names_the_guests_functions() {
     let error = breaks(guest, FailureKind::Trap);
     assert!(error.message.contains("unreachable"), "{error}");
     assert_eq!(error.backtrace.unwrap(), "innermost < inner < process");
+}
+
+#[test]
+fn the_last_error_line_of_a_panic_is_in_the_failure() {
+    let guest = Guest::new()
+        .capabilities(&["log"])
+        .data(4096, "index out of bounds")
+        .with_many("(call $log (i32.const 1) (i32.const 4096) (i32.const 19)) unreachable");
+    let error = breaks(guest, FailureKind::Trap);
+    assert!(error.message.ends_with("the plugin said: index out of bounds"), "{error}");
+}
+
+#[test]
+fn an_endless_loop_ends_at_the_time_limit() {
+    let error = breaks(Guest::new().with_many("(loop $ever (br $ever))"), FailureKind::Timeout);
+    assert_eq!(error.message, "the call used up its time");
+}
+
+#[test]
+fn a_limit_longer_than_the_clock_stays_awake_for_is_kept_too() {
+    let limits = Limits { timeout: Duration::from_millis(400), ..Limits::default() };
+    let guest = Guest::new().with_many("(loop $ever (br $ever))");
+    let mut instance = prepare_with(guest, settings(limits)).unwrap().instantiate().unwrap();
+    let started = std::time::Instant::now();
+    fails(&mut instance, FailureKind::Timeout);
+    let took = started.elapsed();
+    // Ten times the CPU limit is the wall limit, on however busy a machine.
+    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn an_endless_loop_of_host_calls_ends_too() {
+    let limits = Limits { host_calls: u32::MAX, ..Limits::default() };
+    let guest = Guest::new().with_many("(loop $ever (drop (call $spans (local.get $batch))) (br $ever))");
+    fails(&mut prepare_with(guest, settings(limits)).unwrap().instantiate().unwrap(), FailureKind::Timeout);
+}
+
+#[test]
+fn endless_recursion_is_a_trap() {
+    breaks(Guest::new().with_many("(call $deeper)").module("(func $deeper (call $deeper) (call $deeper))"), FailureKind::Trap);
+}
+
+#[test]
+fn a_memory_bomb_ends_at_the_memory_limit() {
+    let grow = "(loop $more (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable)) (br $more))";
+    breaks(Guest::new().with_many(grow), FailureKind::Memory);
+}
+
+#[test]
+fn a_guest_that_copes_with_being_refused_memory_is_no_failure() {
+    let mut instance = instance(Guest::new().with_many("(drop (memory.grow (i32.const 10000)))"));
+    instance.process(&mut batch(3), &mut Effects::default()).unwrap();
+    assert_eq!((instance.restarts(), instance.memory_bytes()), (0, 2 << 16));
+}
+
+#[test]
+fn memory_that_one_batch_needed_is_given_back_after_it() {
+    // 30 of 32 MiB, of which it had 128 KiB at first.
+    let mut instance = instance(Guest::new().with_many("(drop (memory.grow (i32.const 480)))"));
+    instance.process(&mut batch(3), &mut Effects::default()).unwrap();
+    instance.process(&mut batch(1), &mut Effects::default()).unwrap();
+    assert_eq!((instance.restarts(), instance.memory_bytes()), (1, 2 << 16));
+}
+
+#[test]
+fn a_batch_that_is_not_given_back_is_a_trap() {
+    let guest = Guest::new().whole_process(
+        "(if (i32.eq (call $spans (local.get $batch)) (i32.const 1)) (then (call $drop (local.get $batch)))) (call $ok)",
+    );
+    let error = breaks(guest, FailureKind::Trap);
+    assert!(error.message.contains("borrow"), "{error}");
+}
+
+#[test]
+fn edits_before_a_batch_is_kept_back_vanish() {
+    let guest = Guest::new().data(4096, little_endian(&[1])).whole_process(
+        "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))
+         (if (i32.eq (call $spans (local.get $batch)) (i32.const 1)) (then (call $drop (local.get $batch)))) (call $ok)",
+    );
+    breaks(guest, FailureKind::Trap);
+}
+
+#[test]
+fn a_forged_handle_is_a_trap() {
+    let forged = "(call $len (i32.const 77) (i32.const 2) (i32.const 600))";
+    let error = breaks(Guest::new().with_many(forged), FailureKind::Trap);
+    assert!(error.message.contains("handle"), "{error}");
+}
+
+#[test]
+fn a_batch_given_back_twice_is_a_trap() {
+    breaks(Guest::new().with_many("(call $drop (local.get $batch))"), FailureKind::Trap);
+}
+
+#[test]
+fn more_host_calls_than_the_limit_fail_the_call_even_if_it_returns_ok() {
+    let calls = "(local.set $n (i32.const 10001))
+         (loop $more (drop (call $spans (local.get $batch)))
+           (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))";
+    let limits = Limits { timeout: Duration::from_secs(1), ..Limits::default() };
+    let mut instance = prepare_with(Guest::new().with_many(calls), settings(limits)).unwrap().instantiate().unwrap();
+    fails(&mut instance, FailureKind::HostCalls);
+}
+
+/// Sets the names of rows 0 to 2 to the 1,000 bytes at 8192.
+const LONG_NAMES: &str = "(call $set_texts (local.get $batch) (i32.const 2) (i32.const 5)
+    (i32.const 4096) (i32.const 3) (i32.const 4112) (i32.const 1) (i32.const 8192) (i32.const 1000) (i32.const 600))";
+
+fn renamer() -> Guest {
+    Guest::new().data(4096, little_endian(&[0, 1, 2])).data(4112, little_endian(&[1000])).data(8192, [b'x'; 1000])
+}
+
+#[test]
+fn more_output_than_the_limit_fails_the_call_even_if_it_returns_ok() {
+    // One text for three rows counts three times.
+    let limits = Limits { output_bytes: 2500, ..Limits::default() };
+    let mut instance = prepare_with(renamer().with_many(LONG_NAMES), settings(limits)).unwrap().instantiate().unwrap();
+    fails(&mut instance, FailureKind::Output);
+}
+
+#[test]
+fn output_within_the_limit_is_taken() {
+    let mut batch = batch(3);
+    let processed = instance(renamer().with_many(LONG_NAMES)).process(&mut batch, &mut Effects::default()).unwrap();
+    assert_eq!((processed.dropped, processed.edited), (0, 3));
+    assert_eq!(crate::stage::names(&mut batch), vec!["x".repeat(1000); 3]);
+}
+
+#[test]
+fn lists_that_reach_out_of_memory_are_a_trap() {
+    for (at, items) in [(4096, u32::MAX), (u32::MAX, 1), (4097, 1), (0, 0x4000_0001)] {
+        let rows = format!("(call $drop_rows (local.get $batch) (i32.const 2) (i32.const {at}) (i32.const {items}) (i32.const 600))");
+        breaks(Guest::new().with_many(&rows), FailureKind::Trap);
+    }
+}
+
+#[test]
+fn an_answer_that_is_to_be_put_out_of_memory_is_a_trap() {
+    for at in [u32::MAX - 3, 601, 2 << 16] {
+        breaks(Guest::new().with_many(&format!("(call $len (local.get $batch) (i32.const 2) (i32.const {at}))")), FailureKind::Trap);
+    }
+}
+
+#[test]
+fn a_result_out_of_memory_is_a_trap() {
+    let guest = Guest::new().whole_process(
+        "(if (i32.eq (call $spans (local.get $batch)) (i32.const 1)) (then (call $drop (local.get $batch)) (return (call $ok))))
+         (call $drop (local.get $batch)) (i32.const -4)",
+    );
+    breaks(guest, FailureKind::Trap);
+}
+
+#[test]
+fn handing_over_more_than_the_limit_at_once_is_output() {
+    // 17.25 MiB of row numbers, all of them the zeros of a memory of 20 MiB.
+    let rows = "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 65536) (i32.const 0x450000) (i32.const 600))";
+    let error = breaks(Guest::new().pages(320).with_many(rows), FailureKind::Output);
+    assert!(error.message.contains("larger than the limit"), "{error}");
+}
+
+#[test]
+fn an_allocator_that_lies_is_a_trap() {
+    // The host writes what a column call answers where `cabi_realloc` says.
+    let guest = Guest::new().with_many(
+        "(global.set $heap (i32.const 0x7ffffff0))
+         (call $numbers (local.get $batch) (i32.const 2) (i32.const 7) (i32.const 600))",
+    );
+    breaks(guest, FailureKind::Trap);
+}
+
+#[test]
+fn a_snapshot_out_of_memory_is_a_trap() {
+    let body = "(i32.store8 (i32.const 512) (i32.const 0)) (i32.store (i32.const 516) (i32.const 4096))
+        (i32.store (i32.const 520) (i32.const -1)) (i32.const 512)";
+    let mut instance = instance(Guest::new().snapshot(body));
+    assert_eq!(instance.snapshot().unwrap_err().kind, FailureKind::Trap);
+    assert!(instance.process(&mut batch(1), &mut Effects::default()).is_ok());
 }

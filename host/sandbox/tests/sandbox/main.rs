@@ -1,7 +1,10 @@
 //! What the sandbox promises, each kept against a guest that tries to break it.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod access;
 mod guest;
 mod hostile;
+mod loading;
 mod serving;
+mod setup;
 mod stage;

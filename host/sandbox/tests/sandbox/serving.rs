@@ -59,3 +59,22 @@ fn instances_are_independent_and_may_move_to_another_thread() {
 fn an_empty_batch_is_served() {
     instance(Guest::new()).process(&mut Batch::default(), &mut Effects::default()).unwrap();
 }
+
+/// Run by the test below under `ulimit -v`; on its own it has nothing to prove.
+#[test]
+fn a_hundred_instances() {
+    let prepared = prepare(Guest::new()).unwrap();
+    let mut instances: Vec<_> = (0..100).map(|_| prepared.instantiate().unwrap()).collect();
+    for instance in &mut instances {
+        instance.process(&mut batch(2), &mut Effects::default()).unwrap();
+    }
+}
+
+#[test]
+fn instances_fit_into_a_limited_address_space() {
+    // 4 GiB: what a single instance would set aside if nothing limited it.
+    let script = "ulimit -v 4194304 && exec \"$0\" serving::a_hundred_instances --exact --test-threads=1";
+    let output = std::process::Command::new("sh").arg("-c").arg(script).arg(std::env::current_exe().unwrap()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}

@@ -52,11 +52,13 @@ impl<'a> Lexer<'a> {
         let mut chars = self.rest.chars();
         let Some(first) = chars.next() else { return Ok(Kind::End) };
         let second = chars.next();
+        let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+        let begins_number = is_digit(second) || first != '.' && second == Some('.') && is_digit(chars.next());
         match first {
             '"' => self.string(column),
             '0' if second == Some('x') => self.bytes(column),
             '0'..='9' => self.number(column),
-            '+' | '-' | '.' if second.is_some_and(|c| c.is_ascii_digit()) => self.number(column),
+            '+' | '-' | '.' if begins_number => self.number(column),
             'a'..='z' | 'A'..='Z' | '_' => Ok(Kind::Name(self.take(|c| c.is_ascii_alphanumeric() || c == '_').to_owned())),
             '=' | '!' | '<' | '>' => self.comparison(column, first, second),
             '(' | ')' | '[' | ']' | '.' | ',' | '{' | '}' | ':' | '+' | '-' | '*' | '/' => {

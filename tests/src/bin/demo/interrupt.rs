@@ -16,6 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 static CHILDREN: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 static STAYING: AtomicBool = AtomicBool::new(false);
+static ENDING: AtomicBool = AtomicBool::new(false);
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Takes Ctrl-C and SIGTERM from now on: they end all children and this process. A demonstration
@@ -33,11 +34,19 @@ pub fn install(stays: bool) -> Result<()> {
             if stays && STAYING.load(Ordering::SeqCst) && !ASKED.swap(true, Ordering::SeqCst) {
                 continue;
             }
+            ENDING.store(true, Ordering::SeqCst);
             let _ = tokio::task::spawn_blocking(end_all).await;
             std::process::exit(INTERRUPTED);
         }
     });
     Ok(())
+}
+
+/// Leaves the rest to the handler once Ctrl-C has come: what goes wrong now is its doing.
+pub fn give_way() {
+    while ENDING.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
 }
 
 /// Notes a child that must not be left behind.

@@ -24,6 +24,7 @@ mod promises;
 mod screen;
 mod sides;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -46,13 +47,15 @@ struct Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    match show(&args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
+    let shown = catch_unwind(AssertUnwindSafe(|| show(&args)));
+    interrupt::give_way();
+    match shown {
+        Ok(Ok(true)) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
             eprintln!("demo: failed: {error:#}");
             ExitCode::FAILURE
         }
+        Ok(Ok(false)) | Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -12,7 +12,7 @@ fn plugin(kind: &str, yaml: &str) -> Settings {
     let (processor, problems) = read_text("c.yaml", yaml, |section| read(kind, section));
     assert!(problems.is_empty(), "{problems}");
     match processor {
-        Some(Processor::Plugin(settings)) => settings,
+        Some(Processor::Plugin(settings)) => *settings,
         other => panic!("{other:?}"),
     }
 }
@@ -54,7 +54,7 @@ fn every_key_of_a_plugin_is_read() {
         log_bytes_per_s: 7,
         metric_series: 8,
         component_bytes: 2 << 20,
-        compile_timeout: Duration::from_secs(60),
+        compile_timeout: Duration::from_mins(1),
     };
     assert_eq!(settings.limits, limits);
     assert_eq!(settings.on_failure, OnFailure::Open);

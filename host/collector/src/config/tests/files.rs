@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{GOOD, Source, config, load, text};
-use crate::config::{DEFAULT, processor};
+use crate::config::DEFAULT;
+use crate::config::processor::OnFailure::{Closed, Drop, Open};
 use crate::{exporter, receiver};
 
 fn endpoint(source: &[Source]) -> String {
@@ -123,6 +124,5 @@ fn failure_modes_are_read() {
         let yaml = format!("{GOOD}processors: {{ filter: {{ sluice: {{ on_failure: {word} }} }} }}\n");
         config(&[text(&yaml)]).processors[0].settings.on_failure
     };
-    use processor::OnFailure::{Closed, Drop, Open};
     assert_eq!([mode("closed"), mode("drop"), mode("open"), mode("")], [Closed, Drop, Open, Closed]);
 }

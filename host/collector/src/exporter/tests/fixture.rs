@@ -99,7 +99,7 @@ pub fn start(kind: &str, yaml: &str) -> Fixture {
     Fixture { exporter: exporter::start(&kind, &settings, context).unwrap(), account: Account::new(&registry).unwrap() }
 }
 
-/// resource_spans(1) { scope_spans(2) { spans(2) { trace_id(1), span_id(2), name(5) } } }, by the
+/// `resource_spans(1) { scope_spans(2) { spans(2) { trace_id(1), span_id(2), name(5) } } }`, by the
 /// protobuf encoding.
 pub fn request(name: &str) -> Bytes {
     let field = |tag: u8, content: Vec<u8>| [vec![tag, u8::try_from(content.len()).unwrap()], content].concat();

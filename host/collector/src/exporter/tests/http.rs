@@ -39,9 +39,9 @@ fn json_is_sent_where_it_is_asked_for_and_compressed() {
         let exporter = exporter(&upstream, "encoding: json\ncompression: zstd\n");
         exporter.put(request("checkout")).await;
         exporter.drain().await;
-        let seen = upstream.seen.lock().unwrap();
-        assert_eq!((&seen[0].headers["content-type"], &seen[0].headers["content-encoding"]), (&"application/json".parse().unwrap(), &"zstd".parse().unwrap()));
-        let json = Encoding::Zstd.decompress(seen[0].body.clone(), 1000).await.unwrap();
+        let seen = upstream.seen.lock().unwrap().remove(0);
+        assert_eq!((&seen.headers["content-type"], &seen.headers["content-encoding"]), (&"application/json".parse().unwrap(), &"zstd".parse().unwrap()));
+        let json = Encoding::Zstd.decompress(seen.body, 1000).await.unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"], "checkout");
     });

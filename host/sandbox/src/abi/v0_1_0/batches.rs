@@ -99,7 +99,7 @@ impl Host {
             }
         };
         for &entry in &entries {
-            if !writable.get(entry as usize).ok_or_else(out_of_range)? {
+            if !*writable.get(entry as usize).ok_or_else(out_of_range)? {
                 return Err(denied(format_args!("writing one of these attributes")));
             }
         }

@@ -84,7 +84,7 @@ pub fn grpc(max_request_bytes: usize) -> Protocol {
         endpoint: endpoint(),
         max_request_bytes,
         max_streams: 100,
-        keepalive_time: Duration::from_secs(7200),
+        keepalive_time: Duration::from_hours(2),
         keepalive_timeout: Duration::from_secs(20),
         max_age: Duration::ZERO,
     })

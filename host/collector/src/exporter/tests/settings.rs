@@ -1,0 +1,66 @@
+//! The settings.
+
+use std::time::Duration;
+
+use crate::config::section::read_text;
+use crate::exporter::{self, Settings};
+use crate::otlp::compression::Encoding;
+
+fn read(kind: &str, yaml: &str) -> (Settings, Vec<String>) {
+    let (settings, problems) = read_text("e.yaml", yaml, |section| exporter::read(kind, section).unwrap());
+    (settings, problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn grpc_speaks_tls_unless_told_otherwise() {
+    const PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    for (yaml, uri) in [
+        ("endpoint: up:4317", "https://up:4317"),
+        ("endpoint: up:4317\ntls: { insecure: true }", "http://up:4317"),
+        ("endpoint: http://up:4317/", "http://up:4317"),
+        ("endpoint: dns:///up:4317", "https://up:4317"),
+        ("endpoint: '[::1]:4317'", "https://[::1]:4317"),
+    ] {
+        let (Settings::OtlpGrpc(settings), problems) = read("otlp", yaml) else { panic!("{yaml}") };
+        assert!(problems.is_empty(), "{yaml}: {problems:?}");
+        assert_eq!(settings.uri.to_string(), format!("{uri}{PATH}"), "{yaml}");
+        assert_eq!((settings.compression, settings.timeout), (Encoding::Gzip, Duration::from_secs(5)));
+    }
+}
+
+#[test]
+fn http_appends_the_path_to_an_endpoint_but_not_to_a_traces_endpoint() {
+    for (yaml, uri) in [
+        ("endpoint: https://up/otlp/", "https://up/otlp/v1/traces"),
+        ("traces_endpoint: https://up/here", "https://up/here"),
+    ] {
+        let (Settings::OtlpHttp(settings), problems) = read("otlphttp", yaml) else { panic!("{yaml}") };
+        assert!(problems.is_empty(), "{yaml}: {problems:?}");
+        assert_eq!((settings.uri.to_string().as_str(), settings.timeout), (uri, Duration::from_secs(30)));
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_at_its_place() {
+    for (kind, yaml, told) in [
+        ("otlp", "compression: none", "an `endpoint` is needed"),
+        ("otlp", "endpoint: 'http://up:1/path'", "it must not have a path"),
+        ("otlp", "endpoint: up:1\ncompression: snappy", "e.yaml:2:14: error: `compression` must be `gzip`"),
+        ("otlp", "endpoint: up:1\ntls: { insecure_skip_verify: true }", "`insecure_skip_verify` is not supported"),
+        ("otlphttp", "endpoint: up:4318", "is no address"),
+        ("otlphttp", "endpoint: http://up:4318\nheaders: { 'a b': c }", "`a b` is no header name"),
+        ("otlphttp", "endpoint: http://up:4318\nretry_on_failure: { multiplier: 0 }", "must be at least 1"),
+        ("file", "format: json", "a `path` is needed"),
+        ("file", "path: a\nrotation: { max_megabytes: 1 }", "`rotation` is not supported yet"),
+        ("debug", "verbosity: loud", "`verbosity` must be `basic`"),
+    ] {
+        let (_, problems) = read(kind, yaml);
+        assert!(problems.len() == 1 && problems[0].contains(told), "{yaml}: {problems:?}");
+    }
+}
+
+#[test]
+fn secrets_in_headers_do_not_show() {
+    let (settings, _) = read("otlp", "endpoint: up:1\nheaders: { authorization: hunter2 }");
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}

@@ -1,0 +1,54 @@
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use super::{Batching, OnFull, Settings, Sizer};
+use crate::config::section::read_text;
+
+fn read(yaml: &str) -> (Settings, Vec<String>) {
+    let (settings, problems) = read_text("q.yaml", yaml, |mut section| {
+        let settings = Settings::read(&mut section, Settings::default());
+        section.finish();
+        settings
+    });
+    (settings, problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn what_is_not_said_is_as_documented() {
+    for yaml in ["", "sending_queue:", "sending_queue: { batch: }"] {
+        let (settings, problems) = read(yaml);
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!((settings.max_bytes, settings.size, settings.on_full, settings.consumers), (64 << 20, None, OnFull::Refuse, 10));
+        let batch = Batching { flush_timeout: Duration::from_millis(200), min_size: 8192, max_size: 0, sizer: Sizer::Items };
+        assert_eq!((settings.batch, settings.max_send_bytes), (Some(batch), 3 << 20), "{yaml}");
+    }
+}
+
+#[test]
+fn the_collectors_keys_are_read() {
+    let (settings, problems) = read(
+        "sending_queue: { num_consumers: 3, queue_size: 500, sizer: items, block_on_overflow: true, \
+         batch: { flush_timeout: 1s, min_size: 10, max_size: 20, sizer: bytes } }",
+    );
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!((settings.consumers, settings.size, settings.on_full), (3, Some((Sizer::Items, 500)), OnFull::Block));
+    assert_eq!(settings.batch, Some(Batching { flush_timeout: Duration::from_secs(1), min_size: 10, max_size: 20, sizer: Sizer::Bytes }));
+    assert_eq!(read("sending_queue: { batch: { enabled: false } }").0.batch, None);
+    assert_eq!(read("sending_queue: { on_full: drop_oldest }").0.on_full, OnFull::DropOldest);
+}
+
+#[test]
+fn what_is_not_supported_or_cannot_be_is_told() {
+    for (yaml, told) in [
+        ("sending_queue: { storage: file_storage }", "`storage` is not supported yet"),
+        ("sending_queue: { wait_for_result: true }", "`wait_for_result` is not supported yet"),
+        ("sending_queue: { enabled: false }", "an exporter without a queue is not supported yet"),
+        ("sending_queue: { queue_size: 0 }", "a queue holds at least 1"),
+        ("sending_queue: { batch: { min_size: 5, max_size: 4 } }", "must not be smaller than `min_size`"),
+        ("sending_queue: { on_full: explode }", "`on_full` must be `refuse`"),
+    ] {
+        let (_, problems) = read(yaml);
+        assert!(problems.len() == 1 && problems.iter().all(|problem| problem.contains(told)), "{yaml}: {problems:?}");
+    }
+}

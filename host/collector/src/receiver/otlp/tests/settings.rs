@@ -1,0 +1,41 @@
+//! The settings.
+
+use crate::config::section::read_text;
+use crate::receiver::otlp::Settings;
+
+fn read(yaml: &str) -> (Settings, Vec<String>) {
+    let (settings, problems) = read_text("r.yaml", yaml, Settings::read);
+    (settings, problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn a_protocol_is_off_unless_it_is_named_and_has_the_collectors_defaults() {
+    let (settings, problems) = read("protocols: { grpc: }");
+    assert!(problems.is_empty(), "{problems:?}");
+    let grpc = settings.grpc.unwrap();
+    assert_eq!((grpc.endpoint.text.as_str(), grpc.max_request_bytes), ("localhost:4317", 64 << 20));
+    assert_eq!(settings.http, None);
+    let (settings, problems) = read("protocols: { http: { traces_url_path: /t, max_request_body_size: 5 } }");
+    assert!(problems.is_empty(), "{problems:?}");
+    let http = settings.http.unwrap();
+    assert_eq!((http.endpoint.text.as_str(), http.traces_path.as_str(), http.max_request_bytes), ("localhost:4318", "/t", 5));
+}
+
+#[test]
+fn what_is_not_supported_is_told() {
+    for (yaml, told) in [
+        ("protocols:", "name at least one of `grpc` and `http`"),
+        ("protocols: { grpc: { tls: { cert_file: a } } }", "`tls` is not supported yet"),
+        ("protocols: { http: { auth: { authenticator: a } } }", "`auth` is not supported yet"),
+        ("protocols: { grpc: { transport: unix } }", "`transport` must be `tcp`"),
+        ("protocols: { grpc: { endpont: a } }", "did you mean `endpoint`"),
+    ] {
+        let (_, problems) = read(yaml);
+        assert!(problems.len() == 1 && problems[0].contains(told), "{yaml}: {problems:?}");
+    }
+}
+
+#[test]
+fn the_same_settings_elsewhere_in_the_file_are_the_same() {
+    assert_eq!(read("protocols: { grpc: { endpoint: 'a:1' } }").0, read("\n\nprotocols:\n  grpc:\n    endpoint: a:1").0);
+}

@@ -1,0 +1,137 @@
+//! What a guest sees and may change is what it described, asked for and was granted.
+
+use sluice_sandbox::{Effects, FailureKind, Limits, PrepareError, Settings};
+
+use crate::guest::{Guest, little_endian};
+use crate::stage::{batch, instance, names, narrowed, prepare, prepare_with, settings};
+
+/// Logs the refusal in the answer at 600, or `granted` if it is none.
+const SAY: &str = "(if (i32.load8_u (i32.const 600))
+    (then (call $log (i32.const 2) (i32.load (i32.const 608)) (i32.load (i32.const 612))))
+    (else (call $log (i32.const 2) (i32.const 5000) (i32.const 7))))";
+
+/// A guest that pulls the attribute with this key and logs the answer.
+fn puller(key: &str) -> Guest {
+    let len = key.len();
+    let pull = format!(
+        "(call $attribute (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const {len}) (i32.const 600)) {SAY}"
+    );
+    Guest::new().capabilities(&["log"]).data(4096, key).data(5000, "granted").process(&pull)
+}
+
+fn said(effects: &Effects) -> Vec<&str> {
+    effects.logs.iter().map(|line| line.message.as_str()).collect()
+}
+
+#[test]
+fn a_denied_attribute_reads_the_same_whether_it_is_there_or_not() {
+    for key in ["user.email", "user.nobody"] {
+        let mut effects = Effects::default();
+        let guest = puller(key).access(&["spans.attributes:http.*"], &[]);
+        instance(guest).process(&mut batch(3), &mut effects).unwrap();
+        assert_eq!(said(&effects), [format!("reading the attribute `{key}` is not granted to this plugin")]);
+    }
+}
+
+#[test]
+fn a_granted_attribute_is_read() {
+    let mut effects = Effects::default();
+    instance(puller("http.route").access(&["spans.attributes:http.*"], &[])).process(&mut batch(3), &mut effects).unwrap();
+    assert_eq!(said(&effects), ["granted"]);
+}
+
+#[test]
+fn the_operator_can_grant_less_than_the_plugin_asks_for() {
+    let mut effects = Effects::default();
+    narrowed(puller("user.email"), &["spans.attributes:http.*"]).process(&mut batch(3), &mut effects).unwrap();
+    assert_eq!(said(&effects), ["reading the attribute `user.email` is not granted to this plugin"]);
+}
+
+#[test]
+fn a_plugin_has_what_its_configuration_asks_for_and_not_all_that_it_described() {
+    let mut effects = Effects::default();
+    let guest = puller("user.email").access(&["*"], &[]).asks(&["spans.attributes:http.route"], &[]);
+    instance(guest).process(&mut batch(3), &mut effects).unwrap();
+    assert_eq!(said(&effects), ["reading the attribute `user.email` is not granted to this plugin"]);
+}
+
+#[test]
+fn asking_for_more_than_was_described_is_refused() {
+    let guest = Guest::new().access(&["spans.name"], &["spans.drop"]).asks(&["spans.name", "spans.ids"], &["spans.drop"]);
+    match prepare(guest) {
+        Err(PrepareError::Beyond(grants)) => assert_eq!(grants, ["spans.ids"]),
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[test]
+fn ids_names_and_drops_need_their_grants() {
+    for (call, denial) in [
+        ("(call $trace_ids (local.get $batch) (i32.const 2) (i32.const 600))", "reading ids is not granted to this plugin"),
+        ("(call $texts (local.get $batch) (i32.const 2) (i32.const 5) (i32.const 600))", "reading name is not granted to this plugin"),
+        (
+            "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))",
+            "writing drop is not granted to this plugin",
+        ),
+    ] {
+        let (mut effects, mut batch) = (Effects::default(), batch(3));
+        let guest = Guest::new().capabilities(&["log"]).access(&[], &[]).data(5000, "granted");
+        instance(guest.process(&format!("{call} {SAY}"))).process(&mut batch, &mut effects).unwrap();
+        assert_eq!(said(&effects), [denial]);
+        assert_eq!(names(&mut batch), ["span-0", "span-1", "span-2"]);
+    }
+}
+
+/// Removes entry 0 of the spans' attributes as the guest numbers them.
+const REMOVE_FIRST: &str = "(call $remove_entries (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))";
+
+#[test]
+fn entries_are_numbered_without_the_hidden_ones() {
+    // The second attribute of each span is all that it sees, so its entry 0 is `user.email`.
+    let guest = Guest::new().access(&["spans.attributes:user.*"], &["spans.attributes:user.*"]).data(4096, little_endian(&[0]));
+    let body = format!("(call $entries (local.get $batch) (i32.const 2) (i32.const 600)) {REMOVE_FIRST}");
+    let mut batch = batch(1);
+    let processed = instance(guest.process(&body)).process(&mut batch, &mut Effects::default()).unwrap();
+    assert_eq!(processed.edited, 1);
+    let column = |batch: &mut sluice_spans::Batch, key: &[u8]| batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types;
+    assert_eq!((column(&mut batch, b"user.email"), column(&mut batch, b"http.route")), (vec![0], vec![1]));
+}
+
+#[test]
+fn hidden_entries_cannot_be_counted_or_removed() {
+    for (body, denial) in [
+        (REMOVE_FIRST.to_owned(), "entries have no numbers before `entries` was called"),
+        (
+            format!("(call $entries (local.get $batch) (i32.const 2) (i32.const 600)) {REMOVE_FIRST}"),
+            "writing one of these attributes is not granted to this plugin",
+        ),
+    ] {
+        let (mut effects, mut batch) = (Effects::default(), batch(1));
+        let guest = Guest::new().capabilities(&["log"]).access(&["spans.attributes:http.*"], &["spans.attributes:user.*"]);
+        let guest = guest.data(4096, little_endian(&[0])).data(5000, "granted").process(&format!("{body} {SAY}"));
+        let processed = instance(guest).process(&mut batch, &mut effects).unwrap();
+        assert_eq!((said(&effects), processed.edited), (vec![denial], 0));
+    }
+}
+
+#[test]
+fn a_plugin_that_gives_up_after_a_refusal_is_told_apart_and_kept() {
+    let guest = Guest::new().access(&[], &[]).data(4096, "no ids").whole_process(
+        "(call $trace_ids (local.get $batch) (i32.const 2) (i32.const 600)) (call $drop (local.get $batch))
+         (call $fail (i32.const 4096) (i32.const 6))",
+    );
+    let mut instance = instance(guest);
+    let error = instance.process(&mut batch(1), &mut Effects::default()).unwrap_err();
+    assert_eq!((error.kind, error.message.as_str()), (FailureKind::HostRefused, "the plugin gave up: no ids"));
+    instance.process(&mut batch(1), &mut Effects::default()).unwrap_err();
+    assert_eq!(instance.restarts(), 0, "it returned, so its memory is sound");
+}
+
+#[test]
+fn a_bad_grant_of_the_operator_is_told_from_one_of_the_plugin() {
+    let bad = sluice_sandbox::Access { read: vec!["spans.nmae".to_owned()], write: Vec::new() };
+    let by_operator = prepare_with(Guest::new(), Settings { access: Some(bad), ..settings(Limits::default()) });
+    assert!(matches!(by_operator, Err(PrepareError::Allowed(bad)) if bad.0 == "spans.nmae"));
+    let by_plugin = prepare(Guest::new().access(&["spans.nmae"], &[]));
+    assert!(matches!(by_plugin, Err(PrepareError::Grant(bad)) if bad.0 == "spans.nmae"));
+}

@@ -1,0 +1,234 @@
+//! What is no plugin is refused before it is compiled, and compiled code is kept safely.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sluice_sandbox::{Compiler, Effects, Limits, LoadError, Options, Sandbox, Source, compile_child_main, precompile};
+
+use crate::guest::Guest;
+use crate::stage::{batch, load_bytes, sandbox, settings};
+
+fn refusal(bytes: &[u8]) -> String {
+    match load_bytes(&sandbox(), bytes) {
+        Err(LoadError::NotAPlugin { reason, .. }) => reason.to_string(),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was loaded"),
+    }
+}
+
+#[test]
+fn what_is_no_plugin_is_refused_with_a_hint() {
+    assert!(refusal(b"#!/bin/sh\n").starts_with("it is not a WebAssembly component"));
+    let core = refusal(&wat::parse_str("(module)").unwrap());
+    assert!(core.contains("cargo xtask componentize"), "{core}");
+    assert!(refusal(&wat::parse_str("(component)").unwrap()).starts_with("it does not export `describe`"));
+    let mut cut = Guest::new().component();
+    cut.truncate(cut.len() / 2);
+    assert!(refusal(&cut).starts_with("it is not a WebAssembly component"));
+}
+
+#[test]
+fn an_empty_file_is_no_plugin() {
+    assert!(refusal(b"").starts_with("it is not a WebAssembly component"));
+}
+
+#[test]
+fn another_version_of_the_contract_is_named() {
+    let component = Guest::new().component_for(|text, _| text.replace("@0.1.0", "@0.2.0"));
+    let reason = refusal(&component);
+    assert!(reason.contains("sluice:plugin@0.2.0") && reason.contains("speaks 0.1.0"), "{reason}");
+}
+
+#[test]
+fn an_import_that_nobody_provides_is_named() {
+    let guest = Guest::new().module("(func $x)");
+    let component = guest.component_for(|text, is_core| {
+        if is_core {
+            text.replacen("(memory", "(import \"sluice:plugin/sockets@0.1.0\" \"open\" (func $open)) (memory", 1)
+        } else {
+            text.replace("world processor {", "interface sockets { open: func(); }\nworld processor { import sockets;")
+        }
+    });
+    assert_eq!(refusal(&component), "it imports `sluice:plugin/sockets@0.1.0`, which Sluice does not provide");
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_read() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    // A hole: it takes no disk, and reading it would take minutes.
+    file.as_file().set_len(1 << 40).unwrap();
+    let error = sandbox().load(&Source::File(file.path().to_owned()), &Limits::default(), None).err().unwrap();
+    assert!(matches!(error, LoadError::TooLarge { found, limit, .. } if found == 1 << 40 && limit == 16 << 20));
+}
+
+#[test]
+fn a_folder_or_a_missing_file_is_an_error_with_its_path() {
+    for path in ["/", "/nowhere.wasm"] {
+        let error = sandbox().load(&Source::File(path.into()), &Limits::default(), None).err().unwrap();
+        assert!(error.to_string().contains(path), "{error}");
+    }
+}
+
+#[test]
+fn a_pinned_digest_must_match() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), Guest::new().component()).unwrap();
+    let source = Source::File(file.path().to_owned());
+    let digest = sandbox().load(&source, &Limits::default(), None).unwrap().digest().to_owned();
+    assert!(sandbox().load(&source, &Limits::default(), Some(&digest.to_uppercase())).is_ok());
+    let error = sandbox().load(&source, &Limits::default(), Some(&"0".repeat(64))).err().unwrap();
+    assert!(matches!(error, LoadError::Digest { found, .. } if found == digest));
+}
+
+#[test]
+fn embedded_code_is_loaded_and_compiled_anew_if_it_does_not_fit() {
+    let component: &'static [u8] = Guest::new().component().leak();
+    let precompiled: &'static [u8] = precompile(component).unwrap().leak();
+    // Only what does not fit needs the compiler, which this sandbox has not.
+    let mute = Sandbox::new(Options { cache_dir: None, compiler: Compiler::Child { exe: "/nowhere".into() } }).unwrap();
+    let source = |precompiled| Source::Embedded { name: "guest", component, precompiled };
+    for (sandbox, precompiled) in [(&mute, precompiled), (&sandbox(), b""), (&sandbox(), &precompiled[..precompiled.len() / 2])] {
+        let module = sandbox.load(&source(precompiled), &Limits::default(), None).unwrap();
+        let prepared = sandbox.prepare(&module, settings(Limits::default())).unwrap();
+        prepared.instantiate().unwrap().process(&mut batch(1), &mut Effects::default()).unwrap();
+    }
+    assert!(mute.load(&source(b""), &Limits::default(), None).is_err());
+}
+
+/// A cache folder with one entry in it.
+struct Kept {
+    folder: tempfile::TempDir,
+    plugin: tempfile::NamedTempFile,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let kept = Self { folder: tempfile::tempdir().unwrap(), plugin: tempfile::NamedTempFile::new().unwrap() };
+        fs::write(kept.plugin.path(), Guest::new().component()).unwrap();
+        kept.load(Compiler::InProcess).unwrap();
+        kept
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.folder.path().join("cache")
+    }
+
+    fn load(&self, compiler: Compiler) -> Result<(), LoadError> {
+        let sandbox = Sandbox::new(Options { cache_dir: Some(self.cache()), compiler }).unwrap();
+        sandbox.load(&Source::File(self.plugin.path().to_owned()), &Limits::default(), None).map(drop)
+    }
+
+    /// Whether the plugin is loaded without a compiler.
+    fn is_kept(&self) -> bool {
+        self.load(Compiler::Child { exe: "/nowhere".into() }).is_ok()
+    }
+
+    fn entry(&self) -> PathBuf {
+        fs::read_dir(self.cache()).unwrap().next().unwrap().unwrap().path()
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn compiled_code_is_kept_in_a_private_folder() {
+    let kept = Kept::new();
+    assert!(kept.is_kept());
+    assert_eq!((mode(&kept.cache()), mode(&kept.entry())), (0o700, 0o600));
+}
+
+#[test]
+fn a_damaged_entry_is_compiled_anew() {
+    let kept = Kept::new();
+    let mut entry = fs::read(kept.entry()).unwrap();
+    let middle = entry.len() / 2;
+    entry[middle] ^= 1;
+    for damaged in [entry.as_slice(), &entry[..20], b""] {
+        fs::write(kept.entry(), damaged).unwrap();
+        assert!(!kept.is_kept());
+        kept.load(Compiler::InProcess).unwrap();
+        assert!(kept.is_kept());
+    }
+}
+
+#[test]
+fn an_entry_under_another_plugins_name_is_not_run() {
+    let kept = Kept::new();
+    let present = kept.entry();
+    fs::write(kept.plugin.path(), Guest::new().traits(1).component()).unwrap();
+    kept.load(Compiler::InProcess).unwrap();
+    let other = fs::read_dir(kept.cache()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != present).unwrap();
+    fs::copy(&present, &other).unwrap();
+    assert!(!kept.is_kept());
+}
+
+#[test]
+fn a_folder_that_others_could_write_to_is_emptied_and_closed() {
+    let kept = Kept::new();
+    fs::set_permissions(kept.cache(), Permissions::from_mode(0o770)).unwrap();
+    assert!(!kept.is_kept());
+    assert_eq!(mode(&kept.cache()), 0o700);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let options = Options { cache_dir: Some(file.path().join("cache")), compiler: Compiler::InProcess };
+    let error = Sandbox::new(options).err().unwrap().to_string();
+    assert!(error.contains(&file.path().display().to_string()), "{error}");
+}
+
+/// This test binary is its own compiling child: run with `__compile` it runs the test of that name.
+fn child() -> Compiler {
+    Compiler::Child { exe: std::env::current_exe().unwrap() }
+}
+
+#[test]
+#[expect(non_snake_case, reason = "the child is run as `exe __compile`, which the test harness takes for a filter")]
+fn as_the_child__compile() {
+    if std::env::var_os("SLUICE_COMPILE_SECONDS").is_some() {
+        let code = compile_child_main(std::env::args_os().skip(2));
+        std::process::exit(i32::from(code != ExitCode::SUCCESS));
+    }
+}
+
+fn load_in_child(bytes: &[u8], compiler: Compiler, limits: &Limits) -> Result<(), LoadError> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), bytes).unwrap();
+    let sandbox = Sandbox::new(Options { cache_dir: None, compiler }).unwrap();
+    let module = sandbox.load(&Source::File(file.path().to_owned()), limits, None)?;
+    let mut instance = sandbox.prepare(&module, settings(limits.clone())).unwrap().instantiate().unwrap();
+    instance.process(&mut batch(3), &mut Effects::default()).unwrap();
+    Ok(())
+}
+
+#[test]
+fn a_child_compiles_and_what_it_wrote_is_run() {
+    load_in_child(&Guest::new().component(), child(), &Limits::default()).unwrap();
+}
+
+#[test]
+fn a_child_that_takes_too_long_is_killed() {
+    let limits = Limits { compile_timeout: Duration::ZERO, ..Limits::default() };
+    let error = load_in_child(&Guest::new().component(), child(), &limits).unwrap_err();
+    assert!(error.to_string().ends_with("compiling it took longer than the limit of 0ns"), "{error}");
+}
+
+#[test]
+fn a_child_that_fails_or_is_not_there_is_an_error() {
+    for (exe, message) in [("/bin/false", "the compiler ended without a word"), ("/nowhere", "cannot run the compiler")] {
+        let error = load_in_child(&Guest::new().component(), Compiler::Child { exe: exe.into() }, &Limits::default()).unwrap_err();
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
+
+#[test]
+fn what_a_child_claims_to_have_compiled_is_checked() {
+    let error = load_in_child(&Guest::new().component(), Compiler::Child { exe: "/bin/true".into() }, &Limits::default()).unwrap_err();
+    assert!(matches!(error, LoadError::Link { .. }), "{error}");
+}

@@ -1,0 +1,152 @@
+//! Guests that fail before their first batch, and effects.
+
+use sluice_sandbox::{Effects, FailureKind, LogLevel, Limits, MetricKind, PrepareError, Settings};
+
+use crate::guest::{Guest, little_endian};
+use crate::stage::{batch, instance, prepare, prepare_with, settings};
+
+fn set_up_fails(guest: Guest, kind: FailureKind) {
+    match prepare(guest) {
+        Err(PrepareError::Call(error)) => assert_eq!(error.kind, kind, "{error}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it was prepared"),
+    }
+}
+
+#[test]
+fn a_trap_in_describe_is_a_typed_error() {
+    set_up_fails(Guest::new().before_describe("unreachable"), FailureKind::Trap);
+}
+
+#[test]
+fn an_endless_describe_ends() {
+    set_up_fails(Guest::new().before_describe("(loop $ever (br $ever))"), FailureKind::Timeout);
+}
+
+#[test]
+fn an_endless_start_function_ends() {
+    set_up_fails(Guest::new().start("(loop $ever (br $ever))"), FailureKind::Timeout);
+}
+
+#[test]
+fn a_memory_that_is_too_large_from_the_start_is_refused() {
+    set_up_fails(Guest::new().pages(513), FailureKind::Memory);
+}
+
+#[test]
+fn several_memories_count_as_one() {
+    // 31.9 MiB each; the limit is 32 MiB for all.
+    set_up_fails(Guest::new().pages(510).module("(memory 510)"), FailureKind::Memory);
+}
+
+#[test]
+fn a_table_without_end_is_refused() {
+    set_up_fails(Guest::new().module("(table 200000 funcref)"), FailureKind::Trap);
+}
+
+#[test]
+fn the_errors_of_a_configuration_come_with_their_paths() {
+    // The result's error case: a list of one record of two texts.
+    let guest = Guest::new()
+        .data(4096, little_endian(&[1, 4200, 1]))
+        .data(4200, little_endian(&[4300, 14, 4320, 7]))
+        .data(4300, "actions[2].key")
+        .data(4320, "missing");
+    match prepare(guest.configure("(i32.const 4096)")) {
+        Err(PrepareError::Configure(problems)) => {
+            assert_eq!(problems.len(), 1);
+            assert_eq!((problems[0].path.as_str(), problems[0].message.as_str()), ("actions[2].key", "missing"));
+        }
+        other => panic!("{:?}", other.err()),
+    }
+}
+
+#[test]
+fn more_configuration_errors_than_fit_are_not_taken_in() {
+    // 65,535 records that all point at the same 16 MiB.
+    let guest = Guest::new().pages(320).data(4096, little_endian(&[1, 65536, 65535])).configure(
+        "(local $at i32) (local.set $at (i32.const 65536))
+         (loop $fill
+           (i32.store (local.get $at) (i32.const 2097152)) (i32.store offset=4 (local.get $at) (i32.const 0x1000000))
+           (i32.store offset=8 (local.get $at) (i32.const 2097152)) (i32.store offset=12 (local.get $at) (i32.const 0))
+           (local.set $at (i32.add (local.get $at) (i32.const 16)))
+           (br_if $fill (i32.lt_u (local.get $at) (i32.const 1114096))))
+         (i32.const 4096)",
+    );
+    set_up_fails(guest, FailureKind::Output);
+}
+
+#[test]
+fn a_capability_must_be_declared_known_and_allowed() {
+    let logs = || Guest::new().process("(call $log (i32.const 3) (i32.const 4096) (i32.const 0))");
+    let capability = |result: Result<_, PrepareError>| match result {
+        Err(PrepareError::Capability(name, why)) => format!("{name} {why}"),
+        other => panic!("{:?}", other.map(|_: sluice_sandbox::Prepared| ()).err()),
+    };
+    assert_eq!(capability(prepare(logs())), "log it imports but does not declare");
+    assert_eq!(capability(prepare(Guest::new().capabilities(&["network"]))), "network this version of Sluice does not have");
+    let none = Settings { capabilities: Some(Vec::new()), ..settings(Limits::default()) };
+    assert_eq!(capability(prepare_with(logs().capabilities(&["log"]), none)), "log `capabilities` does not allow");
+}
+
+#[test]
+fn metrics_are_refused_while_the_plugin_is_set_up() {
+    // Traps unless the answer at 600 is refusal 6, not possible here.
+    let define = "(call $define (i32.const 1) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
+        (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0) (i32.const 600))
+        (if (i32.ne (i32.load (i32.const 604)) (i32.const 6)) (then unreachable))";
+    prepare(Guest::new().capabilities(&["metrics"]).data(4096, "n").before_describe(define)).unwrap();
+}
+
+#[test]
+fn log_lines_are_staged_cut_and_limited() {
+    let guest = Guest::new().capabilities(&["log"]).process(
+        "(local.set $n (i32.const 200))
+         (loop $more (call $log (i32.const 2) (i32.const 65536) (i32.const 2000))
+           (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    );
+    let mut effects = Effects::default();
+    instance(guest).process(&mut batch(1), &mut effects).unwrap();
+    assert!(effects.logs.iter().all(|line| line.level == LogLevel::Warn && line.message.len() == 1024));
+    // 64 KiB a second; a call takes less, unless the machine stalls.
+    assert!((64..=128).contains(&effects.logs.len()), "{}", effects.logs.len());
+}
+
+/// Defines the counter `waybills{depot}` and adds 1.5 under the label value at 4200.
+const COUNT: &str = "(call $define (i32.const 1) (i32.const 4096) (i32.const 8) (i32.const 4096) (i32.const 4)
+      (i32.const 4120) (i32.const 1) (i32.const 4130) (i32.const 5) (i32.const 600))
+    (call $record (i32.load (i32.const 604)) (i32.const 4124) (i32.const 1) (i32.const 4200) (i32.const 1) (f64.const 1.5) (i32.const 620))";
+
+fn counter() -> Guest {
+    Guest::new()
+        .capabilities(&["metrics"])
+        .data(4096, "waybills")
+        .data(4120, little_endian(&[5]))
+        .data(4124, little_endian(&[1]))
+        .data(4130, "depot")
+        .data(4200, "a")
+}
+
+#[test]
+fn updates_of_metrics_are_staged() {
+    let mut effects = Effects::default();
+    instance(counter().process(COUNT)).process(&mut batch(1), &mut effects).unwrap();
+    let update = &effects.metrics[0];
+    assert_eq!((update.kind, update.name.as_str(), update.help.as_str()), (MetricKind::Counter, "waybills", "wayb"));
+    assert_eq!((update.labels.as_slice(), update.value), ([("depot".to_owned(), "a".to_owned())].as_slice(), 1.5));
+}
+
+#[test]
+fn series_over_the_limit_are_refused_and_known_ones_go_on() {
+    // Counts under another label value in every call; 5 is the refusal's code.
+    let next = "(i32.store8 (i32.const 4200) (i32.add (i32.load8_u (i32.const 4200)) (i32.const 1)))";
+    let guest = counter().process(&format!("{COUNT} {next}"));
+    let limits = Limits { metric_series: 2, ..Limits::default() };
+    let mut instance = prepare_with(guest, settings(limits)).unwrap().instantiate().unwrap();
+    let mut effects = Effects::default();
+    for _ in 0..5 {
+        instance.process(&mut batch(1), &mut effects).unwrap();
+    }
+    let values: Vec<_> = effects.metrics.iter().map(|update| update.labels[0].1.as_str()).collect();
+    assert_eq!(values, ["a", "b"]);
+}

@@ -1,0 +1,152 @@
+//! The columns that conditions read: each pulled once a batch, whichever conditions share it.
+
+use sluice_sdk::prelude::*;
+use sluice_sdk::{Refusal, kind};
+
+use super::path::{Column, Path};
+use super::value::Value;
+
+/// The columns of all conditions on one table.
+#[derive(Debug, Default)]
+pub struct Columns {
+    paths: Vec<Path>,
+}
+
+/// The columns of one batch.
+pub struct Loaded {
+    columns: Vec<(Data, Owner)>,
+    /// For each row of the table: its span (of events), its scope, its resource.
+    spans: Vec<u32>,
+    scopes: Vec<u32>,
+    resources: Vec<u32>,
+}
+
+enum Data {
+    Texts(Texts),
+    Numbers(Vec<u64>),
+    Values(Values),
+}
+
+/// Whose row a column is indexed by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Row,
+    Span,
+    Scope,
+    Resource,
+}
+
+impl Columns {
+    /// The number of a path's column.
+    pub(super) fn add(&mut self, path: Path) -> usize {
+        self.paths.iter().position(|known| *known == path).unwrap_or_else(|| {
+            self.paths.push(path);
+            self.paths.len() - 1
+        })
+    }
+
+    /// What must be granted to load them.
+    pub fn grants(&self) -> Vec<String> {
+        let mut grants: Vec<_> = self.paths.iter().filter_map(Path::grant).collect();
+        grants.sort_unstable();
+        grants.dedup();
+        grants
+    }
+
+    /// Pulls them.
+    ///
+    /// # Errors
+    /// When the host refuses one.
+    pub fn load(&self, batch: &Batch<'_>, table: Table) -> Result<Loaded, Refusal> {
+        let owner = |path: &Path| match path.table {
+            other if other == table => Owner::Row,
+            Table::Resources => Owner::Resource,
+            Table::Scopes => Owner::Scope,
+            _ => Owner::Span,
+        };
+        let owners: Vec<_> = self.paths.iter().map(owner).collect();
+        let mut loaded = Loaded { columns: Vec::new(), spans: Vec::new(), scopes: Vec::new(), resources: Vec::new() };
+        loaded.map(batch, table, &owners)?;
+        for (path, owner) in self.paths.iter().zip(owners) {
+            loaded.columns.push((pull(batch, path)?, owner));
+        }
+        Ok(loaded)
+    }
+}
+
+fn pull(batch: &Batch<'_>, path: &Path) -> Result<Data, Refusal> {
+    let table = path.table;
+    Ok(match &path.column {
+        Column::Text(field) => Data::Texts(batch.texts(table, *field)?),
+        Column::Number(field) => Data::Numbers(batch.numbers(table, *field)?),
+        Column::Attribute(key) => Data::Values(batch.attribute(table, key)?.values),
+        Column::TraceIdHex => Data::Texts(hex::<16>(&batch.trace_ids(table)?)),
+        Column::SpanIdHex => Data::Texts(hex::<8>(&batch.span_ids(table)?)),
+        Column::ParentSpanIdHex => Data::Texts(hex::<8>(&batch.parent_span_ids()?)),
+    })
+}
+
+/// Ids as hex; an all-zero id is the empty string, as in OTTL.
+fn hex<const N: usize>(ids: &[u8]) -> Texts {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or_default();
+    let (ids, _) = ids.as_chunks::<N>();
+    let mut texts = Texts::default();
+    for id in ids {
+        if *id != [0; N] {
+            texts.bytes.extend(id.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+        }
+        texts.ends.push(texts.bytes.len() as u32);
+    }
+    texts
+}
+
+/// The owners of owners.
+fn through(rows: &[u32], owners: &[u32]) -> Vec<u32> {
+    rows.iter().map(|&row| owners.get(row as usize).copied().unwrap_or_default()).collect()
+}
+
+impl Loaded {
+    /// Finds the owners that the columns need.
+    fn map(&mut self, batch: &Batch<'_>, table: Table, owners: &[Owner]) -> Result<(), Refusal> {
+        let needs = |owner| owners.contains(&owner);
+        let needs_scopes = needs(Owner::Scope) || needs(Owner::Resource);
+        if table == Table::Events && (needs(Owner::Span) || needs_scopes) {
+            self.spans = batch.parents(Table::Events)?;
+        }
+        if needs_scopes {
+            let of_spans = batch.parents(Table::Spans)?;
+            self.scopes = if table == Table::Events { through(&self.spans, &of_spans) } else { of_spans };
+        }
+        if needs(Owner::Resource) {
+            self.resources = through(&self.scopes, &batch.parents(Table::Scopes)?);
+        }
+        Ok(())
+    }
+
+    /// The value of a column for a row of the table.
+    pub(super) fn value(&self, column: usize, row: usize) -> Value<'_> {
+        let Some((data, owner)) = self.columns.get(column) else { return Value::Nil };
+        let through = |map: &[u32]| map.get(row).map_or(usize::MAX, |&row| row as usize);
+        let row = match owner {
+            Owner::Row => row,
+            Owner::Span => through(&self.spans),
+            Owner::Scope => through(&self.scopes),
+            Owner::Resource => through(&self.resources),
+        };
+        match data {
+            Data::Texts(texts) => Value::String(texts.get(row)),
+            Data::Numbers(numbers) => numbers.get(row).map_or(Value::Nil, |&number| Value::Int(number as i64)),
+            Data::Values(values) => match values.kind(row) {
+                kind::STRING => Value::String(values.texts.get(row)),
+                kind::BOOL => Value::Bool(values.bits(row) != 0),
+                kind::INT => Value::Int(values.bits(row) as i64),
+                kind::DOUBLE => Value::Float(f64::from_bits(values.bits(row))),
+                kind::ARRAY => Value::List(values.texts.get(row)),
+                kind::KVLIST => Value::Map(values.texts.get(row)),
+                kind::BYTES => Value::Bytes(values.texts.get(row)),
+                _ => Value::Nil,
+            },
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Tokens to expressions.
+
+use std::fmt;
+
+use super::columns::Columns;
+use super::evaluate::{Expression, Node, Operand, Type};
+use super::lexer::{Kind, Token, tokens};
+use super::path::{Column, Context, Path, enumeration};
+use super::pattern::Pattern;
+use super::value::{Literal, Operator};
+
+/// Parentheses and calls within each other. The stack of a plugin is small.
+const MAX_DEPTH: usize = 32;
+
+/// What is wrong with a condition, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyntaxError {
+    pub(super) column: usize,
+    message: String,
+}
+
+impl SyntaxError {
+    pub(super) fn new(column: usize, message: impl Into<String>) -> Self {
+        Self { column, message: message.into() }
+    }
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, at column {}", self.message, self.column)
+    }
+}
+
+impl std::error::Error for SyntaxError {}
+
+/// A condition that was read.
+#[derive(Debug)]
+pub struct Parsed {
+    node: Node,
+    paths: Vec<Path>,
+    /// Whether it is about span events; else it is about spans.
+    pub of_events: bool,
+}
+
+impl Parsed {
+    /// Reads a condition. `context` is what paths are about that do not say it; without one they
+    /// must, and the condition is about span events if any of them is.
+    ///
+    /// # Errors
+    /// It is no condition, or none of the subset.
+    pub fn new(text: &str, context: Option<Context>) -> Result<Self, SyntaxError> {
+        let mut parser = Parser { tokens: tokens(text)?, next: 0, context, paths: Vec::new(), depth: 0 };
+        let node = parser.condition()?;
+        match parser.peek() {
+            Kind::End => {}
+            _ => return Err(parser.unexpected("the end, `and` or `or`")),
+        }
+        let of_events = match context {
+            Some(context) => context == Context::SpanEvent,
+            None => parser.paths.iter().any(|path| path.table == Context::SpanEvent.table()),
+        };
+        Ok(Self { node, paths: parser.paths, of_events })
+    }
+
+    /// Resolves its paths to columns.
+    pub fn bind(mut self, columns: &mut Columns) -> Expression {
+        let numbers: Vec<usize> = self.paths.into_iter().map(|path| columns.add(path)).collect();
+        self.node.renumber(&|column| numbers.get(column).copied().unwrap_or(usize::MAX));
+        Expression(self.node)
+    }
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    next: usize,
+    context: Option<Context>,
+    paths: Vec<Path>,
+    depth: usize,
+}
+
+impl Parser {
+    fn peek(&self) -> &Kind {
+        self.tokens.get(self.next).map_or(&Kind::End, |token| &token.kind)
+    }
+
+    fn column(&self) -> usize {
+        self.tokens.get(self.next).or(self.tokens.last()).map_or(1, |token| token.column)
+    }
+
+    fn is_punctuation(&self, c: char) -> bool {
+        *self.peek() == Kind::Punctuation(c)
+    }
+
+    fn is_keyword(&self, word: &str) -> bool {
+        matches!(self.peek(), Kind::Name(name) if name == word)
+    }
+
+    fn skip_if(&mut self, found: bool) -> bool {
+        self.next += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, c: char) -> Result<(), SyntaxError> {
+        if self.skip_if(self.is_punctuation(c)) { Ok(()) } else { Err(self.unexpected(&format!("`{c}`"))) }
+    }
+
+    fn unexpected(&self, wanted: &str) -> SyntaxError {
+        let found = match self.peek() {
+            Kind::Punctuation(c @ ('+' | '-' | '*' | '/')) => {
+                return SyntaxError::new(self.column(), format!("arithmetic (`{c}`) is not supported yet"));
+            }
+            Kind::Punctuation(c) => format!("`{c}`"),
+            Kind::Name(name) => format!("`{name}`"),
+            Kind::Literal(_) => "a literal".to_owned(),
+            Kind::Comparison(_) => "a comparison".to_owned(),
+            Kind::End => "the end".to_owned(),
+        };
+        SyntaxError::new(self.column(), format!("expected {wanted}, found {found}"))
+    }
+
+    fn condition(&mut self) -> Result<Node, SyntaxError> {
+        self.list("or", Self::term, Node::Or)
+    }
+
+    fn term(&mut self) -> Result<Node, SyntaxError> {
+        self.list("and", Self::factor, Node::And)
+    }
+
+    fn list(
+        &mut self,
+        word: &str,
+        item: fn(&mut Self) -> Result<Node, SyntaxError>,
+        join: fn(Vec<Node>) -> Node,
+    ) -> Result<Node, SyntaxError> {
+        let first = item(self)?;
+        if !self.is_keyword(word) {
+            return Ok(first);
+        }
+        let mut nodes = vec![first];
+        while self.skip_if(self.is_keyword(word)) {
+            nodes.push(item(self)?);
+        }
+        Ok(join(nodes))
+    }
+
+    fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
+        if self.depth == MAX_DEPTH {
+            return Err(SyntaxError::new(self.column(), format!("more than {MAX_DEPTH} parentheses within each other")));
+        }
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn factor(&mut self) -> Result<Node, SyntaxError> {
+        if self.skip_if(self.is_keyword("not")) {
+            return Ok(Node::Not(Box::new(self.positive()?)));
+        }
+        self.positive()
+    }
+
+    fn positive(&mut self) -> Result<Node, SyntaxError> {
+        if self.skip_if(self.is_punctuation('(')) {
+            let node = self.deeper(Self::condition)?;
+            self.expect(')')?;
+            return Ok(node);
+        }
+        let left = self.value()?;
+        let operator = match self.peek() {
+            Kind::Comparison(operator) => Some(*operator),
+            _ => None,
+        };
+        match (operator, left) {
+            (Some(operator), left) => {
+                self.next += 1;
+                Ok(Node::Compare(left, operator, self.value()?))
+            }
+            (None, Operand::Literal(Literal::Bool(value))) => Ok(Node::Constant(value)),
+            (None, Operand::Condition(node)) => Ok(*node),
+            (None, _) => Err(self.unexpected("a comparison")),
+        }
+    }
+
+    fn value(&mut self) -> Result<Operand, SyntaxError> {
+        let column = self.column();
+        let name = match self.peek() {
+            Kind::Literal(literal) => {
+                let literal = literal.clone();
+                self.next += 1;
+                return Ok(Operand::Literal(literal));
+            }
+            Kind::Name(name) => name.clone(),
+            Kind::Punctuation('[' | '{') => return Err(SyntaxError::new(column, "lists and maps are not supported yet")),
+            _ => return Err(self.unexpected("a value")),
+        };
+        self.next += 1;
+        let literal = match name.as_str() {
+            "nil" => Some(Literal::Nil),
+            "true" => Some(Literal::Bool(true)),
+            "false" => Some(Literal::Bool(false)),
+            "and" | "or" | "not" => return Err(SyntaxError::new(column, format!("expected a value, found `{name}`"))),
+            _ => None,
+        };
+        if let Some(literal) = literal {
+            return Ok(Operand::Literal(literal));
+        }
+        if self.is_punctuation('(') {
+            return self.deeper(|parser| parser.call(&name, column)).map(|node| Operand::Condition(Box::new(node)));
+        }
+        if name.starts_with(|c: char| c.is_ascii_uppercase()) {
+            let number = enumeration(&name);
+            let number = number.ok_or_else(|| SyntaxError::new(column, format!("`{name}` is no enum that is known here")))?;
+            return Ok(Operand::Literal(Literal::Int(number)));
+        }
+        self.path(name, column)
+    }
+
+    fn call(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
+        let kind = match name {
+            "IsString" => Some(Type::String),
+            "IsInt" => Some(Type::Int),
+            "IsDouble" => Some(Type::Double),
+            "IsBool" => Some(Type::Bool),
+            "IsMap" => Some(Type::Map),
+            "IsList" => Some(Type::List),
+            _ => None,
+        };
+        self.expect('(')?;
+        let node = match (name, kind) {
+            (_, Some(kind)) => Node::Is(kind, self.value()?),
+            ("IsRootSpan", _) => {
+                let parent = self.column_of(Path { table: Context::Span.table(), column: Column::ParentSpanIdHex });
+                Node::Compare(parent, Operator::Equal, Operand::Literal(Literal::String(String::new())))
+            }
+            ("HasPrefix", _) => self.pair(Node::HasPrefix)?,
+            ("HasSuffix", _) => self.pair(Node::HasSuffix)?,
+            ("IsMatch", _) => {
+                let target = self.value()?;
+                self.expect(',')?;
+                Node::IsMatch(target, self.pattern()?)
+            }
+            _ => return Err(SyntaxError::new(column, format!("`{name}` is not supported yet"))),
+        };
+        self.expect(')')?;
+        Ok(node)
+    }
+
+    fn pair(&mut self, node: fn(Operand, Operand) -> Node) -> Result<Node, SyntaxError> {
+        let first = self.value()?;
+        self.expect(',')?;
+        Ok(node(first, self.value()?))
+    }
+
+    fn pattern(&mut self) -> Result<Pattern, SyntaxError> {
+        let column = self.column();
+        let Operand::Literal(Literal::String(source)) = self.value()? else {
+            return Err(SyntaxError::new(column, "a pattern that is no string literal is not supported yet"));
+        };
+        Pattern::new(&source).map_err(|error| SyntaxError::new(column, format!("the pattern is not valid: {error}")))
+    }
+
+    fn column_of(&mut self, path: Path) -> Operand {
+        self.paths.push(path);
+        Operand::Column(self.paths.len() - 1)
+    }
+
+    /// The rest of a path after its first name.
+    fn path(&mut self, first: String, column: usize) -> Result<Operand, SyntaxError> {
+        let mut parts = vec![first];
+        while self.skip_if(self.is_punctuation('.')) {
+            match self.peek() {
+                Kind::Name(name) => parts.push(name.clone()),
+                _ => return Err(self.unexpected("a name")),
+            }
+            self.next += 1;
+        }
+        let key = self.key()?;
+        let whole = parts.join(".");
+        let named = if parts.len() > 1 { parts.first().and_then(|name| Context::named(name)) } else { None };
+        let context = match (named, self.context) {
+            (Some(named), Some(context)) if named as u8 > context as u8 => {
+                return Err(SyntaxError::new(column, format!("`{whole}` is of another context than the condition")));
+            }
+            (Some(named), _) => named,
+            (None, Some(context)) => context,
+            (None, None) => {
+                let message = format!("`{whole}` must begin with its context: resource, scope, span or spanevent");
+                return Err(SyntaxError::new(column, message));
+            }
+        };
+        let field = parts.get(usize::from(named.is_some())..).unwrap_or_default().join(".");
+        let found = match (field.as_str(), key) {
+            ("attributes", Some(key)) => Some(Column::Attribute(key)),
+            ("attributes", None) => return Err(SyntaxError::new(column, "all attributes as one value are not supported yet: name a key")),
+            (_, Some(_)) => return Err(SyntaxError::new(column, format!("a key of `{whole}` is not supported yet"))),
+            (field, None) => context.field(field),
+        };
+        let found = found.ok_or_else(|| SyntaxError::new(column, format!("the path `{whole}` is not supported yet")))?;
+        Ok(self.column_of(Path { table: context.table(), column: found }))
+    }
+
+    fn key(&mut self) -> Result<Option<String>, SyntaxError> {
+        if !self.skip_if(self.is_punctuation('[')) {
+            return Ok(None);
+        }
+        let Kind::Literal(Literal::String(key)) = self.peek().clone() else { return Err(self.unexpected("a string")) };
+        self.next += 1;
+        self.expect(']')?;
+        if self.is_punctuation('[') {
+            return Err(SyntaxError::new(self.column(), "a key within a value is not supported yet"));
+        }
+        Ok(Some(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn error(text: &str) -> String {
+        Parsed::new(text, Some(Context::Span)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name_and_column() {
+        let cases = [
+            (r#"name == Substring(name, 0, 2)"#, "`Substring` is not supported yet, at column 9"),
+            (r#"name == "a" and duration > 3"#, "the path `duration` is not supported yet, at column 17"),
+            (r#"attributes["a"]["b"] == 1"#, "a key within a value is not supported yet, at column 16"),
+            (r#"attributes == nil"#, "all attributes as one value are not supported yet: name a key, at column 1"),
+            (r#"trace_state["k"] == "v""#, "a key of `trace_state` is not supported yet, at column 1"),
+            (r#"kind == 1 + 1"#, "arithmetic (`+`) is not supported yet, at column 11"),
+            (r#"name == ["a"]"#, "lists and maps are not supported yet, at column 9"),
+            (r#"kind == SPAN_KIND_OTHER"#, "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
+            (r#"IsMatch(name, attributes["p"])"#, "a pattern that is no string literal is not supported yet, at column 15"),
+            (r#"spanevent.name == "a""#, "`spanevent.name` is of another context than the condition, at column 1"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(error(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_refused_where_it_ends_to_be_one() {
+        let cases = [
+            ("", "expected a value, found the end, at column 1"),
+            ("name", "expected a comparison, found the end, at column 5"),
+            ("name ==", "expected a value, found the end, at column 8"),
+            (r#"name == "a" name"#, "expected the end, `and` or `or`, found `name`, at column 13"),
+            (r#"(name == "a""#, "expected `)`, found the end, at column 13"),
+            ("not not true", "expected a value, found `not`, at column 5"),
+            ("1 == 1 or", "expected a value, found the end, at column 10"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(error(text), expected, "{text}");
+        }
+        assert!(error(&"(".repeat(1000)).starts_with("more than 32 parentheses"));
+        assert!(error(r#"IsMatch(name, "(")"#).starts_with("the pattern is not valid"));
+    }
+
+    #[test]
+    fn without_a_context_paths_must_name_theirs() {
+        assert!(Parsed::new(r#"name == "a""#, None).unwrap_err().to_string().starts_with("`name` must begin with its context"));
+        assert!(!Parsed::new(r#"span.name == "a" and resource.attributes["k"] == 1"#, None).unwrap().of_events);
+        assert!(Parsed::new(r#"span.name == "a" and spanevent.name == "b""#, None).unwrap().of_events);
+    }
+}

@@ -1,0 +1,222 @@
+//! Conditions on real batches.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs)]
+
+use filter::Filter;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::Event;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use prost::Message;
+use sluice_sdk::testing::{Problem, run};
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+fn string(text: &str) -> Value {
+    Value::StringValue(text.to_owned())
+}
+
+fn event(name: &str) -> Event {
+    Event { name: name.to_owned(), time_unix_nano: 7, attributes: vec![attribute("level", string("debug"))], ..Event::default() }
+}
+
+/// Two resources: `shop` with the spans a and b, `bank` with c.
+fn request() -> ExportTraceServiceRequest {
+    let a = Span {
+        name: "a".to_owned(),
+        trace_id: vec![0xab; 16],
+        span_id: vec![1; 8],
+        kind: 2,
+        start_time_unix_nano: 1_000,
+        end_time_unix_nano: 3_000,
+        attributes: vec![
+            attribute("http.route", string("/health")),
+            attribute("status", Value::IntValue(200)),
+            attribute("ratio", Value::DoubleValue(0.5)),
+            attribute("flag", Value::BoolValue(true)),
+            attribute("tags", Value::ArrayValue(ArrayValue::default())),
+        ],
+        events: vec![event("one"), event("two")],
+        ..Span::default()
+    };
+    let b = Span {
+        name: "b".to_owned(),
+        parent_span_id: vec![1; 8],
+        trace_state: "k=v".to_owned(),
+        kind: 3,
+        status: Some(Status { code: 2, message: "broken".to_owned() }),
+        events: vec![event("three")],
+        dropped_events_count: 4,
+        ..a.clone()
+    };
+    let b = Span { attributes: vec![attribute("status", string("200")), KeyValue { key: "empty".to_owned(), ..KeyValue::default() }], ..b };
+    let c = Span { name: "c".to_owned(), trace_id: vec![1; 16], span_id: vec![2; 8], ..Span::default() };
+    let of = |service: &str, spans: Vec<Span>| {
+        let scope = InstrumentationScope { name: format!("lib-{service}"), version: "1.2".to_owned(), ..InstrumentationScope::default() };
+        ResourceSpans {
+            resource: Some(Resource { attributes: vec![attribute("service.name", string(service))], ..Resource::default() }),
+            scope_spans: vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }],
+            ..ResourceSpans::default()
+        }
+    };
+    ExportTraceServiceRequest { resource_spans: vec![of("shop", vec![a, b]), of("bank", vec![c])] }
+}
+
+fn json(text: &str) -> String {
+    sluice_sdk::serde_json::Value::from(text).to_string()
+}
+
+/// What is left: the names of spans, each with its events' after it.
+fn left(config: &str) -> String {
+    let outcome = run::<Filter>(config, &request().encode_to_vec()).expect("it filters");
+    let request = ExportTraceServiceRequest::decode(outcome.wire.as_slice()).unwrap();
+    let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    let span = |span: Span| span.name + &span.events.into_iter().map(|event| format!(" {}", event.name)).collect::<String>();
+    scopes.flat_map(|scope| scope.spans).map(span).collect::<Vec<_>>().join(", ")
+}
+
+/// The spans that a condition drops.
+fn dropped(condition: &str) -> String {
+    let left = left(&format!(r#"{{"traces": {{"span": [{}]}}}}"#, json(condition)));
+    ["a", "b", "c"].into_iter().filter(|name| !left.split(", ").any(|span| span.starts_with(name))).collect()
+}
+
+#[test]
+fn conditions_drop_the_spans_for_which_they_are_true() {
+    let cases = [
+        (r#"name == "a""#, "a"),
+        (r#"span.name != "a""#, "bc"),
+        (r#"attributes["http.route"] == "/health""#, "a"),
+        (r#"span.attributes["http.route"] == "/health""#, "a"),
+        (r#"resource.attributes["service.name"] == "shop""#, "ab"),
+        (r#"instrumentation_scope.name == "lib-bank""#, "c"),
+        (r#"scope.version == "1.2" and name == "c""#, "c"),
+        (r"kind == SPAN_KIND_SERVER", "a"),
+        (r"kind > 2", "b"),
+        (r"status.code == STATUS_CODE_ERROR", "b"),
+        (r#"status.message == "broken""#, "b"),
+        (r#"trace_state == "k=v""#, "b"),
+        (r#"trace_id.string == "abababababababababababababababab""#, "ab"),
+        (r#"span_id.string == "0202020202020202""#, "c"),
+        (r#"parent_span_id.string == """#, "ac"),
+        (r"IsRootSpan()", "ac"),
+        (r"not IsRootSpan()", "b"),
+        (r"end_time_unix_nano >= 3000", "ab"),
+        (r"start_time_unix_nano == 0", "c"),
+        (r"dropped_events_count == 4", "b"),
+        (r#"name == "a" or name == "b" and kind == 1"#, "a"),
+        (r#"(name == "a" or name == "b") and kind == 3"#, "b"),
+        (r#"not (name == "a" or name == "b")"#, "c"),
+        ("true", "abc"),
+        ("false", ""),
+        (r#""a" == name"#, "a"),
+    ];
+    for (condition, expected) in cases {
+        assert_eq!(dropped(condition), expected, "{condition}");
+    }
+}
+
+#[test]
+fn missing_attributes_are_nil_and_types_are_kept_apart() {
+    let cases = [
+        (r#"attributes["http.route"] == nil"#, "bc"),
+        (r#"attributes["http.route"] != nil"#, "a"),
+        (r#"attributes["http.route"] != "/health""#, "bc"),
+        (r#"attributes["empty"] == nil"#, "abc"),
+        (r#"attributes["status"] == 200"#, "a"),
+        (r#"attributes["status"] == "200""#, "b"),
+        (r#"attributes["status"] == 200.0"#, "a"),
+        (r#"attributes["status"] > 199.5"#, "a"),
+        (r#"attributes["status"] < 1000"#, "a"),
+        (r#"attributes["ratio"] == 0.5"#, "a"),
+        (r#"attributes["ratio"] < 1"#, "a"),
+        (r#"attributes["flag"] == true"#, "a"),
+        (r#"attributes["flag"] == "true""#, ""),
+        (r#"IsString(attributes["status"])"#, "b"),
+        (r#"IsInt(attributes["status"])"#, "a"),
+        (r#"IsList(attributes["tags"]) and IsDouble(attributes["ratio"]) and IsBool(attributes["flag"])"#, "a"),
+        (r#"IsString(attributes["missing"]) == false"#, "abc"),
+    ];
+    for (condition, expected) in cases {
+        assert_eq!(dropped(condition), expected, "{condition}");
+    }
+}
+
+#[test]
+fn patterns_are_those_of_the_collector() {
+    let cases = [
+        (r#"IsMatch(attributes["http.route"], "^/he.*h$")"#, "a"),
+        (r#"IsMatch(attributes["status"], "^\\d{3}$")"#, "ab"),
+        (r#"IsMatch(name, "(?i)^[A-B]$")"#, "ab"),
+        (r#"IsMatch(attributes["flag"], "tru")"#, "a"),
+        (r#"IsMatch(attributes["missing"], ".*")"#, ""),
+        (r#"HasPrefix(name, "a")"#, "a"),
+        (r#"HasSuffix(resource.attributes["service.name"], "nk")"#, "c"),
+    ];
+    for (condition, expected) in cases {
+        assert_eq!(dropped(condition), expected, "{condition}");
+    }
+}
+
+#[test]
+fn span_events_are_dropped_by_their_own_conditions() {
+    let all = "a one two, b three, c";
+    let cases = [
+        (r#"{"traces": {"spanevent": ["name == \"two\""]}}"#, "a one, b three, c"),
+        (r#"{"traces": {"spanevent": ["attributes[\"level\"] == \"debug\" and span.name == \"a\""]}}"#, "a, b three, c"),
+        (r#"{"traces": {"spanevent": ["resource.attributes[\"service.name\"] == \"bank\""]}}"#, all),
+        (r#"{"traces": {"spanevent": ["time_unix_nano == 7"]}}"#, "a, b, c"),
+        (r#"{"traces": {"span": ["name == \"a\""], "spanevent": ["name == \"three\""]}}"#, "b, c"),
+        (r#"{"traces": {"resource": ["attributes[\"service.name\"] == \"shop\""]}}"#, "c"),
+        (r#"{"trace_conditions": ["span.name == \"b\"", "spanevent.name == \"one\""]}"#, "a two, c"),
+        (r#"{"trace_conditions": [{"context": "span", "conditions": ["name == \"c\""]}]}"#, "a one two, b three"),
+    ];
+    for (config, expected) in cases {
+        assert_eq!(left(config), expected, "{config}");
+    }
+}
+
+#[test]
+fn errors_follow_the_error_mode() {
+    let config = |mode: &str| {
+        format!(r#"{{"error_mode": "{mode}", "traces": {{"span": ["HasPrefix(attributes[\"missing\"], \"x\")", "name == \"a\""]}}}}"#)
+    };
+    for mode in ["ignore", "silent"] {
+        assert_eq!(left(&config(mode)), "b three, c", "{mode}");
+    }
+    let result = run::<Filter>(&config("propagate"), &request().encode_to_vec());
+    let Err(Problem::Failed(failure)) = result else { unreachable!("{result:?}") };
+    let expected = r#"condition `HasPrefix(attributes["missing"], "x")`: HasPrefix expected a string but got nil"#;
+    assert_eq!(failure.message, expected);
+}
+
+#[test]
+fn only_what_the_conditions_read_is_asked_for() {
+    let config = r#"{"traces": {"span": ["name == \"x\" and kind == 1 and attributes[\"k\"] == nil", "resource.attributes[\"r\"] == 1 or name == \"y\""]}}"#;
+    let outcome = run::<Filter>(config, b"").unwrap();
+    assert_eq!(outcome.access.read, ["resources.attributes:r", "spans.attributes:k", "spans.name"]);
+    assert_eq!(outcome.access.write, ["spans.drop"]);
+}
+
+#[test]
+fn bad_configurations_are_refused_with_their_path() {
+    let cases = [
+        ("{}", "", "there is no condition"),
+        (r#"{"traces": {"span": ["name == \"a\"", "name = 1"]}}"#, "traces.span[1]", "`=` is no comparison"),
+        (r#"{"trace_conditions": ["name == 1"]}"#, "trace_conditions[0]", "must begin with its context"),
+        (r#"{"trace_conditions": [{"context": "log", "conditions": []}]}"#, "trace_conditions[0].context", "unknown context `log`"),
+        (r#"{"error_mode": "panic"}"#, "error_mode", "unknown variant `panic`"),
+        (r#"{"spans": {}}"#, "spans", "not supported"),
+        (r#"{"traces": {"spans": []}}"#, "traces.spans", "unknown field `spans`"),
+        (r#"{"traces": {"span": ["true"]}, "trace_conditions": ["true"]}"#, "trace_conditions", "use either"),
+    ];
+    for (config, path, message) in cases {
+        let result = run::<Filter>(config, b"");
+        let Err(Problem::Config(errors)) = result else { unreachable!("{config}: {result:?}") };
+        assert_eq!(errors[0].path, path, "{config}");
+        assert!(errors[0].message.contains(message), "{config}: {}", errors[0].message);
+    }
+}

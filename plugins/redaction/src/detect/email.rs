@@ -1,0 +1,54 @@
+//! E-mail addresses: `local@domain.tld`, found at the `@`.
+
+use std::ops::Range;
+
+/// Adds the addresses in a text. The domain needs a dot and ends with a letter. Of the local part
+/// the characters are taken that addresses have in practice, not all that RFC 5322 allows (`/`,
+/// `=`, `?`), so that a query string before an address stays readable.
+pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
+    let mut least = 0;
+    for at in memchr::memchr_iter(b'@', bytes) {
+        let local = bytes.get(least..at).unwrap_or_default();
+        let from = at - local.iter().rev().take_while(|byte| in_local(**byte)).count();
+        let domain = bytes.get(at + 1..).unwrap_or_default();
+        let mut to = at + 1 + domain.iter().take_while(|byte| in_domain(**byte)).count();
+        while to > at + 1 && !bytes.get(to - 1).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80) {
+            to -= 1;
+        }
+        let domain = bytes.get(at + 1..to).unwrap_or_default();
+        let dotted = domain.iter().position(|byte| *byte == b'.').is_some_and(|dot| dot > 0);
+        if from < at && dotted {
+            found.push(from..to);
+            least = to;
+        }
+    }
+}
+
+fn in_local(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"%'+-_.~".contains(&byte) || byte >= 0x80
+}
+
+fn in_domain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') || byte >= 0x80
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    fn find(text: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        super::find(text.as_bytes(), &mut found);
+        found.into_iter().map(|range| text.get(range).unwrap()).collect()
+    }
+
+    #[test]
+    fn addresses_are_found_and_nothing_else() {
+        assert_eq!(find("mail ada.lovelace+x@example.co.uk, or bob@x.io."), ["ada.lovelace+x@example.co.uk", "bob@x.io"]);
+        assert_eq!(find("<ada@example.com>"), ["ada@example.com"]);
+        assert_eq!(find("/users?mail=ada@example.com&x=1"), ["ada@example.com"]);
+        assert_eq!(find("j\u{f6}rg@m\u{fc}ller.de"), ["j\u{f6}rg@m\u{fc}ller.de"]);
+        assert_eq!(find("https://user:secret@host/x"), [""; 0]);
+        assert_eq!(find("a@b, @x.com, x@, @, x@.com, x@1.2"), [""; 0]);
+    }
+}

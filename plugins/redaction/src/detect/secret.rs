@@ -1,0 +1,105 @@
+//! Credentials: bearer tokens, JSON Web Tokens, and user and password in URLs.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+/// What every bearer token has before it, but for the letter whose case varies most.
+const BEARER: [&[u8]; 2] = [b"earer ", b"EARER "];
+/// `{"` in base64: how the header and the payload of a JWT begin.
+const JWT: &[u8] = b"eyJ";
+const AUTHORITY: &[u8] = b"://";
+
+/// Where a bearer token could be.
+pub(super) fn bearer_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    BEARER.into_iter().flat_map(move |word| memmem::find_iter(bytes, word))
+}
+
+/// Where a JWT could be.
+pub(super) fn jwt_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    memmem::find_iter(bytes, JWT)
+}
+
+/// Where a URL's authority could be.
+pub(super) fn authority_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    memmem::find_iter(bytes, AUTHORITY)
+}
+
+/// Adds what follows `Bearer ` (RFC 6750: `b64token`).
+pub(super) fn bearer(bytes: &[u8], found: &mut Vec<Range<usize>>) {
+    for at in bearer_candidates(bytes) {
+        let first = at.checked_sub(1).and_then(|at| bytes.get(at));
+        let from = at + BEARER.first().map_or(0, |word| word.len());
+        let to = from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
+        if first.is_some_and(|byte| byte.eq_ignore_ascii_case(&b'b')) && to > from {
+            found.push(from..to);
+        }
+    }
+}
+
+/// Adds three parts in base64url with dots between them, of which the first two are JSON objects.
+pub(super) fn jwt(bytes: &[u8], found: &mut Vec<Range<usize>>) {
+    let part = |from: usize| from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let dot = |at: usize| bytes.get(at) == Some(&b'.');
+    let mut least = 0;
+    for from in jwt_candidates(bytes) {
+        let header = part(from);
+        let payload = part(header + 1);
+        let is_object = bytes.get(header + 1..payload).is_some_and(|payload| payload.starts_with(JWT));
+        if from >= least && dot(header) && is_object && dot(payload) {
+            least = part(payload + 1);
+            found.push(from..least);
+        }
+    }
+}
+
+/// Adds the user information before the `@` of a URL (RFC 3986 §3.2.1).
+pub(super) fn url_credentials(bytes: &[u8], found: &mut Vec<Range<usize>>) {
+    for at in authority_candidates(bytes) {
+        let from = at + AUTHORITY.len();
+        let ends = |byte: u8| byte.is_ascii_whitespace() || b"/?#\"'<>\\".contains(&byte);
+        let authority = bytes.get(from..from + len(bytes, from, |byte| !ends(byte))).unwrap_or_default();
+        if let Some(user) = memchr::memrchr(b'@', authority).filter(|user| *user > 0) {
+            found.push(from..from + user);
+        }
+    }
+}
+
+/// How many bytes from a place on fit.
+fn len(bytes: &[u8], from: usize, fits: impl Fn(u8) -> bool) -> usize {
+    bytes.get(from..).unwrap_or_default().iter().take_while(|byte| fits(**byte)).count()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn find(detector: fn(&[u8], &mut Vec<Range<usize>>), text: &str) -> Vec<&str> {
+        let mut found = Vec::new();
+        detector(text.as_bytes(), &mut found);
+        found.into_iter().map(|range| text.get(range).unwrap()).collect()
+    }
+
+    #[test]
+    fn bearer_tokens_are_found() {
+        assert_eq!(find(bearer, "Authorization: Bearer mF_9.B5f-4.1JqM"), ["mF_9.B5f-4.1JqM"], "RFC 6750's example");
+        assert_eq!(find(bearer, "bearer abc, BEARER def=="), ["abc", "def=="]);
+        assert_eq!(find(bearer, "the bearer of news wearer x Bearer "), ["of"]);
+    }
+
+    /// The example of RFC 7519 §3.1.
+    #[test]
+    fn json_web_tokens_are_found() {
+        let token = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        assert_eq!(find(jwt, &format!("token={token}; x")), [token]);
+        assert_eq!(find(jwt, "eyJ.eyJ eyJhbGciOiJIUzI1NiJ9.x.y"), [""; 0]);
+    }
+
+    #[test]
+    fn users_and_passwords_of_urls_are_found() {
+        assert_eq!(find(url_credentials, "postgres://app:s3cret@db:5432/x?y=a@b"), ["app:s3cret"]);
+        assert_eq!(find(url_credentials, "see https://u@h and \"amqp://g:p@ss@mq\""), ["u", "g:p@ss"]);
+        assert_eq!(find(url_credentials, "https://host/path@x http://@host http://host:80"), [""; 0]);
+    }
+}
