@@ -10,14 +10,16 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{env, io};
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=SLUICE_BUNDLE");
-    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let folder = env::var_os("SLUICE_BUNDLE").map_or_else(|| manifest.join("../../target/plugins/bundle"), PathBuf::from);
-    let folder = prepare(&folder).unwrap_or_else(|error| panic!("cannot write to {}: {error}", folder.display()));
+    let manifest = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo sets it")?);
+    let folder =
+        env::var_os("SLUICE_BUNDLE").map_or_else(|| manifest.join("../../target/plugins/bundle"), PathBuf::from);
+    let folder = prepare(&folder).map_err(|error| format!("cannot write to {}: {error}", folder.display()))?;
     println!("cargo::rerun-if-changed={}", folder.join("folder").display());
     println!("cargo::rustc-env=SLUICE_BUNDLE_TABLE={}", folder.join("bundle.rs").display());
+    Ok(())
 }
 
 /// Makes the folder with an empty table if it is not there.

@@ -37,7 +37,7 @@ macro_rules! export {
                 }
             }
 
-            bindings::export_processor!(Component with_types_in ::sluice_sdk::bindings);
+    bindings::export_processor!(Component with_types_in ::sluice_sdk::bindings);
         };
     };
 }
@@ -99,9 +99,13 @@ pub mod wasm {
     }
 
     /// `configure`.
-    pub fn configure<P: Plugin>(place: &'static Place<P>, json: &str) -> Result<bindings::Access, Vec<bindings::ConfigError>> {
+    pub fn configure<P: Plugin>(
+        place: &'static Place<P>,
+        json: &str,
+    ) -> Result<bindings::Access, Vec<bindings::ConfigError>> {
         let configured = super::configure::<P>(json).map_err(|problems| {
-            let problem = |problem: crate::ConfigError| bindings::ConfigError { path: problem.path, message: problem.message };
+            let problem =
+                |problem: crate::ConfigError| bindings::ConfigError { path: problem.path, message: problem.message };
             problems.into_iter().map(problem).collect::<Vec<_>>()
         })?;
         place.set(Some(configured.plugin));

@@ -57,6 +57,7 @@ pub mod backend;
 mod batch;
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
+#[rustfmt::skip]
 pub mod bindings;
 mod columns;
 #[doc(hidden)]
@@ -65,9 +66,9 @@ mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod pattern;
-mod view;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+mod view;
 
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]

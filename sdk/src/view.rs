@@ -176,7 +176,12 @@ fn fetched<T>(cell: &OnceCell<T>, fetch: impl FnOnce() -> Result<T, Refusal>) ->
 
 impl Shared<'_> {
     fn attribute(&self, table: Table, key: &str) -> Result<Rc<Column>, Refusal> {
-        let known = self.attributes.borrow().iter().find(|(of, name, _)| *of == table && name == key).map(|(_, _, column)| Rc::clone(column));
+        let known = self
+            .attributes
+            .borrow()
+            .iter()
+            .find(|(of, name, _)| *of == table && name == key)
+            .map(|(_, _, column)| Rc::clone(column));
         if let Some(column) = known {
             return Ok(column);
         }
@@ -231,7 +236,8 @@ impl Span<'_> {
     /// # Errors
     /// When the host refuses.
     pub fn name(&self) -> Result<Text, Refusal> {
-        let names = fetched(&self.shared.names, || self.shared.batch.texts(Table::Spans, fields::SPAN_NAME).map(Rc::new))?;
+        let names =
+            fetched(&self.shared.names, || self.shared.batch.texts(Table::Spans, fields::SPAN_NAME).map(Rc::new))?;
         Ok(Text(Rc::clone(names), self.row))
     }
 
@@ -240,7 +246,9 @@ impl Span<'_> {
     /// # Errors
     /// When the host refuses.
     pub fn status_message(&self) -> Result<Text, Refusal> {
-        let messages = fetched(&self.shared.messages, || self.shared.batch.texts(Table::Spans, fields::STATUS_MESSAGE).map(Rc::new))?;
+        let messages = fetched(&self.shared.messages, || {
+            self.shared.batch.texts(Table::Spans, fields::STATUS_MESSAGE).map(Rc::new)
+        })?;
         Ok(Text(Rc::clone(messages), self.row))
     }
 

@@ -80,9 +80,7 @@ impl Folder {
     /// A new folder that holds `config.yaml`.
     #[expect(clippy::expect_used, reason = "no test can go on without files")]
     pub fn new(config: &str) -> Self {
-        let folder = Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-        };
+        let folder = Self { folder: tempfile::tempdir().expect("a temporary folder") };
         folder.write("config.yaml", config);
         folder
     }
@@ -101,9 +99,7 @@ impl Folder {
     #[expect(clippy::expect_used, reason = "no test can go on without files")]
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let aside = self.path(&format!(".{name}.new"));
-        fs::write(&aside, bytes)
-            .and_then(|()| fs::rename(aside, self.path(name)))
-            .expect("a file beside the config");
+        fs::write(&aside, bytes).and_then(|()| fs::rename(aside, self.path(name))).expect("a file beside the config");
     }
 }
 
@@ -132,10 +128,7 @@ impl Sluice {
     #[track_caller]
     pub fn spawn_with(folder: Folder, args: &[&str], variables: &[(&str, OsString)]) -> Self {
         let mut command = command();
-        command
-            .args(["run", "--config"])
-            .arg(folder.config())
-            .args(args);
+        command.args(["run", "--config"]).arg(folder.config()).args(args);
         Self::spawn_command(command, folder, variables)
     }
 
@@ -151,13 +144,8 @@ impl Sluice {
     #[expect(clippy::expect_used, reason = "there is nothing to test")]
     fn spawn_command(mut command: Command, folder: Folder, variables: &[(&str, OsString)]) -> Self {
         command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = process::tie(&mut command)
-            .spawn()
-            .expect("the collector starts");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = process::tie(&mut command).spawn().expect("the collector starts");
         let log = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
         Self { child, log, folder }
     }
@@ -203,10 +191,8 @@ impl Sluice {
     #[track_caller]
     pub fn address(&self, component: &str, protocol: &str) -> SocketAddr {
         let what = format!("`listening` of {component} {protocol}");
-        let matches = |event: &Value| {
-            event["component"] == component
-                && (protocol.is_empty() || event["protocol"] == protocol)
-        };
+        let matches =
+            |event: &Value| event["component"] == component && (protocol.is_empty() || event["protocol"] == protocol);
         wait::until(&what, || {
             let event = self.log.events("listening").into_iter().find(matches)?;
             event["address"].as_str()?.parse().ok()
@@ -227,13 +213,9 @@ impl Sluice {
 
     /// What /metrics shows now.
     #[track_caller]
-    #[expect(
-        clippy::expect_used,
-        reason = "metrics that cannot be had are a failed test"
-    )]
+    #[expect(clippy::expect_used, reason = "metrics that cannot be had are a failed test")]
     pub fn metrics(&self) -> Metrics {
-        let reply =
-            send::http::get(self.address("telemetry", ""), "/metrics").expect("/metrics answers");
+        let reply = send::http::get(self.address("telemetry", ""), "/metrics").expect("/metrics answers");
         Metrics::parse(&String::from_utf8_lossy(&reply.body))
     }
 
@@ -241,9 +223,7 @@ impl Sluice {
     /// the event. `seen` is how many there were.
     #[track_caller]
     pub fn wait_swap(&self, plugin: &str, seen: usize) -> Value {
-        wait::until(&format!("swap {} of {plugin}", seen + 1), || {
-            self.swaps(plugin).into_iter().nth(seen)
-        })
+        wait::until(&format!("swap {} of {plugin}", seen + 1), || self.swaps(plugin).into_iter().nth(seen))
     }
 
     /// All swaps of a plugin so far.
@@ -277,21 +257,14 @@ impl Sluice {
 
     /// Waits for the end.
     #[track_caller]
-    #[expect(
-        clippy::panic,
-        reason = "a collector that does not end is a failed test"
-    )]
+    #[expect(clippy::panic, reason = "a collector that does not end is a failed test")]
     pub fn wait_end(mut self) -> End {
         let Some(status) = process::wait_for(&mut self.child, END) else {
             panic!("the collector did not end in {END:?}:\n{}", self.log.text());
         };
         wait::until("the end of its log", || self.log.ended().then_some(()));
         let account = Account::new(self.log.events("account"));
-        End {
-            code: process::code(status),
-            account,
-            stderr: self.log.text(),
-        }
+        End { code: process::code(status), account, stderr: self.log.text() }
     }
 }
 
@@ -315,10 +288,7 @@ pub fn command() -> Command {
     let cache = CACHE.get_or_init(|| process::target().join("test-code-cache"));
     let _ = fs::create_dir_all(cache);
     let mut command = Command::new(process::sluice());
-    command
-        .env_remove("HOME")
-        .env_remove("XDG_CACHE_HOME")
-        .env("SLUICE_CACHE_DIR", cache);
+    command.env_remove("HOME").env_remove("XDG_CACHE_HOME").env("SLUICE_CACHE_DIR", cache);
     command
 }
 
@@ -331,26 +301,15 @@ pub fn run(args: &[&str], config: Option<&Path>) -> Output {
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
-    let mut child = process::tie(
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped()),
-    )
-    .spawn()
-    .expect("the collector starts");
+    let mut child = process::tie(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()))
+        .spawn()
+        .expect("the collector starts");
     let out = Log::follow(child.stdout.take().expect("its stdout is a pipe"));
     let err = Log::follow(child.stderr.take().expect("its stderr is a pipe"));
     let status = process::wait_for(&mut child, START).or_else(|| {
         let _ = child.kill();
         child.wait().ok()
     });
-    wait::until("the end of its output", || {
-        (out.ended() && err.ended()).then_some(())
-    });
-    Output {
-        code: status.map_or(-1, process::code),
-        stdout: out.text(),
-        stderr: err.text(),
-    }
+    wait::until("the end of its output", || (out.ended() && err.ended()).then_some(()));
+    Output { code: status.map_or(-1, process::code), stdout: out.text(), stderr: err.text() }
 }

@@ -18,22 +18,13 @@ pub fn files() -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     };
     let mut files = Vec::new();
-    for entry in
-        std::fs::read_dir(&folder).with_context(|| format!("{VARIABLE}={}", folder.display()))?
-    {
+    for entry in std::fs::read_dir(&folder).with_context(|| format!("{VARIABLE}={}", folder.display()))? {
         let path = entry?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "otlp")
-        {
+        if path.extension().is_some_and(|extension| extension == "otlp") {
             files.push(path);
         }
     }
-    anyhow::ensure!(
-        !files.is_empty(),
-        "{VARIABLE}={} holds no *.otlp",
-        folder.display()
-    );
+    anyhow::ensure!(!files.is_empty(), "{VARIABLE}={} holds no *.otlp", folder.display());
     files.sort();
     Ok(files)
 }
@@ -48,11 +39,7 @@ pub fn read(path: &Path) -> Result<Vec<Bytes>> {
     while !rest.is_empty() {
         let head = rest.get(..4).context("a length that is cut off")?;
         let len = u32::from_be_bytes(head.try_into()?) as usize;
-        anyhow::ensure!(
-            rest.len() >= 4 + len,
-            "{}: a request that is cut off",
-            path.display()
-        );
+        anyhow::ensure!(rest.len() >= 4 + len, "{}: a request that is cut off", path.display());
         let mut request = rest.split_to(4 + len);
         requests.push(request.split_off(4));
     }

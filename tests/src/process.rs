@@ -19,10 +19,7 @@ pub const VARIABLE: &str = "SLUICE_BIN";
 pub fn sluice() -> PathBuf {
     let path = std::env::var_os(VARIABLE).map_or_else(|| release("sluice"), PathBuf::from);
     if !path.is_file() {
-        panic!(
-            "{} is not there: run `cargo xtask build`, or name a binary by {VARIABLE}",
-            path.display()
-        );
+        panic!("{} is not there: run `cargo xtask build`, or name a binary by {VARIABLE}", path.display());
     }
     path
 }
@@ -36,9 +33,7 @@ pub fn release(name: &str) -> PathBuf {
 pub fn target() -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     let release = own.ancestors().find(|folder| folder.ends_with("release"));
-    release
-        .and_then(|folder| folder.parent())
-        .map_or_else(|| workspace().join("target"), PathBuf::from)
+    release.and_then(|folder| folder.parent()).map_or_else(|| workspace().join("target"), PathBuf::from)
 }
 
 /// The workspace's folder.
@@ -81,9 +76,7 @@ pub fn wait_for(child: &mut Child, time: Duration) -> Option<ExitStatus> {
 
 /// The exit code, or 128 and the signal's number as a shell has it.
 pub fn code(status: ExitStatus) -> i32 {
-    status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 
 /// Ends a child: SIGTERM first, SIGKILL when the time is over.

@@ -57,26 +57,16 @@ impl Status {
         let details = retry.map(|delay| Any {
             type_url: RETRY_INFO.to_owned(),
             value: RetryInfo {
-                retry_delay: Some(Delay {
-                    seconds: delay.as_secs() as i64,
-                    nanos: delay.subsec_nanos() as i32,
-                }),
+                retry_delay: Some(Delay { seconds: delay.as_secs() as i64, nanos: delay.subsec_nanos() as i32 }),
             }
             .encode_to_vec(),
         });
-        Self {
-            code,
-            message: message.to_owned(),
-            details: details.into_iter().collect(),
-        }
+        Self { code, message: message.to_owned(), details: details.into_iter().collect() }
     }
 
     /// The delay of the `RetryInfo` among the details.
     pub fn retry_delay(&self) -> Option<Duration> {
-        let info = self
-            .details
-            .iter()
-            .find(|detail| detail.type_url == RETRY_INFO)?;
+        let info = self.details.iter().find(|detail| detail.type_url == RETRY_INFO)?;
         let delay = RetryInfo::decode(info.value.as_slice()).ok()?.retry_delay?;
         Some(Duration::new(delay.seconds as u64, delay.nanos as u32))
     }

@@ -49,9 +49,7 @@ impl Grpc {
     /// The same client, compressing what it sends.
     #[must_use]
     pub fn compressed(self, with: CompressionEncoding) -> Self {
-        Self {
-            inner: self.inner.send_compressed(with),
-        }
+        Self { inner: self.inner.send_compressed(with) }
     }
 
     /// Sends one request's bytes.
@@ -60,14 +58,10 @@ impl Grpc {
     /// With the status that the server, or the transport, answered.
     pub async fn export(&self, wire: Bytes) -> Result<ExportTraceServiceResponse, Status> {
         let mut client = self.inner.clone();
-        client
-            .ready()
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
+        client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static(EXPORT);
         let answer = client.unary(tonic::Request::new(wire), path, Raw).await?;
-        ExportTraceServiceResponse::decode(answer.into_inner())
-            .map_err(|error| Status::internal(error.to_string()))
+        ExportTraceServiceResponse::decode(answer.into_inner()).map_err(|error| Status::internal(error.to_string()))
     }
 
     /// Sends one request's bytes and waits for the answer.

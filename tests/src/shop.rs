@@ -91,23 +91,13 @@ impl Shop {
     /// A shop in which everything follows from `seed`.
     pub fn new(seed: u64) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
-        let customers = (0..CUSTOMERS)
-            .map(|number| customer(&mut chance, number))
-            .collect();
-        Self {
-            chance,
-            customers,
-            orders: 0,
-            checks: 0,
-        }
+        let customers = (0..CUSTOMERS).map(|number| customer(&mut chance, number)).collect();
+        Self { chance, customers, orders: 0, checks: 0 }
     }
 
     /// Every card number and e-mail address that may be sent, as it is written.
     pub fn secrets(&self) -> Vec<String> {
-        self.customers
-            .iter()
-            .flat_map(|customer| [customer.card.clone(), customer.email.clone()])
-            .collect()
+        self.customers.iter().flat_map(|customer| [customer.card.clone(), customer.email.clone()]).collect()
     }
 
     /// How many health checks there have been; each carries its number as `shop.check`.
@@ -145,31 +135,18 @@ impl Shop {
         let customer = self.someone();
         let declined = self.chance.random_ratio(1, 9);
         let total = f64::from(self.chance.random_range(500..20_000)) / 100.0;
-        let mut order = deed(
-            "POST /orders",
-            Kind::Server,
-            self.chance.random_range(900..4_000),
-        );
+        let mut order = deed("POST /orders", Kind::Server, self.chance.random_range(900..4_000));
         order.attributes = vec![
             ("http.request.method", text("POST")),
             ("http.route", text("/orders")),
-            (
-                "url.full",
-                text(&format!("https://shop.example/orders?waybill={waybill}")),
-            ),
+            ("url.full", text(&format!("https://shop.example/orders?waybill={waybill}"))),
             ("client.address", text(&customer.address)),
             ("user.email", text(&customer.email)),
             ("order.total", Value::Double(total)),
             ("waybill.number", text(&waybill)),
-            (
-                "http.response.status_code",
-                Value::Int(if declined { 402 } else { 201 }),
-            ),
+            ("http.response.status_code", Value::Int(if declined { 402 } else { 201 })),
         ];
-        order.within = vec![
-            self.charge(&customer, declined),
-            self.insert(&customer, &waybill),
-        ];
+        order.within = vec![self.charge(&customer, declined), self.insert(&customer, &waybill)];
         if declined {
             order.error = Some("payment declined".to_owned());
         }
@@ -181,25 +158,11 @@ impl Shop {
         let waybill = waybill(self.chance.random_range(1..=self.orders.max(1)));
         let customer = self.someone();
         let home = self.chance.random_ratio(4, 5);
-        let mut deed = deed(
-            "deliver parcel",
-            Kind::Consumer,
-            self.chance.random_range(2_000..9_000),
-        );
+        let mut deed = deed("deliver parcel", Kind::Consumer, self.chance.random_range(2_000..9_000));
         deed.attributes = vec![
             ("waybill.number", text(&waybill)),
-            (
-                "delivery.courier",
-                text(["north", "south", "harbour"][self.chance.random_range(0..3)]),
-            ),
-            (
-                "delivery.state",
-                text(if home {
-                    "handed over"
-                } else {
-                    "nobody at home"
-                }),
-            ),
+            ("delivery.courier", text(["north", "south", "harbour"][self.chance.random_range(0..3)])),
+            ("delivery.state", text(if home { "handed over" } else { "nobody at home" })),
             ("client.address", text(&customer.address)),
         ];
         let note = format!("parcel {waybill}: mail sent to {}", customer.email);
@@ -212,11 +175,7 @@ impl Shop {
     }
 
     fn charge(&mut self, customer: &Customer, declined: bool) -> Deed {
-        let mut charge = deed(
-            "charge card",
-            Kind::Client,
-            self.chance.random_range(3_000..30_000),
-        );
+        let mut charge = deed("charge card", Kind::Client, self.chance.random_range(3_000..30_000));
         charge.attributes = vec![
             ("payment.provider", text("acquirer.example")),
             ("payment.card", text(&customer.card)),
@@ -231,34 +190,16 @@ impl Shop {
     }
 
     fn insert(&mut self, customer: &Customer, waybill: &str) -> Deed {
-        let mut insert = deed(
-            "INSERT orders",
-            Kind::Client,
-            self.chance.random_range(300..2_500),
-        );
-        let statement = format!(
-            "INSERT INTO orders (waybill, mail) VALUES ('{waybill}', '{}')",
-            customer.email
-        );
-        insert.attributes = vec![
-            ("db.system.name", text("postgresql")),
-            ("db.query.text", text(&statement)),
-        ];
+        let mut insert = deed("INSERT orders", Kind::Client, self.chance.random_range(300..2_500));
+        let statement = format!("INSERT INTO orders (waybill, mail) VALUES ('{waybill}', '{}')", customer.email);
+        insert.attributes = vec![("db.system.name", text("postgresql")), ("db.query.text", text(&statement))];
         insert
     }
 }
 
 fn deed(name: &str, kind: Kind, micros: u64) -> Deed {
     let name = name.to_owned();
-    Deed {
-        name,
-        kind,
-        attributes: Vec::new(),
-        events: Vec::new(),
-        error: None,
-        micros,
-        within: Vec::new(),
-    }
+    Deed { name, kind, attributes: Vec::new(), events: Vec::new(), error: None, micros, within: Vec::new() }
 }
 
 fn text(value: &str) -> Value {
@@ -270,15 +211,10 @@ fn waybill(number: u32) -> String {
 }
 
 fn customer(chance: &mut StdRng, number: usize) -> Customer {
-    const NAMES: [&str; 8] = [
-        "ada", "grace", "alan", "edsger", "barbara", "ken", "radia", "tony",
-    ];
+    const NAMES: [&str; 8] = ["ada", "grace", "alan", "edsger", "barbara", "ken", "radia", "tony"];
     let name = NAMES[number % NAMES.len()];
     Customer {
-        email: format!(
-            "{name}.{}{number}@mail.example.com",
-            ["lovelace", "hopper", "li"][number % 3]
-        ),
+        email: format!("{name}.{}{number}@mail.example.com", ["lovelace", "hopper", "li"][number % 3]),
         card: card(chance, number),
         address: format!("203.0.113.{}", chance.random_range(1..255)),
     }
@@ -289,12 +225,8 @@ fn card(chance: &mut StdRng, number: usize) -> String {
     let mut digits = vec![4];
     digits.extend((0..14).map(|_| chance.random_range(0..10u32)));
     digits.push((10 - luhn_sum(&digits) % 10) % 10);
-    let plain: String = digits
-        .iter()
-        .filter_map(|digit| char::from_digit(*digit, 10))
-        .collect();
-    let groups =
-        |between: &str| [&plain[..4], &plain[4..8], &plain[8..12], &plain[12..]].join(between);
+    let plain: String = digits.iter().filter_map(|digit| char::from_digit(*digit, 10)).collect();
+    let groups = |between: &str| [&plain[..4], &plain[4..8], &plain[8..12], &plain[12..]].join(between);
     match number % 3 {
         0 => groups(" "),
         1 => groups("-"),
@@ -305,12 +237,7 @@ fn card(chance: &mut StdRng, number: usize) -> String {
 /// The sum of Luhn's formula over all digits but the check digit, which comes after them.
 fn luhn_sum(digits: &[u32]) -> u32 {
     let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
-    digits
-        .iter()
-        .rev()
-        .enumerate()
-        .map(|(at, digit)| if at % 2 == 0 { doubled(*digit) } else { *digit })
-        .sum()
+    digits.iter().rev().enumerate().map(|(at, digit)| if at % 2 == 0 { doubled(*digit) } else { *digit }).sum()
 }
 
 #[cfg(test)]
@@ -320,10 +247,7 @@ mod tests {
     #[test]
     fn check_digits_are_luhns() {
         // The textbook example 7992739871 has the check digit 3.
-        assert_eq!(
-            (10 - luhn_sum(&[7, 9, 9, 2, 7, 3, 9, 8, 7, 1]) % 10) % 10,
-            3
-        );
+        assert_eq!((10 - luhn_sum(&[7, 9, 9, 2, 7, 3, 9, 8, 7, 1]) % 10) % 10, 3);
     }
 
     #[test]

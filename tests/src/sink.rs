@@ -57,6 +57,7 @@ struct Shared {
 struct State {
     script: VecDeque<Answer>,
     standing: Answer,
+    guilty: Option<Vec<u8>>,
     received: Vec<Received>,
     totals: Totals,
 }
@@ -109,21 +110,12 @@ impl Sink {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn bind(address: &str, keep: bool) -> Result<Self> {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| address.to_owned())?;
+        let listener = TcpListener::bind(address).await.with_context(|| address.to_owned())?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared {
-            keep,
-            state: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { keep, state: Mutex::default() });
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(serve::accept(listener, Arc::clone(&shared), stopped));
-        Ok(Self {
-            address,
-            shared,
-            stop,
-        })
+        Ok(Self { address, shared, stop })
     }
 
     /// Where it listens, for both protocols.
@@ -139,6 +131,11 @@ impl Sink {
     /// Gives this answer to all requests that the script has none for.
     pub fn always(&self, answer: Answer) {
         self.shared.state().standing = answer;
+    }
+
+    /// Refuses for good every request in which these bytes are, whatever the script says.
+    pub fn refuse_with(&self, needle: &str) {
+        self.shared.state().guilty = Some(needle.as_bytes().to_vec());
     }
 
     /// What arrived so far.
@@ -158,46 +155,28 @@ impl Sink {
 
     /// The bytes of all accepted requests.
     pub fn wires(&self) -> Vec<Bytes> {
-        self.shared
-            .state()
-            .received
-            .iter()
-            .map(|request| request.wire.clone())
-            .collect()
+        self.shared.state().received.iter().map(|request| request.wire.clone()).collect()
     }
 
     /// All accepted requests, decoded by `prost`.
     #[track_caller]
-    #[expect(
-        clippy::expect_used,
-        reason = "what no peer could read is a failed test"
-    )]
+    #[expect(clippy::expect_used, reason = "what no peer could read is a failed test")]
     pub fn decoded(&self) -> Vec<ExportTraceServiceRequest> {
-        let decode = |wire| {
-            ExportTraceServiceRequest::decode(wire).expect("upstream got what prost cannot read")
-        };
+        let decode = |wire| ExportTraceServiceRequest::decode(wire).expect("upstream got what prost cannot read");
         self.wires().into_iter().map(decode).collect()
     }
 
     /// All spans that were accepted, decoded.
     #[track_caller]
     pub fn decoded_spans(&self) -> Vec<opentelemetry_proto::tonic::trace::v1::Span> {
-        let scopes = self
-            .decoded()
-            .into_iter()
-            .flat_map(|request| request.resource_spans);
-        scopes
-            .flat_map(|resource| resource.scope_spans)
-            .flat_map(|scope| scope.spans)
-            .collect()
+        let scopes = self.decoded().into_iter().flat_map(|request| request.resource_spans);
+        scopes.flat_map(|resource| resource.scope_spans).flat_map(|scope| scope.spans).collect()
     }
 
     /// Waits until this many spans were accepted.
     #[track_caller]
     pub fn wait_for_spans(&self, spans: u64) {
-        wait::until(&format!("{spans} spans upstream"), || {
-            (self.spans() >= spans).then_some(())
-        });
+        wait::until(&format!("{spans} spans upstream"), || (self.spans() >= spans).then_some(()));
     }
 
     /// Waits until this many requests arrived, accepted or not.
@@ -210,11 +189,7 @@ impl Sink {
     /// Whether these bytes are anywhere in what was accepted.
     pub fn holds(&self, needle: &str) -> bool {
         let finder = memchr::memmem::Finder::new(needle.as_bytes());
-        self.shared
-            .state()
-            .received
-            .iter()
-            .any(|request| finder.find(&request.wire).is_some())
+        self.shared.state().received.iter().any(|request| finder.find(&request.wire).is_some())
     }
 
     /// Closes the port and all connections; what was received stays readable.
@@ -231,36 +206,25 @@ impl Drop for Sink {
 
 impl Shared {
     /// Notes that a request came and takes its answer.
-    fn answer(&self) -> Answer {
+    fn answer(&self, wire: &[u8]) -> Answer {
         let mut state = self.state();
         state.totals.attempts += 1;
-        state
-            .script
-            .pop_front()
-            .unwrap_or_else(|| state.standing.clone())
+        let guilty = |needle: &Vec<u8>| memchr::memmem::find(wire, needle).is_some();
+        if state.guilty.as_ref().is_some_and(guilty) {
+            return Answer::INVALID;
+        }
+        state.script.pop_front().unwrap_or_else(|| state.standing.clone())
     }
 
     /// Keeps a request that is answered with success, less `rejected` spans.
-    fn accept(
-        &self,
-        wire: Bytes,
-        protocol: &'static str,
-        headers: http::HeaderMap,
-        rejected: u64,
-    ) -> Result<()> {
+    fn accept(&self, wire: Bytes, protocol: &'static str, headers: http::HeaderMap, rejected: u64) -> Result<()> {
         let spans = wire::count(&wire)?;
         let mut state = self.state();
         state.totals.requests += 1;
         state.totals.spans += spans.saturating_sub(rejected);
         state.totals.bytes += wire.len() as u64;
         if self.keep {
-            state.received.push(Received {
-                wire,
-                spans,
-                at: Instant::now(),
-                protocol,
-                headers,
-            });
+            state.received.push(Received { wire, spans, at: Instant::now(), protocol, headers });
         }
         Ok(())
     }

@@ -30,12 +30,8 @@ impl Talk {
     /// When it cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
-        let command = process::tie(command)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {name}"))?;
+        let command = process::tie(command).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {name}"))?;
         let output = child.stdout.take().context("its stdout is a pipe")?;
         let (sender, answers) = channel();
         thread::spawn(move || {
@@ -46,12 +42,7 @@ impl Talk {
                 }
             }
         });
-        Ok(Self {
-            name,
-            questions: child.stdin.take(),
-            child,
-            answers,
-        })
+        Ok(Self { name, questions: child.stdin.take(), child, answers })
     }
 
     /// Waits for the next thing that it says.
@@ -59,8 +50,7 @@ impl Talk {
     /// # Errors
     /// When it ends or stays silent.
     pub fn hear(&self) -> Result<Value> {
-        self.hear_within(PATIENCE)?
-            .with_context(|| format!("{} does not answer", self.name))
+        self.hear_within(PATIENCE)?.with_context(|| format!("{} does not answer", self.name))
     }
 
     /// Waits so long for the next thing that it says.
@@ -93,9 +83,7 @@ impl Talk {
     /// # Errors
     /// When it has ended.
     pub fn say(&mut self, line: &str) -> Result<()> {
-        let Some(questions) = &mut self.questions else {
-            bail!("{} was told that there is no more", self.name)
-        };
+        let Some(questions) = &mut self.questions else { bail!("{} was told that there is no more", self.name) };
         writeln!(questions, "{line}").with_context(|| format!("{} has ended", self.name))
     }
 
@@ -119,8 +107,7 @@ impl Talk {
     /// When it does not end.
     pub fn finish(&mut self) -> Result<ExitStatus> {
         self.questions = None;
-        process::wait_for(&mut self.child, PATIENCE)
-            .with_context(|| format!("{} does not end", self.name))
+        process::wait_for(&mut self.child, PATIENCE).with_context(|| format!("{} does not end", self.name))
     }
 }
 

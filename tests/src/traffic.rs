@@ -31,29 +31,20 @@ pub struct Traffic {
 pub fn requests() -> Result<Traffic> {
     for file in corpus::files()? {
         if file.ends_with(DEMO) {
-            return Ok(Traffic {
-                source: format!("corpus {DEMO}"),
-                requests: corpus::read(&file)?,
-            });
+            return Ok(Traffic { source: format!("corpus {DEMO}"), requests: corpus::read(&file)? });
         }
     }
-    Ok(Traffic {
-        source: "generated".to_owned(),
-        requests: generated(0x51),
-    })
+    Ok(Traffic { source: "generated".to_owned(), requests: generated(0x51) })
 }
 
 /// A hundred requests of 35 to 59 spans.
 pub fn generated(seed: u64) -> Vec<Bytes> {
     let mut chance = StdRng::seed_from_u64(seed);
-    (0..100)
-        .map(|_| request(&mut chance).encode_to_vec().into())
-        .collect()
+    (0..100).map(|_| request(&mut chance).encode_to_vec().into()).collect()
 }
 
 fn request(chance: &mut StdRng) -> ExportTraceServiceRequest {
-    let service =
-        ["frontend", "cart", "checkout", "payment", "currency", "ad"][chance.random_range(0..6)];
+    let service = ["frontend", "cart", "checkout", "payment", "currency", "ad"][chance.random_range(0..6)];
     let spans = chance.random_range(35..60);
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
@@ -82,11 +73,7 @@ fn request(chance: &mut StdRng) -> ExportTraceServiceRequest {
 
 fn span(chance: &mut StdRng) -> Span {
     let start = 1_762_156_800_000_000_000 + chance.random_range(0..60_000_000_000);
-    let route = [
-        "/api/cart",
-        "/api/products/0PUK6V6EV0",
-        "/api/recommendations",
-    ];
+    let route = ["/api/cart", "/api/products/0PUK6V6EV0", "/api/recommendations"];
     let path = route[chance.random_range(0..3)];
     // One span in 64 by its name and one by an attribute: what the benchmark's filter drops.
     let name = match chance.random_range(0..64) {
@@ -109,25 +96,13 @@ fn span(chance: &mut StdRng) -> Span {
         attributes: vec![
             text("http.request.method", "GET"),
             text("url.path", path),
-            text(
-                "url.full",
-                &format!(
-                    "http://frontend-proxy:8080{path}?sessionId={:08x}",
-                    chance.random::<u32>()
-                ),
-            ),
+            text("url.full", &format!("http://frontend-proxy:8080{path}?sessionId={:08x}", chance.random::<u32>())),
             number("http.response.status_code", 200),
             text("rpc.service", service),
             number("server.port", 8080),
-            text(
-                "network.peer.address",
-                &format!("10.0.{}.{}", chance.random::<u8>(), chance.random::<u8>()),
-            ),
+            text("network.peer.address", &format!("10.0.{}.{}", chance.random::<u8>(), chance.random::<u8>())),
             text("user_agent.original", "python-requests/2.32.4"),
-            text(
-                "session.id",
-                &format!("{:08x}-8a5b-4c1c-9d2e", chance.random::<u32>()),
-            ),
+            text("session.id", &format!("{:08x}-8a5b-4c1c-9d2e", chance.random::<u32>())),
             text("network.protocol.version", "1.1"),
         ],
         ..Span::default()
@@ -143,11 +118,7 @@ fn number(key: &str, value: i64) -> KeyValue {
 }
 
 fn attribute(key: &str, value: any_value::Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
-    }
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
 }
 
 #[cfg(test)]
@@ -160,16 +131,9 @@ mod tests {
     fn generated_requests_are_as_large_as_the_demos() {
         let requests = generated(1);
         let bytes: usize = requests.iter().map(Bytes::len).sum();
-        let spans: u64 = requests
-            .iter()
-            .map(|request| crate::wire::count(request).unwrap())
-            .sum();
+        let spans: u64 = requests.iter().map(|request| crate::wire::count(request).unwrap()).sum();
         let per_span = bytes as u64 / spans;
         assert!((420..540).contains(&per_span), "{per_span} bytes a span");
-        assert!(
-            (44..51).contains(&(spans / 100)),
-            "{} spans a request",
-            spans / 100
-        );
+        assert!((44..51).contains(&(spans / 100)), "{} spans a request", spans / 100);
     }
 }

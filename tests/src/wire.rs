@@ -147,9 +147,7 @@ fn each(message: &[u8], wanted: u32, visit: &mut dyn FnMut(&[u8]) -> Result<()>)
             1 => at += 8,
             2 => {
                 let len = usize::try_from(varint(message, &mut at)?)?;
-                let value = message
-                    .get(at..at + len)
-                    .context("a field that is cut off")?;
+                let value = message.get(at..at + len).context("a field that is cut off")?;
                 at += len;
                 if key >> 3 == u64::from(wanted) {
                     visit(value)?;
@@ -189,17 +187,12 @@ pub fn difference(sent: &[Bytes], received: &[Bytes]) -> Result<Option<String>> 
     if lost == 0 && foreign == 0 {
         return Ok(None);
     }
-    let example = |sign: i64| {
-        balance
-            .iter()
-            .find(|(_, n)| n.signum() == sign)
-            .map(|(span, _)| span)
-    };
+    let example = |sign: i64| balance.iter().find(|(_, n)| n.signum() == sign).map(|(span, _)| span);
     Ok(Some(format!(
         "of {compared} spans {lost} did not arrive as they were, {foreign} arrived that were never sent\n\
-         sent:     {:02x?}\nreceived: {:02x?}",
-        example(1),
-        example(-1)
+         sent:     {:.2000}\nreceived: {:.2000}",
+        format!("{:02x?}", example(1)),
+        format!("{:02x?}", example(-1))
     )))
 }
 
@@ -211,10 +204,8 @@ mod tests {
 
     /// Written by hand from protobuf's encoding rules: one resource (with an unknown field 15),
     /// one scope, two spans `08 01` and empty.
-    const REQUEST: &[u8] = &[
-        0x0a, 0x0e, 0x0a, 0x00, 0x7a, 0x00, 0x12, 0x08, 0x0a, 0x00, 0x12, 0x02, 0x08, 0x01, 0x12,
-        0x00,
-    ];
+    const REQUEST: &[u8] =
+        &[0x0a, 0x0e, 0x0a, 0x00, 0x7a, 0x00, 0x12, 0x08, 0x0a, 0x00, 0x12, 0x02, 0x08, 0x01, 0x12, 0x00];
 
     #[test]
     fn spans_come_with_what_stands_around_them() {
@@ -236,10 +227,7 @@ mod tests {
         let sent = Bytes::from_static(REQUEST);
         let mut other = REQUEST.to_vec();
         other[4] = 0x72;
-        assert_eq!(
-            difference(std::slice::from_ref(&sent), std::slice::from_ref(&sent)).unwrap(),
-            None
-        );
+        assert_eq!(difference(std::slice::from_ref(&sent), std::slice::from_ref(&sent)).unwrap(), None);
         assert!(difference(&[sent], &[other.into()]).unwrap().is_some());
     }
 }

@@ -25,7 +25,8 @@ const PROFILE: [&str; 6] = [
 /// Builds everything.
 pub fn all(root: &Path) -> Result<()> {
     plugins(root)?;
-    let release = |bin: &str| run(cargo().args(["build", "--release", "--package", "sluice", "--bin", bin]).current_dir(root));
+    let release =
+        |bin: &str| run(cargo().args(["build", "--release", "--package", "sluice", "--bin", bin]).current_dir(root));
     release("sluice-bundle")?;
     let plugins = root.join("target/plugins");
     run(Command::new(root.join("target/release/sluice-bundle")).arg(bundled(root)).arg(plugins.join("bundle")))?;
@@ -92,8 +93,12 @@ fn package(folder: &Path) -> Result<Package> {
     metadata.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
     let said: Value = serde_json::from_str(&output(&mut metadata)?)?;
     let packages = said.get("packages").and_then(Value::as_array).context("cargo metadata lists packages")?;
-    let ours = packages.iter().find(|package| package["manifest_path"].as_str() == manifest.to_str()).context("cargo metadata lists the package")?;
-    let cdylib = |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
+    let ours = packages
+        .iter()
+        .find(|package| package["manifest_path"].as_str() == manifest.to_str())
+        .context("cargo metadata lists the package")?;
+    let cdylib =
+        |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
     let Some(target) = ours["targets"].as_array().and_then(|targets| targets.iter().find(cdylib)) else {
         bail!("{} has no `cdylib`: add `[lib] crate-type = [\"cdylib\"]`", manifest.display());
     };
@@ -110,12 +115,17 @@ fn core(route: &Route, package: &Package) -> PathBuf {
 
 fn compile(root: &Path, route: &Route, folder: &Path) -> Command {
     let mut build = guest_cargo();
-    build.args(["build", "--quiet", "--profile", "plugin", "--target", TARGET, "--target-dir"]).arg(&route.target_dir).current_dir(folder);
+    build
+        .args(["build", "--quiet", "--profile", "plugin", "--target", TARGET, "--target-dir"])
+        .arg(&route.target_dir)
+        .current_dir(folder);
     for setting in PROFILE {
         build.args(["--config", setting]);
     }
     // No path of this machine enters a component: its digest should be the same everywhere.
-    let home = std::env::var("CARGO_HOME").or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo"))).unwrap_or_default();
+    let home = std::env::var("CARGO_HOME")
+        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
+        .unwrap_or_default();
     let flags = [
         "-Ctarget-feature=+simd128,+bulk-memory".to_owned(),
         format!("--remap-path-prefix={}=sluice", root.display()),

@@ -14,7 +14,8 @@ use crate::command::{cargo, output};
 
 /// Crates that must not be in the tree: they need a system library, a code generator or a build
 /// tool that a fresh machine does not have.
-const FORBIDDEN: [&str; 8] = ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "bindgen", "cmake", "protobuf-src"];
+const FORBIDDEN: [&str; 8] =
+    ["openssl", "openssl-sys", "native-tls", "aws-lc-rs", "aws-lc-sys", "bindgen", "cmake", "protobuf-src"];
 
 /// The same for a family: copies of protoc.
 const FORBIDDEN_PREFIX: &str = "protoc-";
@@ -181,7 +182,8 @@ fn stream(command: &mut Command) -> Result<Vec<String>> {
 
 /// Whether a component of the toolchain works.
 fn component(name: &str) -> bool {
-    let works = Command::new(name).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let works =
+        Command::new(name).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
     works.is_ok_and(|status| status.success())
 }
 

@@ -63,13 +63,24 @@ fn make(folder: &Path) -> Result<()> {
     for part in ["state/lists/partial", "cache/archives/partial", "debs", "root", "crate/src"] {
         fs::create_dir_all(folder.join(part))?;
     }
-    let program = |name: &str| system(name).with_context(|| format!("{name} is not there: this is not a Debian machine"));
+    let program =
+        |name: &str| system(name).with_context(|| format!("{name} is not there: this is not a Debian machine"));
     let user = output(Command::new("id").arg("-un"))?;
-    let apt = Apt { folder: folder.to_owned(), user, get: program("apt-get")?, cache: program("apt-cache")?, dpkg: program("dpkg")? };
+    let apt = Apt {
+        folder: folder.to_owned(),
+        user,
+        get: program("apt-get")?,
+        cache: program("apt-cache")?,
+        dpkg: program("dpkg")?,
+    };
     // An index that cannot be fetched leaves those that could; what is missing shows below.
     let _ = apt.command(&apt.get).args(["-qq", "update"]).status();
-    let std = apt.dependency(&["libstd-rust-web-dev"], |name| name.strip_prefix("libstd-rust-web-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))?;
-    let llvm = apt.dependency(&[&std], |name| name.strip_prefix("libllvm").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())))?;
+    let std = apt.dependency(&["libstd-rust-web-dev"], |name| {
+        name.strip_prefix("libstd-rust-web-").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })?;
+    let llvm = apt.dependency(&[&std], |name| {
+        name.strip_prefix("libllvm").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    })?;
     apt.unpack(&["rustc-web", "rust-web-src", "libstd-rust-web-dev", &std, &llvm])?;
     let libraries = folder.join("root/usr/lib").join(multiarch()?);
     let compiler = folder.join("root/usr/bin/rustc");
@@ -84,7 +95,11 @@ fn make(folder: &Path) -> Result<()> {
     }
     build_std(folder, &plain)?;
     sysroot(folder)?;
-    wrapper(&folder.join("rustc"), &libraries, &format!("{} --sysroot {}", quoted(&compiler), quoted(&folder.join("sysroot"))))?;
+    wrapper(
+        &folder.join("rustc"),
+        &libraries,
+        &format!("{} --sysroot {}", quoted(&compiler), quoted(&folder.join("sysroot"))),
+    )?;
     for part in ["build", "debs", "cache", "state", "crate", "root/usr/src"] {
         fs::remove_dir_all(folder.join(part))?;
     }
@@ -140,7 +155,8 @@ impl Apt {
 
     /// The libraries that packages depend on.
     fn dependencies(&self, of: &[&str]) -> Result<Vec<String>> {
-        let no = ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"];
+        let no =
+            ["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"];
         let said = output(self.command(&self.cache).arg("depends").args(of).args(no))?;
         let name = |line: &str| {
             let line = line.trim_start_matches([' ', '|']);

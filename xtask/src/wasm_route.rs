@@ -55,12 +55,16 @@ pub fn find(root: &Path) -> Result<Route> {
     }
     match forced {
         Some(forced) => bail!("{FORCE}={forced} does not work on this machine (target, rustup and debian are known)"),
-        None => bail!("no way to compile for {TARGET}: run `rustup target add {TARGET}`, or use a Debian machine with its package archive in reach"),
+        None => bail!(
+            "no way to compile for {TARGET}: run `rustup target add {TARGET}`, or use a Debian machine with its package archive in reach"
+        ),
     }
 }
 
 fn installed() -> bool {
-    let Ok(folder) = output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET])) else { return false };
+    let Ok(folder) = output(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET])) else {
+        return false;
+    };
     let Ok(files) = std::fs::read_dir(folder) else { return false };
     files.flatten().any(|file| file.file_name().to_string_lossy().starts_with("libcore-"))
 }

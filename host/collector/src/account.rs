@@ -127,8 +127,6 @@ impl DestinationAccount {
     }
 
     fn add(&self, outcome: &str, reason: &str, spans: u64) {
-        self.account
-            .cell(["destination", &self.pipeline, &self.destination, outcome, "", reason])
-            .add(spans as i64);
+        self.account.cell(["destination", &self.pipeline, &self.destination, outcome, "", reason]).add(spans as i64);
     }
 }

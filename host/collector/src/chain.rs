@@ -127,7 +127,9 @@ pub async fn run(routes: &Routes, pipeline: &PipelinePlan, wire: &Bytes, verdict
             Ok(()) => parts.push(batch.encode()),
             Err(Stop::Refused(refused)) => return Err(refused),
             Err(Stop::Dropped(index, kind)) => {
-                let rest = parts.iter().map(spans_of).sum::<u32>() + batch.spans() + slices.map(|rest| rest.spans()).sum::<u32>();
+                let rest = parts.iter().map(spans_of).sum::<u32>()
+                    + batch.spans()
+                    + slices.map(|rest| rest.spans()).sum::<u32>();
                 if let Some(done) = passed.done.get_mut(index) {
                     done.gave_up = Some((u64::from(rest), kind));
                 }

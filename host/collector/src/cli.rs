@@ -71,7 +71,12 @@ fn source(path: &Path) -> Source {
 
 /// `sluice components`: lists the types of components on stdout, as YAML.
 pub fn components() -> ExitCode {
-    let kinds = [("receivers", receiver::TYPES), ("processors", processor::TYPES), ("exporters", exporter::TYPES), ("extensions", extension::TYPES)];
+    let kinds = [
+        ("receivers", receiver::TYPES),
+        ("processors", processor::TYPES),
+        ("exporters", exporter::TYPES),
+        ("extensions", extension::TYPES),
+    ];
     let mut text = String::new();
     for (kind, types) in kinds {
         text.push_str(kind);

@@ -76,7 +76,12 @@ impl Collector {
     ///
     /// # Errors
     /// When the metrics are registered already.
-    pub fn new(metrics: &Metrics, account: Account, workshop: Workshop, cores: Cores) -> Result<Self, prometheus::Error> {
+    pub fn new(
+        metrics: &Metrics,
+        account: Account,
+        workshop: Workshop,
+        cores: Cores,
+    ) -> Result<Self, prometheus::Error> {
         let admission = Admission::new(ADMISSION_BYTES);
         Ok(Self {
             sending: exporter::Metrics::new(metrics.registry())?,
@@ -102,7 +107,12 @@ impl Collector {
     ///
     /// # Errors
     /// When an exporter, a listener or a core refuses; the present generation serves on.
-    pub async fn apply(&mut self, config: Config, processors: Processors, trigger: Option<Trigger>) -> Result<(), NotApplied> {
+    pub async fn apply(
+        &mut self,
+        config: Config,
+        processors: Processors,
+        trigger: Option<Trigger>,
+    ) -> Result<(), NotApplied> {
         let exporters = self.exporters_for(&config)?;
         let bound = self.bind_receivers(&config)?;
         let plan = Arc::new(self.plan(&config, &processors, &exporters));
@@ -133,7 +143,8 @@ impl Collector {
             let serving = match self.exporters.get(id).filter(|serving| serving.settings == *settings) {
                 Some(serving) => serving.clone(),
                 None => {
-                    let context = ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
+                    let context =
+                        ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
                     self.started += 1;
                     Serving { settings: settings.clone(), exporter: exporter::start(id, settings, context)? }
                 }
@@ -155,7 +166,11 @@ impl Collector {
         }
         // Nothing can fail any more: only now do they take their places.
         let place = |(component, bound): (&Component<receiver::Settings>, receiver::Bound)| {
-            self.receivers.push(Receiving { id: component.id.clone(), settings: component.settings.clone(), running: None });
+            self.receivers.push(Receiving {
+                id: component.id.clone(),
+                settings: component.settings.clone(),
+                running: None,
+            });
             (self.receivers.len() - 1, bound)
         };
         Ok(bound.into_iter().map(place).collect())
@@ -168,7 +183,9 @@ impl Collector {
         let receiver = |receiving: &Receiving| ReceiverPlan {
             account: self.account.receiver(&receiving.id.to_string()),
             pipelines: (0..pipelines.len())
-                .filter(|&index| pipelines.get(index).is_some_and(|pipeline| pipeline.receivers.contains(&receiving.id)))
+                .filter(|&index| {
+                    pipelines.get(index).is_some_and(|pipeline| pipeline.receivers.contains(&receiving.id))
+                })
                 .collect(),
         };
         let pipeline = |pipeline: &config::Pipeline| {

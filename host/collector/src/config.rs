@@ -97,7 +97,12 @@ pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Resul
 
 /// All sources as one tree. `None` if one of them cannot be read: what is missing in the others
 /// would be told for nothing.
-fn gather(sources: &[Source], environment: Environment<'_>, problems: &mut Diagnostics, files: &mut Vec<PathBuf>) -> Option<Tree> {
+fn gather(
+    sources: &[Source],
+    environment: Environment<'_>,
+    problems: &mut Diagnostics,
+    files: &mut Vec<PathBuf>,
+) -> Option<Tree> {
     let mut trees = Vec::new();
     for (order, source) in sources.iter().enumerate() {
         if let Source::File(path) = source {
@@ -122,7 +127,9 @@ fn gather(sources: &[Source], environment: Environment<'_>, problems: &mut Diagn
 }
 
 fn read(tree: &Tree, problems: &Problems) -> Config {
-    let Some(mut top) = Node::new("the configuration", &tree.mark, tree, problems).into_section() else { return Config::default() };
+    let Some(mut top) = Node::new("the configuration", &tree.mark, tree, problems).into_section() else {
+        return Config::default();
+    };
     let receivers = component::read(&mut top, &RECEIVERS, receiver::read);
     let processors = component::read(&mut top, &PROCESSORS, processor::read);
     let exporters = component::read(&mut top, &EXPORTERS, exporter::read);
@@ -143,12 +150,19 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     }
     top.finish();
     check::references(&names, &service, problems);
-    only_plugins(Config { receivers, processors: Vec::new(), exporters, extensions, service, files: Vec::new() }, processors)
+    only_plugins(
+        Config { receivers, processors: Vec::new(), exporters, extensions, service, files: Vec::new() },
+        processors,
+    )
 }
 
 /// Takes the processors out whose work is done elsewhere.
 fn only_plugins(mut config: Config, processors: Vec<Component<Processor>>) -> Config {
-    let elsewhere: Vec<_> = processors.iter().filter(|component| component.settings == Processor::Elsewhere).map(|component| component.id.clone()).collect();
+    let elsewhere: Vec<_> = processors
+        .iter()
+        .filter(|component| component.settings == Processor::Elsewhere)
+        .map(|component| component.id.clone())
+        .collect();
     for pipeline in &mut config.service.pipelines {
         pipeline.processors.retain(|id| !elsewhere.contains(id));
     }
@@ -166,7 +180,9 @@ struct Names(Vec<(&'static str, Vec<Named>)>);
 
 impl Names {
     fn insert(&mut self, key: &'static str, top: &mut Section<'_>) {
-        let Some(Value::Map(entries)) = top.node(key).map(|node| node.value()) else { return self.0.push((key, Vec::new())) };
+        let Some(Value::Map(entries)) = top.node(key).map(|node| node.value()) else {
+            return self.0.push((key, Vec::new()));
+        };
         let named = |entry: &Entry| Id::parse(&entry.key).ok().map(|id| Named { id, mark: entry.mark.clone() });
         self.0.push((key, entries.iter().filter_map(named).collect()));
     }

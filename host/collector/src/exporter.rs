@@ -97,7 +97,10 @@ impl Metrics {
         Ok(Self {
             sent: counters("otelcol_exporter_sent_spans", "Spans that upstream has taken.")?,
             send_failed: counters("otelcol_exporter_send_failed_spans", "Spans that upstream has refused for good.")?,
-            enqueue_failed: counters("otelcol_exporter_enqueue_failed_spans", "Spans that found no room in the queue.")?,
+            enqueue_failed: counters(
+                "otelcol_exporter_enqueue_failed_spans",
+                "Spans that found no room in the queue.",
+            )?,
             size: gauges("otelcol_exporter_queue_size", "What the queue holds, in the measure of its capacity.")?,
             capacity: gauges("otelcol_exporter_queue_capacity", "What the queue can hold: queue_size, else bytes.")?,
             in_flight: gauges("otelcol_exporter_in_flight_requests", "Requests on their way upstream.")?,
@@ -106,7 +109,10 @@ impl Metrics {
 
     fn figures(&self, exporter: &str) -> Figures {
         let labels = [exporter];
-        Figures { size: self.size.with_label_values(&labels), enqueue_failed: self.enqueue_failed.with_label_values(&labels) }
+        Figures {
+            size: self.size.with_label_values(&labels),
+            enqueue_failed: self.enqueue_failed.with_label_values(&labels),
+        }
     }
 
     fn sending(&self, exporter: &str) -> Sending {

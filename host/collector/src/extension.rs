@@ -47,7 +47,10 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
 
 impl Sluice {
     fn read(mut section: Section<'_>) -> Self {
-        let settings = Self { state_dir: section.path("state_dir"), drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT) };
+        let settings = Self {
+            state_dir: section.path("state_dir"),
+            drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
+        };
         for key in ["admin", "trust", "require_signed"] {
             section.unsupported(key, NOT_YET);
         }

@@ -153,7 +153,10 @@ impl Workshop {
             return Ok(Source::File(module.clone()));
         }
         self.bundle.get(settings.kind.as_str()).cloned().ok_or_else(|| {
-            format!("this binary was built without the bundled plugin `{}`: build it with `cargo xtask build`", settings.kind)
+            format!(
+                "this binary was built without the bundled plugin `{}`: build it with `cargo xtask build`",
+                settings.kind
+            )
         })
     }
 }

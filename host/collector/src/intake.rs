@@ -158,7 +158,8 @@ async fn queue(routes: &Routes, all: Vec<(&PipelinePlan, Passed)>, entered: u32)
     let mut reserved = Vec::new();
     for (pipeline, passed) in all.iter().filter(|(_, passed)| passed.spans > 0) {
         for destination in &pipeline.destinations {
-            let room = destination.queue.reserve(passed.wire.len(), passed.spans).await.map_err(|full| no_room(&full))?;
+            let room =
+                destination.queue.reserve(passed.wire.len(), passed.spans).await.map_err(|full| no_room(&full))?;
             reserved.push((room, passed.wire.clone(), passed.spans, &destination.account));
         }
     }

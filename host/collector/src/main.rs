@@ -22,7 +22,8 @@ fn main() -> ExitCode {
 /// The plugins in this binary, by config type.
 fn bundle() -> Bundle {
     let embedded = bundle::BUNDLE.iter().map(|plugin| {
-        let source = Source::Embedded { name: plugin.name, component: plugin.component, precompiled: plugin.precompiled };
+        let source =
+            Source::Embedded { name: plugin.name, component: plugin.component, precompiled: plugin.precompiled };
         (plugin.name, source)
     });
     embedded.collect::<HashMap<_, _>>()

@@ -156,7 +156,9 @@ impl Queue {
                 match self.settings.on_full {
                     OnFull::Refuse => return Err(self.full(weight.spans, "full")),
                     // They make room, or do without, when the item is put in.
-                    OnFull::DropNewest | OnFull::DropOldest => return Ok(Reservation { queue: self, weight, held: false }),
+                    OnFull::DropNewest | OnFull::DropOldest => {
+                        return Ok(Reservation { queue: self, weight, held: false });
+                    }
                     // Registered before the lock is let go, so that no room is missed.
                     OnFull::Block => {
                         let _ = room.as_mut().enable();

@@ -106,7 +106,10 @@ impl Metrics {
     /// The figures of a receiver for one transport.
     pub fn counters(&self, receiver: &str, transport: &str) -> Counters {
         let labels = [receiver, transport];
-        Counters { accepted: self.accepted.with_label_values(&labels), refused: self.refused.with_label_values(&labels) }
+        Counters {
+            accepted: self.accepted.with_label_values(&labels),
+            refused: self.refused.with_label_values(&labels),
+        }
     }
 }
 

@@ -1,6 +1,14 @@
 //! What one call costs: the sandbox around plugins that do next to nothing.
 //! `cargo run --release -p sluice-sandbox --example call`
-#![allow(missing_docs, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout)]
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 #[path = "../tests/sandbox/guest.rs"]
 mod guest;
@@ -42,7 +50,8 @@ fn main() {
     measure("one host call (len)", Guest::new().process("(drop (call $spans (local.get $batch)))"));
     let texts = "(call $texts (local.get $batch) (i32.const 2) (i32.const 5) (i32.const 600))";
     measure("one column (names)", Guest::new().process(texts));
-    let attribute = "(call $attribute (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 10) (i32.const 600))";
+    let attribute =
+        "(call $attribute (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 10) (i32.const 600))";
     measure("one attribute, there", Guest::new().data(4096, "http.route").process(attribute));
     measure("one attribute, not there", Guest::new().data(4096, "http.rotue").process(attribute));
 
@@ -53,8 +62,13 @@ fn main() {
 
     let component: &'static [u8] = Guest::new().component().leak();
     let precompiled: &'static [u8] = sluice_sandbox::precompile(component).unwrap().leak();
-    let (sandbox, source) = (stage::sandbox(), sluice_sandbox::Source::Embedded { name: "guest", component, precompiled });
+    let (sandbox, source) =
+        (stage::sandbox(), sluice_sandbox::Source::Embedded { name: "guest", component, precompiled });
     let started = Instant::now();
     (0..1000).for_each(|_| drop(sandbox.load(&source, &Limits::default(), None).unwrap()));
-    println!("loading {} KiB of embedded code: {:.1} µs", precompiled.len() >> 10, started.elapsed().as_micros() as f64 / 1000.0);
+    println!(
+        "loading {} KiB of embedded code: {:.1} µs",
+        precompiled.len() >> 10,
+        started.elapsed().as_micros() as f64 / 1000.0
+    );
 }

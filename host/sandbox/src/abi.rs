@@ -3,7 +3,7 @@
 
 mod v0_1_0;
 
-pub(crate) use v0_1_0::{Bindings, Failure, BindingsPre, Host, Phase, batch_handle, linker};
+pub(crate) use v0_1_0::{Bindings, BindingsPre, Failure, Host, Phase, batch_handle, linker};
 
 /// The contract that this host speaks.
 pub(crate) const VERSION: &str = "0.1.0";

@@ -17,7 +17,9 @@ pub struct Access {
 
 /// A grant that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no grant: write `TABLE.attributes:KEY`, `TABLE.attributes:PREFIX*`, `TABLE.FIELD`, `TABLE.*` or `*`, where TABLE is resources, scopes, spans, events or links")]
+#[error(
+    "`{0}` is no grant: write `TABLE.attributes:KEY`, `TABLE.attributes:PREFIX*`, `TABLE.FIELD`, `TABLE.*` or `*`, where TABLE is resources, scopes, spans, events or links"
+)]
 pub struct BadGrant(pub String);
 
 const TABLES: [&str; 5] = ["resources", "scopes", "spans", "events", "links"];
@@ -72,7 +74,10 @@ impl Bit {
             (Table::Spans, 6) => 8,
             (Table::Spans, 7 | 8) | (Table::Events, 1) => 9,
             (Table::Spans, 16) | (Table::Links, 6) => 10,
-            (Table::Resources, 2) | (Table::Scopes | Table::Events, 4) | (Table::Spans, 10 | 12 | 14) | (Table::Links, 5) => 11,
+            (Table::Resources, 2)
+            | (Table::Scopes | Table::Events, 4)
+            | (Table::Spans, 10 | 12 | 14)
+            | (Table::Links, 5) => 11,
             _ => return None,
         }))
     }
@@ -154,14 +159,17 @@ impl TableGrants {
     }
 
     fn attribute(&self, key: &[u8]) -> bool {
-        let fits = |(grant, prefix): &(Vec<u8>, bool)| if *prefix { key.starts_with(grant) } else { key == grant.as_slice() };
+        let fits =
+            |(grant, prefix): &(Vec<u8>, bool)| if *prefix { key.starts_with(grant) } else { key == grant.as_slice() };
         self.all_attributes || self.attributes.iter().any(fits)
     }
 
     /// Whether everything that `other` grants is granted here.
     fn covers(&self, other: &Self) -> bool {
         let fits = |(key, prefix): &(Vec<u8>, bool)| {
-            self.attributes.iter().any(|(mine, wide)| if *wide { key.starts_with(mine) } else { !prefix && key == mine })
+            self.attributes
+                .iter()
+                .any(|(mine, wide)| if *wide { key.starts_with(mine) } else { !prefix && key == mine })
         };
         let attributes = self.all_attributes || !other.all_attributes && other.attributes.iter().all(fits);
         attributes && other.fields & !self.fields == 0
@@ -259,7 +267,16 @@ mod tests {
 
     #[test]
     fn text_that_is_no_grant_is_refused_by_name() {
-        for bad in ["", "spans", "span.name", "spans.names", "spans.attributes", "spans.attributes.x", "resources.name", "events.ids"] {
+        for bad in [
+            "",
+            "spans",
+            "span.name",
+            "spans.names",
+            "spans.attributes",
+            "spans.attributes.x",
+            "resources.name",
+            "events.ids",
+        ] {
             let error = Grants::default().narrow(&access(&[bad])).unwrap_err();
             assert_eq!(error, BadGrant(bad.to_owned()));
         }

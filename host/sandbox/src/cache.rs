@@ -51,7 +51,8 @@ impl Cache {
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = hasher.finish();
         let Some(folder) = folder else {
-            let temporary = TempDir::with_prefix("sluice-").map_err(|error| CacheError::Io { folder: std::env::temp_dir(), error })?;
+            let temporary = TempDir::with_prefix("sluice-")
+                .map_err(|error| CacheError::Io { folder: std::env::temp_dir(), error })?;
             return Ok(Self { folder: temporary.path().to_owned(), engine, _temporary: Some(temporary) });
         };
         let io = |error| CacheError::Io { folder: folder.clone(), error };

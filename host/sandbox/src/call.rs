@@ -59,7 +59,9 @@ pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
 
 /// Function names, innermost first.
 fn frames(backtrace: &wasmtime::WasmBacktrace) -> String {
-    let name = |frame: &wasmtime::FrameInfo| frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned);
+    let name = |frame: &wasmtime::FrameInfo| {
+        frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned)
+    };
     backtrace.frames().iter().map(name).collect::<Vec<_>>().join(" < ")
 }
 

@@ -43,7 +43,9 @@ pub enum CompileError {
 /// Compiles a component within `timeout`.
 pub(crate) fn compile(shared: &Shared, component: &[u8], timeout: Duration) -> Result<Vec<u8>, CompileError> {
     match &shared.compiler {
-        Compiler::InProcess => shared.engine.precompile_component(component).map_err(|error| CompileError::Invalid(format!("{error:#}"))),
+        Compiler::InProcess => {
+            shared.engine.precompile_component(component).map_err(|error| CompileError::Invalid(format!("{error:#}")))
+        }
         Compiler::Child { exe } => {
             let out = shared.cache.scratch()?;
             in_child(exe, component, out.path(), shared.reach, timeout)?;
@@ -73,7 +75,11 @@ fn in_child(exe: &Path, component: &[u8], out: &Path, reach: Reach, timeout: Dur
             Some(true) => Ok(()),
             Some(false) => {
                 let said = said.join().unwrap_or_default();
-                let said = if said.trim().is_empty() { "the compiler ended without a word (out of memory?)" } else { said.trim() };
+                let said = if said.trim().is_empty() {
+                    "the compiler ended without a word (out of memory?)"
+                } else {
+                    said.trim()
+                };
                 Err(CompileError::Invalid(said.to_owned()))
             }
         }
@@ -117,7 +123,8 @@ fn compile_here(out: &Path) -> Result<(), String> {
     let mut component = Vec::new();
     std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
     let narrow = std::env::var_os(REACH).is_some_and(|word| word == Reach::Narrow.word());
-    let engine = Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide })).map_err(|error| format!("{error:#}"))?;
+    let engine =
+        Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide })).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::fs::write(out, code).map_err(|error| error.to_string())
 }

@@ -141,7 +141,10 @@ pub(crate) fn config(reach: Reach) -> Config {
         .epoch_interruption(true)
         .wasm_memory64(false);
     if reach == Reach::Narrow {
-        config.memory_reservation(NARROW_BYTES).memory_reservation_for_growth(NARROW_BYTES).memory_guard_size(NARROW_GUARD_BYTES);
+        config
+            .memory_reservation(NARROW_BYTES)
+            .memory_reservation_for_growth(NARROW_BYTES)
+            .memory_guard_size(NARROW_GUARD_BYTES);
     }
     config
 }

@@ -21,10 +21,14 @@ pub enum NotAPlugin {
     #[error("it is not valid WebAssembly: {0}")]
     Invalid(String),
     /// A core module.
-    #[error("it is a core WebAssembly module, not a component: make one of it with `cargo xtask componentize IN.wasm OUT.wasm`")]
+    #[error(
+        "it is a core WebAssembly module, not a component: make one of it with `cargo xtask componentize IN.wasm OUT.wasm`"
+    )]
     CoreModule,
     /// Another version of the contract.
-    #[error("it was built for the contract sluice:plugin@{found}; this version of Sluice speaks {VERSION}: build it with a fitting SDK")]
+    #[error(
+        "it was built for the contract sluice:plugin@{found}; this version of Sluice speaks {VERSION}: build it with a fitting SDK"
+    )]
     Version {
         /// The version that it imports.
         found: String,

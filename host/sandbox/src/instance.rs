@@ -12,8 +12,8 @@ use crate::effects::{Effects, LogLine};
 use crate::engine::Shared;
 use crate::failure::{CallError, FailureKind};
 use crate::limits::Limits;
-use crate::prepare::{ConfigError, Description, InstantiateError};
 use crate::prepare;
+use crate::prepare::{ConfigError, Description, InstantiateError};
 
 /// Linear memory never shrinks. An instance that has grown beyond this part of its limit, and to
 /// this multiple of what it had when it was new, is replaced between two calls, so that one odd

@@ -114,7 +114,9 @@ impl Sandbox {
                 let component = read(path, limits.component_bytes)?;
                 self.module(&path.display().to_string(), &component, None, limits, sha256)
             }
-            Source::Embedded { name, component, precompiled } => self.module(name, component, Some(precompiled), limits, sha256),
+            Source::Embedded { name, component, precompiled } => {
+                self.module(name, component, Some(precompiled), limits, sha256)
+            }
         }
     }
 

@@ -156,7 +156,11 @@ fn say(plugin: &str, line: &LogLine) {
     }
 }
 
-fn check_capabilities(description: &Description, imported: &[String], allowed: Option<&[String]>) -> Result<(), PrepareError> {
+fn check_capabilities(
+    description: &Description,
+    imported: &[String],
+    allowed: Option<&[String]>,
+) -> Result<(), PrepareError> {
     for capability in imported {
         if !description.capabilities.contains(capability) {
             return Err(PrepareError::Capability(capability.clone(), "it imports but does not declare"));
@@ -208,7 +212,9 @@ impl From<InstantiateError> for CallError {
     fn from(error: InstantiateError) -> Self {
         match error {
             InstantiateError::Call(call) => Self { kind: FailureKind::Configure, ..call },
-            InstantiateError::Fickle => Self { kind: FailureKind::Configure, message: error.to_string(), backtrace: None },
+            InstantiateError::Fickle => {
+                Self { kind: FailureKind::Configure, message: error.to_string(), backtrace: None }
+            }
         }
     }
 }

@@ -1,11 +1,7 @@
 //! What a span costs at each step, in nanoseconds, next to `prost` in the same run.
 //!
 //! `cargo run --release -p sluice-spans --example walk`
-#![expect(
-    clippy::print_stdout,
-    clippy::unwrap_used,
-    reason = "it prints a table"
-)]
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it prints a table")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -25,11 +21,7 @@ fn text(key: &str, value: &str) -> KeyValue {
 }
 
 fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        key_strindex: 0,
-    }
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
 }
 
 /// A server span of a web shop, 12 attributes.
@@ -45,10 +37,7 @@ fn span(i: usize) -> Span {
         end_time_unix_nano: start + 5_000_000,
         attributes: vec![
             text("http.request.method", "GET"),
-            text(
-                "url.full",
-                &format!("https://shop.example.com/api/products/{i:06}?session=8f14e45f"),
-            ),
+            text("url.full", &format!("https://shop.example.com/api/products/{i:06}?session=8f14e45f")),
             text("url.path", &format!("/api/products/{i:06}")),
             text("url.scheme", "https"),
             attribute("http.response.status_code", Value::IntValue(200)),
@@ -67,10 +56,7 @@ fn span(i: usize) -> Span {
 fn request() -> ExportTraceServiceRequest {
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans {
-            scope_spans: vec![ScopeSpans {
-                spans: (0..SPANS).map(span).collect(),
-                ..ScopeSpans::default()
-            }],
+            scope_spans: vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..ScopeSpans::default() }],
             ..ResourceSpans::default()
         }],
     }
@@ -98,15 +84,8 @@ fn main() {
     let wire = Bytes::from(request.encode_to_vec());
     let verdict = validate(&wire).unwrap();
     let fresh = || Batch::from_validated(wire.clone(), verdict);
-    println!(
-        "{} bytes a span, batches of {SPANS}; ns a span",
-        wire.len() / SPANS
-    );
-    measure(
-        "prost decode",
-        || (),
-        |()| ExportTraceServiceRequest::decode(&wire[..]).unwrap(),
-    );
+    println!("{} bytes a span, batches of {SPANS}; ns a span", wire.len() / SPANS);
+    measure("prost decode", || (), |()| ExportTraceServiceRequest::decode(&wire[..]).unwrap());
     measure("prost encode", || (), |()| request.encode_to_vec());
     measure("validate", || (), |()| validate(&wire).unwrap());
     measure("count_spans", || (), |()| count_spans(&wire).unwrap());
@@ -124,14 +103,10 @@ fn main() {
         batch.len(Table::Spans);
         batch
     };
-    measure(
-        "boundaries, attributes, one absent column",
-        fresh,
-        |mut batch| {
-            let column = batch.attribute(Table::Spans, b"absent");
-            (batch, column)
-        },
-    );
+    measure("boundaries, attributes, one absent column", fresh, |mut batch| {
+        let column = batch.attribute(Table::Spans, b"absent");
+        (batch, column)
+    });
     for key in ["url.full", "http.route", "absent"] {
         let name = format!("column {key} of an index");
         measure(&name, loaded, |mut batch| {
@@ -156,9 +131,7 @@ fn measure_edits(fresh: &dyn Fn() -> Batch, loaded: &dyn Fn() -> Batch) {
     let set = |batch: &mut Batch| {
         let mut edits = Edits::new();
         let value = Values::string("https://shop.example.com/api");
-        edits
-            .set_attribute(batch, Table::Spans, "url.full", &rows, value)
-            .unwrap();
+        edits.set_attribute(batch, Table::Spans, "url.full", &rows, value).unwrap();
         edits
     };
     let staged = || {
@@ -166,37 +139,25 @@ fn measure_edits(fresh: &dyn Fn() -> Batch, loaded: &dyn Fn() -> Batch) {
         let edits = set(&mut batch);
         (batch, edits)
     };
-    measure(
-        "commit, one attribute set a span",
-        staged,
-        |(mut batch, edits)| {
-            batch.commit(edits);
-            batch
-        },
-    );
+    measure("commit, one attribute set a span", staged, |(mut batch, edits)| {
+        batch.commit(edits);
+        batch
+    });
     let committed = || {
         let (mut batch, edits) = staged();
         batch.commit(edits);
         batch
     };
-    measure(
-        "encode, one attribute set a span",
-        committed,
-        |mut batch| (batch.encode(), batch),
-    );
+    measure("encode, one attribute set a span", committed, |mut batch| (batch.encode(), batch));
     let renamed = || {
         let mut batch = fresh();
         let mut edits = Edits::new();
         let name: Texts = ["GET"].into_iter().collect();
-        edits
-            .set_texts(&mut batch, Table::Spans, fields::span::NAME, &rows, name)
-            .unwrap();
+        edits.set_texts(&mut batch, Table::Spans, fields::span::NAME, &rows, name).unwrap();
         batch.commit(edits);
         batch
     };
-    measure("encode, one name set a span", renamed, |mut batch| {
-        (batch.encode(), batch)
-    });
+    measure("encode, one name set a span", renamed, |mut batch| (batch.encode(), batch));
     let halved = || {
         let mut batch = fresh();
         let mut edits = Edits::new();
@@ -205,7 +166,5 @@ fn measure_edits(fresh: &dyn Fn() -> Batch, loaded: &dyn Fn() -> Batch) {
         batch.commit(edits);
         batch
     };
-    measure("encode, every other span dropped", halved, |mut batch| {
-        (batch.encode(), batch)
-    });
+    measure("encode, every other span dropped", halved, |mut batch| (batch.encode(), batch));
 }

@@ -19,11 +19,7 @@ impl Batch {
         }
         self.load_rows(Table::Spans);
         let Self { store, index, .. } = self;
-        let mut editor = Editor {
-            store,
-            index,
-            table,
-        };
+        let mut editor = Editor { store, index, table };
         match &edit.change {
             Change::Drop => {
                 for (row, _) in edit.targets.iter(1) {
@@ -75,11 +71,7 @@ impl Editor<'_> {
             Change::Remove(key) => (key, key, None),
             _ => return,
         };
-        let key_at = if matches!(edit.change, Change::Remove(_)) {
-            Loc::NONE
-        } else {
-            self.store.push(to.as_bytes())
-        };
+        let key_at = if matches!(edit.change, Change::Remove(_)) { Loc::NONE } else { self.store.push(to.as_bytes()) };
         let written = values.map(|values| Written::new(self.store, values));
         for (row, place) in edit.targets.iter(values.map_or(1, Values::len)) {
             let table = self.index.table_mut(self.table);

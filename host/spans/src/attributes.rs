@@ -27,9 +27,7 @@ pub(crate) struct Entry {
 
 impl Entry {
     fn is(&self, store: &Store, key: &[u8]) -> bool {
-        self.changed & REMOVED == 0
-            && self.key.len as usize == key.len()
-            && store.get(self.key) == key
+        self.changed & REMOVED == 0 && self.key.len as usize == key.len() && store.get(self.key) == key
     }
 
     pub fn text(&self) -> Loc {
@@ -81,13 +79,7 @@ impl Attributes {
                 entries.reserve(likely);
             }
         }
-        Self {
-            starts,
-            entries,
-            added: Vec::new(),
-            ends: Vec::new(),
-            has_removed: false,
-        }
+        Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false }
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -135,16 +127,7 @@ impl Attributes {
             is_found = true;
         });
         if !is_found {
-            self.add(
-                row,
-                Entry {
-                    key: key.1,
-                    value,
-                    tlv: Loc::NONE,
-                    kind,
-                    changed: KEY_CHANGED | VALUE_CHANGED,
-                },
-            );
+            self.add(row, Entry { key: key.1, value, tlv: Loc::NONE, kind, changed: KEY_CHANGED | VALUE_CHANGED });
         }
     }
 
@@ -190,13 +173,7 @@ impl Attributes {
     }
 
     /// Shows every occurrence of a key in a row to `edit`; says whether there was one.
-    fn visit(
-        &mut self,
-        store: &Store,
-        row: usize,
-        key: &[u8],
-        mut edit: impl FnMut(&mut Entry),
-    ) -> bool {
+    fn visit(&mut self, store: &Store, row: usize, key: &[u8], mut edit: impl FnMut(&mut Entry)) -> bool {
         let mut is_found = false;
         let range = self.range(row);
         let mut removed = 0;
@@ -234,10 +211,7 @@ impl Attributes {
             None => ends.0 = number,
         }
         ends.1 = number;
-        self.added.push(Added {
-            entry,
-            next: NOTHING,
-        });
+        self.added.push(Added { entry, next: NOTHING });
     }
 
     /// Ends a commit: takes out what was removed, puts what was added at the end of its row, and
@@ -262,13 +236,7 @@ impl Attributes {
             }
             starts.push(entries.len() as u32);
         }
-        *self = Self {
-            starts,
-            entries,
-            added: Vec::new(),
-            ends: Vec::new(),
-            has_removed: false,
-        };
+        *self = Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false };
     }
 }
 
@@ -283,13 +251,7 @@ fn read_row(store: &Store, content: Loc, number: u32, entries: &mut Vec<Entry>) 
     }
 }
 
-const EMPTY: Entry = Entry {
-    key: Loc::NONE,
-    value: 0,
-    tlv: Loc::NONE,
-    kind: 0,
-    changed: 0,
-};
+const EMPTY: Entry = Entry { key: Loc::NONE, value: 0, tlv: Loc::NONE, kind: 0, changed: 0 };
 
 /// The short way for a key, then a scalar, with every length one byte; nearly all are so.
 #[inline]
@@ -317,12 +279,7 @@ fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
         [0x21, bits @ ..] => (4, u64::from_le_bytes(bits.try_into().ok()?)),
         _ => return None,
     };
-    Some(Entry {
-        key: body.part(2, key_len),
-        value,
-        kind,
-        ..EMPTY
-    })
+    Some(Entry { key: body.part(2, key_len), value, kind, ..EMPTY })
 }
 
 /// Any `KeyValue` that is regular.

@@ -35,14 +35,7 @@ impl Batch {
     /// Wraps bytes that [`validate`] has accepted with that verdict. Of other bytes the reads
     /// are unspecified, but nothing panics.
     pub fn from_validated(wire: Bytes, verdict: Verdict) -> Self {
-        Self {
-            store: Store {
-                wire,
-                arena: Vec::new(),
-            },
-            verdict,
-            ..Self::default()
-        }
+        Self { store: Store { wire, arena: Vec::new() }, verdict, ..Self::default() }
     }
 
     /// How many rows a table has.
@@ -78,7 +71,6 @@ impl Batch {
 
     pub(crate) fn load_attributes(&mut self, table: Table) {
         let irregular = self.verdict.irregular;
-        self.index
-            .load_attributes(&mut self.store, irregular, table);
+        self.index.load_attributes(&mut self.store, irregular, table);
     }
 }

@@ -21,9 +21,7 @@ pub(crate) fn check_entries(b: &mut Batch, t: Table, entries: &[u32]) -> Result<
 fn check_range(noun: &str, numbers: &[u32], len: usize) -> Result<(), Refusal> {
     match numbers.iter().find(|&&number| number as usize >= len) {
         None => Ok(()),
-        Some(number) => Err(Refusal::out_of_range(format!(
-            "{noun} {number} of {len} does not exist"
-        ))),
+        Some(number) => Err(Refusal::out_of_range(format!("{noun} {number} of {len} does not exist"))),
     }
 }
 
@@ -31,9 +29,7 @@ pub(crate) fn check_count(values: usize, rows: usize) -> Result<(), Refusal> {
     if values == rows || values == 1 {
         return Ok(());
     }
-    Err(Refusal::malformed(format!(
-        "{values} values for {rows} rows; give one each, or one for all"
-    )))
+    Err(Refusal::malformed(format!("{values} values for {rows} rows; give one each, or one for all")))
 }
 
 /// How many bytes values take in the output.
@@ -43,11 +39,7 @@ pub(crate) fn size_of(values: &Values, rows: usize) -> usize {
 }
 
 pub(crate) fn effective(bytes: usize, values: usize, rows: usize) -> usize {
-    if values == 1 {
-        bytes.saturating_mul(rows)
-    } else {
-        bytes
-    }
+    if values == 1 { bytes.saturating_mul(rows) } else { bytes }
 }
 
 /// Values that are fit to be written: every list as long as it should be, texts UTF-8, arrays
@@ -63,9 +55,7 @@ pub(crate) fn checked(mut values: Values, rows: usize) -> Result<(Values, Verdic
         return Err(Refusal::malformed("the numbers do not fit the types"));
     }
     let has = |wanted: fn(u8) -> bool| values.types.iter().any(|&kind| wanted(kind));
-    if texts == 0 && has(is_text)
-        || values.numbers.is_empty() && has(|kind| kind != 0 && !is_text(kind))
-    {
+    if texts == 0 && has(is_text) || values.numbers.is_empty() && has(|kind| kind != 0 && !is_text(kind)) {
         return Err(Refusal::malformed("types without their texts or numbers"));
     }
     let mut nested = Verdict::default();
@@ -95,11 +85,7 @@ pub(crate) fn checked(mut values: Values, rows: usize) -> Result<(Values, Verdic
 const NESTING: u32 = 7;
 
 fn check_nested(kind: u8, text: &[u8], nested: &mut Verdict) -> bool {
-    let schema = if kind == 5 {
-        &ARRAY_VALUE
-    } else {
-        &KEY_VALUE_LIST
-    };
+    let schema = if kind == 5 { &ARRAY_VALUE } else { &KEY_VALUE_LIST };
     let mut walk = Walk::default();
     let result = walk.message(schema, text, 0, MAX_DEPTH - NESTING);
     nested.irregular |= walk.verdict.irregular;

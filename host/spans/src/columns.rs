@@ -32,9 +32,7 @@ impl Texts {
             Some(before) => self.ends.get(before).copied().unwrap_or(0),
         };
         let end = self.ends.get(i).copied().unwrap_or(start);
-        self.bytes
-            .get(start as usize..end as usize)
-            .unwrap_or_default()
+        self.bytes.get(start as usize..end as usize).unwrap_or_default()
     }
 
     /// Appends a string.
@@ -99,11 +97,7 @@ impl Values {
     /// String values.
     pub fn strings<T: AsRef<[u8]>>(texts: impl IntoIterator<Item = T>) -> Self {
         let texts: Texts = texts.into_iter().collect();
-        Self {
-            types: vec![1; texts.len()],
-            numbers: Vec::new(),
-            texts,
-        }
+        Self { types: vec![1; texts.len()], numbers: Vec::new(), texts }
     }
 
     /// One int value.
@@ -122,11 +116,7 @@ impl Values {
     }
 
     fn number(kind: u8, number: u64) -> Self {
-        Self {
-            types: vec![kind],
-            numbers: vec![number],
-            texts: Texts::new(),
-        }
+        Self { types: vec![kind], numbers: vec![number], texts: Texts::new() }
     }
 }
 

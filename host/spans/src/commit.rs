@@ -39,10 +39,7 @@ impl Batch {
             edited.sort_unstable();
             edited.dedup();
         }
-        Committed {
-            dropped_spans,
-            edited_spans: edited.len() as u32,
-        }
+        Committed { dropped_spans, edited_spans: edited.len() as u32 }
     }
 
     /// Takes dropped rows out of the index, and tells owners what changed below them. Answers how
@@ -81,9 +78,7 @@ impl Batch {
     }
 
     fn mark_below(&mut self, changed_scopes: &[bool]) {
-        let Index {
-            resources, scopes, ..
-        } = &mut self.index;
+        let Index { resources, scopes, .. } = &mut self.index;
         for (scope, &is_changed) in scopes.rows.iter_mut().zip(changed_scopes) {
             if is_changed {
                 scope.changed |= BELOW_CHANGED;
@@ -100,14 +95,10 @@ impl Batch {
 
     /// Marks the scopes and resources that have lost their last span for dropping.
     fn drop_emptied(&mut self, scopes_had: &[bool], scopes_have: &[bool]) {
-        let Index {
-            resources, scopes, ..
-        } = &mut self.index;
+        let Index { resources, scopes, .. } = &mut self.index;
         let mut had = vec![false; resources.rows.len()];
         let mut have = had.clone();
-        for (scope, (&scope_had, &scope_has)) in
-            scopes.rows.iter().zip(scopes_had.iter().zip(scopes_have))
-        {
+        for (scope, (&scope_had, &scope_has)) in scopes.rows.iter().zip(scopes_had.iter().zip(scopes_have)) {
             if scope_had {
                 set(&mut had, scope.parent as usize);
             }
@@ -115,9 +106,8 @@ impl Batch {
                 set(&mut have, scope.parent as usize);
             }
         }
-        let gone = |had: &[bool], have: &[bool], row: usize| {
-            had.get(row) == Some(&true) && have.get(row) == Some(&false)
-        };
+        let gone =
+            |had: &[bool], have: &[bool], row: usize| had.get(row) == Some(&true) && have.get(row) == Some(&false);
         for (i, resource) in resources.rows.iter_mut().enumerate() {
             if gone(&had, &have, i) {
                 resource.changed |= DROPPED;
@@ -157,11 +147,7 @@ fn set(flags: &mut [bool], i: usize) {
 /// Which spans of two requests of the same shape are not the same bytes.
 fn spans_that_differ(before: &[u8], after: &[u8]) -> Vec<u32> {
     let pairs = spans_of(before).zip(spans_of(after));
-    (0..)
-        .zip(pairs)
-        .filter(|(_, (before, after))| before != after)
-        .map(|(row, _)| row)
-        .collect()
+    (0..).zip(pairs).filter(|(_, (before, after))| before != after).map(|(row, _)| row).collect()
 }
 
 fn spans_of(request: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -171,9 +157,7 @@ fn spans_of(request: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn within(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
-    fields(message)
-        .filter(move |field| field.is(number))
-        .map(move |field| field.content(message))
+    fields(message).filter(move |field| field.is(number)).map(move |field| field.content(message))
 }
 
 impl Index {

@@ -107,13 +107,7 @@ impl Edits {
     ///
     /// # Errors
     /// A row out of range.
-    pub fn remove_attribute(
-        &mut self,
-        b: &mut Batch,
-        t: Table,
-        key: &str,
-        rows: &[u32],
-    ) -> Result<(), Refusal> {
+    pub fn remove_attribute(&mut self, b: &mut Batch, t: Table, key: &str, rows: &[u32]) -> Result<(), Refusal> {
         check_rows(b, t, rows)?;
         self.stage(b, t, rows, key.len(), Change::Remove(key.to_owned()))
     }
@@ -142,13 +136,7 @@ impl Edits {
     ///
     /// # Errors
     /// An entry out of range, or values that are not well formed.
-    pub fn set_entries(
-        &mut self,
-        b: &mut Batch,
-        t: Table,
-        entries: &[u32],
-        values: Values,
-    ) -> Result<(), Refusal> {
+    pub fn set_entries(&mut self, b: &mut Batch, t: Table, entries: &[u32], values: Values) -> Result<(), Refusal> {
         check_entries(b, t, entries)?;
         let (values, nested) = checked(values, entries.len())?;
         self.has_unknown |= nested.unknown;
@@ -160,12 +148,7 @@ impl Edits {
     ///
     /// # Errors
     /// An entry out of range.
-    pub fn remove_entries(
-        &mut self,
-        b: &mut Batch,
-        t: Table,
-        entries: &[u32],
-    ) -> Result<(), Refusal> {
+    pub fn remove_entries(&mut self, b: &mut Batch, t: Table, entries: &[u32]) -> Result<(), Refusal> {
         check_entries(b, t, entries)?;
         self.stage(b, t, entries, 0, Change::RemoveEntries)
     }
@@ -174,14 +157,7 @@ impl Edits {
     ///
     /// # Errors
     /// A row out of range, no such field, or texts that are not well formed.
-    pub fn set_texts(
-        &mut self,
-        b: &mut Batch,
-        t: Table,
-        f: Field,
-        rows: &[u32],
-        texts: Texts,
-    ) -> Result<(), Refusal> {
+    pub fn set_texts(&mut self, b: &mut Batch, t: Table, f: Field, rows: &[u32], texts: Texts) -> Result<(), Refusal> {
         let column = t.column(f);
         let Some(column @ (ColumnAt::Text(..) | ColumnAt::SchemaUrl)) = column else {
             return Err(no_field(t, "text", f));
@@ -247,14 +223,7 @@ impl Edits {
         self.staged.is_empty() && self.clean == Take::default()
     }
 
-    fn stage(
-        &mut self,
-        b: &Batch,
-        table: Table,
-        rows: &[u32],
-        size: usize,
-        change: Change,
-    ) -> Result<(), Refusal> {
+    fn stage(&mut self, b: &Batch, table: Table, rows: &[u32], size: usize, change: Change) -> Result<(), Refusal> {
         let total = self.bytes.saturating_add(size);
         // The arena may hold a normalised copy of the wire as well, but never twice as much.
         let before = b.wire_len().saturating_add(b.grown);
@@ -263,11 +232,7 @@ impl Edits {
         }
         self.bytes = total;
         if !rows.is_empty() {
-            self.staged.push(Edit {
-                table,
-                targets: Targets::new(rows),
-                change,
-            });
+            self.staged.push(Edit { table, targets: Targets::new(rows), change });
         }
         Ok(())
     }

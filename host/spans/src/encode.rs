@@ -4,9 +4,7 @@
 use bytes::Bytes;
 
 use crate::attributes::{Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
-use crate::index::{
-    FIELDS_CHANGED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED,
-};
+use crate::index::{FIELDS_CHANGED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::Kind;
 use crate::store::{Loc, Store};
@@ -39,11 +37,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(buf: &'a [u8]) -> Self {
-        Self {
-            buf,
-            start: 0,
-            end: 0,
-        }
+        Self { buf, start: 0, end: 0 }
     }
 
     /// Adds a range that begins where the run ends, or ends the run and begins another.
@@ -67,11 +61,7 @@ fn rebuild(message: &[u8], mask: u32, out: &mut Vec<u8>, mut emit: impl FnMut(u3
     let mut run = Run::new(message);
     let mut missing = mask;
     for field in fields(message) {
-        let bit = if field.number < 32 {
-            1 << field.number
-        } else {
-            0
-        };
+        let bit = if field.number < 32 { 1 << field.number } else { 0 };
         if mask & bit == 0 {
             run.add(field.start, field.end, out);
         } else if missing & bit != 0 {
@@ -154,9 +144,7 @@ impl Splicer<'_> {
             Table::Scopes => Table::Spans,
             _ => return self.row(table, i, row, out),
         };
-        let first = self
-            .rows(below)
-            .partition_point(|row| (row.parent as usize) < i);
+        let first = self.rows(below).partition_point(|row| (row.parent as usize) < i);
         let mut is_written = row.changed & FIELDS_CHANGED == 0;
         let mut is_url_written = row.changed & SCHEMA_URL_CHANGED == 0;
         let (keeps, keeps_url) = (is_written, is_url_written);
@@ -203,9 +191,7 @@ impl Splicer<'_> {
             }
             let children = [Table::Events, Table::Links];
             if table == Table::Spans
-                && let Some(below) = children
-                    .into_iter()
-                    .find(|below| below.layout().number == number)
+                && let Some(below) = children.into_iter().find(|below| below.layout().number == number)
             {
                 self.below(below, i, number, out);
                 return;
@@ -289,9 +275,7 @@ impl Splicer<'_> {
 
     fn entry(&self, entry: &Entry, number: u32, out: &mut Vec<u8>) {
         let whole = self.store().get(entry.tlv);
-        let content = fields(whole)
-            .next()
-            .map_or(&[][..], |field| field.content(whole));
+        let content = fields(whole).next().map_or(&[][..], |field| field.content(whole));
         let guess = content.len().max(entry.key.len as usize);
         put_frame(out, number, guess, |out| {
             let mask = u32::from(entry.changed & (KEY_CHANGED | VALUE_CHANGED));
@@ -307,11 +291,7 @@ impl Splicer<'_> {
 
     fn value(&self, entry: &Entry, out: &mut Vec<u8>) {
         let kind = u32::from(entry.kind);
-        let text = if is_text(entry.kind) {
-            entry.text()
-        } else {
-            Loc::NONE
-        };
+        let text = if is_text(entry.kind) { entry.text() } else { Loc::NONE };
         put_frame(out, 2, text.len as usize, |out| match entry.kind {
             0 => {}
             4 => {

@@ -17,24 +17,13 @@ pub(crate) struct Gather<'a> {
 
 impl<'a> Gather<'a> {
     pub fn new(store: &'a Store, rows: usize) -> Self {
-        let values = Values {
-            types: Vec::with_capacity(rows),
-            ..Values::default()
-        };
-        Self {
-            store,
-            values,
-            rows,
-        }
+        let values = Values { types: Vec::with_capacity(rows), ..Values::default() };
+        Self { store, values, rows }
     }
 
     #[inline]
     pub fn push(&mut self, entry: Option<&Entry>) {
-        let Values {
-            types,
-            numbers,
-            texts,
-        } = &mut self.values;
+        let Values { types, numbers, texts } = &mut self.values;
         let before = types.len();
         let kind = entry.map_or(0, |entry| entry.kind);
         types.push(kind);

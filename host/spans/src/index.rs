@@ -81,12 +81,7 @@ impl Index {
     /// Finds the rows of a table, if that was not done yet.
     pub fn load_rows(&mut self, store: &mut Store, irregular: bool, table: Table) {
         if !self.spans.is_loaded {
-            Boundaries {
-                index: self,
-                store,
-                irregular,
-            }
-            .read();
+            Boundaries { index: self, store, irregular }.read();
             for table in [Table::Resources, Table::Scopes, Table::Spans] {
                 self.table_mut(table).is_loaded = true;
             }
@@ -168,12 +163,7 @@ impl Boundaries<'_> {
             }
         }
         let content = self.wrapped(&RESOURCE, wire, &parts);
-        self.index.resources.rows.push(Row {
-            tlv,
-            content,
-            parent: 0,
-            changed: 0,
-        });
+        self.index.resources.rows.push(Row { tlv, content, parent: 0, changed: 0 });
         self.index.resources.schema_urls.push(parts.schema_url);
     }
 
@@ -184,11 +174,7 @@ impl Boundaries<'_> {
         for field in fields(content) {
             let found = wrapper.part(field.body, field.len());
             if field.is(2) {
-                let content = if self.irregular {
-                    self.normalised(&SPAN, wire, found)
-                } else {
-                    found
-                };
+                let content = if self.irregular { self.normalised(&SPAN, wire, found) } else { found };
                 self.index.spans.rows.push(Row {
                     tlv: wrapper.part(field.start, field.end - field.start),
                     content,
@@ -202,12 +188,7 @@ impl Boundaries<'_> {
             }
         }
         let content = self.wrapped(&SCOPE, wire, &parts);
-        self.index.scopes.rows.push(Row {
-            tlv,
-            content,
-            parent: resource,
-            changed: 0,
-        });
+        self.index.scopes.rows.push(Row { tlv, content, parent: resource, changed: 0 });
         self.index.scopes.schema_urls.push(parts.schema_url);
     }
 
@@ -219,20 +200,16 @@ impl Boundaries<'_> {
         if parts.more.is_empty() {
             return self.normalised(schema, wire, parts.first);
         }
-        let fragments: Vec<&[u8]> = std::iter::once(&parts.first)
-            .chain(&parts.more)
-            .map(|&part| slice(wire, part))
-            .collect();
-        self.store
-            .push_with(|out| rewrite(schema, &fragments, Take::OVERRIDDEN, out))
+        let fragments: Vec<&[u8]> =
+            std::iter::once(&parts.first).chain(&parts.more).map(|&part| slice(wire, part)).collect();
+        self.store.push_with(|out| rewrite(schema, &fragments, Take::OVERRIDDEN, out))
     }
 
     /// The same row if it is regular, else a normalised copy.
     fn normalised(&mut self, schema: &'static Schema, wire: &[u8], row: Loc) -> Loc {
         let content = slice(wire, row);
         if survey(schema, content).irregular {
-            self.store
-                .push_with(|out| rewrite(schema, &[content], Take::OVERRIDDEN, out))
+            self.store.push_with(|out| rewrite(schema, &[content], Take::OVERRIDDEN, out))
         } else {
             row
         }
@@ -248,11 +225,7 @@ struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self {
-            first: Loc::NONE,
-            more: Vec::new(),
-            schema_url: Loc::NONE,
-        }
+        Self { first: Loc::NONE, more: Vec::new(), schema_url: Loc::NONE }
     }
 }
 

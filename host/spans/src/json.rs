@@ -22,10 +22,7 @@ pub struct JsonError {
 
 impl JsonError {
     fn new(what: impl Into<String>) -> Self {
-        Self {
-            path: "$".to_owned(),
-            what: what.into(),
-        }
+        Self { path: "$".to_owned(), what: what.into() }
     }
 
     /// The same error, seen from the value that holds it under `step`.

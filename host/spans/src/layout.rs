@@ -59,44 +59,12 @@ static SPANS: Layout = layout(
     9,
     2,
 );
-static EVENTS: Layout = layout(
-    &EVENT,
-    &[(1, Number(0)), (2, Text(0)), (4, Number(1))],
-    3,
-    11,
-);
-static LINKS: Layout = layout(
-    &LINK,
-    &[
-        (1, Id(0)),
-        (2, Id(1)),
-        (3, Text(0)),
-        (5, Number(0)),
-        (6, Number(1)),
-    ],
-    4,
-    13,
-);
+static EVENTS: Layout = layout(&EVENT, &[(1, Number(0)), (2, Text(0)), (4, Number(1))], 3, 11);
+static LINKS: Layout = layout(&LINK, &[(1, Id(0)), (2, Id(1)), (3, Text(0)), (5, Number(0)), (6, Number(1))], 4, 13);
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs at compile time, where a wrong index is a compile error"
-)]
-const fn layout(
-    schema: &'static Schema,
-    defs: &[(usize, Slot)],
-    attributes: u32,
-    number: u32,
-) -> Layout {
-    let mut layout = Layout {
-        schema,
-        slots: [Skip; 17],
-        texts: 0,
-        numbers: 0,
-        ids: 0,
-        attributes,
-        number,
-    };
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where a wrong index is a compile error")]
+const fn layout(schema: &'static Schema, defs: &[(usize, Slot)], attributes: u32, number: u32) -> Layout {
+    let mut layout = Layout { schema, slots: [Skip; 17], texts: 0, numbers: 0, ids: 0, attributes, number };
     let mut i = 0;
     while i < defs.len() {
         let (field, slot) = defs[i];

@@ -73,11 +73,7 @@ impl Malformed {
         if path.is_empty() {
             path.push_str("request");
         }
-        Self {
-            offset: fault.offset,
-            path,
-            what: fault.what.to_string(),
-        }
+        Self { offset: fault.offset, path, what: fault.what.to_string() }
     }
 }
 
@@ -99,19 +95,7 @@ fn child_at<'a>(schema: &Schema, message: &'a [u8], offset: usize) -> Option<Chi
         return None;
     }
     let same = |other: &crate::wire::FieldAt| other.is(field.number);
-    let nth = fields(message)
-        .take_while(|other| other.start < field.start)
-        .filter(same)
-        .count();
-    let label = if def.is_repeated() {
-        format!("{}[{nth}]", def.name)
-    } else {
-        def.name.to_owned()
-    };
-    Some(Child {
-        label,
-        at: field.body,
-        schema: inner,
-        content: field.content(message),
-    })
+    let nth = fields(message).take_while(|other| other.start < field.start).filter(same).count();
+    let label = if def.is_repeated() { format!("{}[{nth}]", def.name) } else { def.name.to_owned() };
+    Some(Child { label, at: field.body, schema: inner, content: field.content(message) })
 }

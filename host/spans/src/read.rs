@@ -42,9 +42,7 @@ impl Batch {
         let starts = self.numbers(Table::Spans, fields::span::START_TIME_UNIX_NANO);
         let ends = self.numbers(Table::Spans, fields::span::END_TIME_UNIX_NANO);
         let pairs = starts.into_iter().flatten().zip(ends.into_iter().flatten());
-        pairs
-            .map(|(start, end)| end.saturating_sub(start))
-            .collect()
+        pairs.map(|(start, end)| end.saturating_sub(start)).collect()
     }
 
     /// A text field of every row; empty where it is not set.
@@ -101,11 +99,7 @@ impl Batch {
         let index = self.index.table(table);
         let mut out = Vec::with_capacity(index.rows.len() * N);
         for at in index.fields.iter().flat_map(|fields| fields.ids(slot)) {
-            let id = if at == NO_ID {
-                [0; N]
-            } else {
-                self.store.array(at)
-            };
+            let id = if at == NO_ID { [0; N] } else { self.store.array(at) };
             out.extend_from_slice(&id);
         }
         Ok(out)
@@ -127,18 +121,14 @@ impl Batch {
         let mut duplicates = Vec::new();
         let rows = index.attributes.iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {
-            let mut found = entries
-                .iter()
-                .filter(|entry| entry.key.len as usize == key.len() && store.get(entry.key) == key);
+            let mut found =
+                entries.iter().filter(|entry| entry.key.len as usize == key.len() && store.get(entry.key) == key);
             values.push(found.next());
             if found.next().is_some() {
                 duplicates.push(row);
             }
         }
-        Ok(Column {
-            values: values.finish(),
-            duplicates,
-        })
+        Ok(Column { values: values.finish(), duplicates })
     }
 
     /// Every occurrence of every granted attribute, all of them without `granted`. If it leaves
@@ -147,11 +137,7 @@ impl Batch {
     ///
     /// # Errors
     /// None today.
-    pub fn entries(
-        &mut self,
-        table: Table,
-        granted: Granted<'_>,
-    ) -> Result<(Entries, Option<Vec<u32>>), Refusal> {
+    pub fn entries(&mut self, table: Table, granted: Granted<'_>) -> Result<(Entries, Option<Vec<u32>>), Refusal> {
         self.load_attributes(table);
         let index = self.index.table(table);
         let Some(attributes) = &index.attributes else {
@@ -181,10 +167,7 @@ impl Batch {
                 }
             }
         }
-        let entries = Entries {
-            owners,
-            values: values.finish(),
-        };
+        let entries = Entries { owners, values: values.finish() };
         Ok((entries, shown.map(|_| numbers)))
     }
 

@@ -61,9 +61,6 @@ impl Refusal {
 
     /// A refusal of any kind.
     pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-        }
+        Self { code, message: message.into() }
     }
 }

@@ -16,10 +16,7 @@ pub(crate) struct Take {
 }
 
 impl Take {
-    pub const OVERRIDDEN: Self = Self {
-        overridden: true,
-        unknown: false,
-    };
+    pub const OVERRIDDEN: Self = Self { overridden: true, unknown: false };
 
     /// Whether a message of that verdict has anything of it.
     pub fn applies(self, verdict: Verdict) -> bool {
@@ -70,9 +67,7 @@ pub(crate) fn rewrite(schema: &'static Schema, fragments: &[&[u8]], take: Take, 
 
 /// The fields of all fragments, numbered through.
 fn each<'a>(fragments: &[&'a [u8]]) -> impl Iterator<Item = (usize, &'a [u8], FieldAt)> {
-    let all = fragments
-        .iter()
-        .flat_map(|&buf| fields(buf).map(move |field| (buf, field)));
+    let all = fragments.iter().flat_map(|&buf| fields(buf).map(move |field| (buf, field)));
     all.enumerate().map(|(i, (buf, field))| (i, buf, field))
 }
 

@@ -109,19 +109,13 @@ fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item
 }
 
 fn retain_records<T>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
-    let mut flags = keep
-        .iter()
-        .flat_map(|keep| std::iter::repeat_n(*keep, width));
+    let mut flags = keep.iter().flat_map(|keep| std::iter::repeat_n(*keep, width));
     items.retain(|_| flags.next().unwrap_or(false));
 }
 
 #[inline]
 fn read_row(store: &Store, content: Loc, layout: &'static Layout) -> Record {
-    let mut record = Record {
-        texts: [Loc::NONE; 3],
-        numbers: [0; 8],
-        ids: [NO_ID; 3],
-    };
+    let mut record = Record { texts: [Loc::NONE; 3], numbers: [0; 8], ids: [NO_ID; 3] };
     for field in fields(store.get(content)) {
         match layout.slots.get(field.number as usize) {
             Some(Slot::Text(slot)) => {
@@ -132,11 +126,7 @@ fn read_row(store: &Store, content: Loc, layout: &'static Layout) -> Record {
                 record.put_number(*slot, number);
             }
             Some(Slot::Id(slot)) => {
-                let at = if field.len() == 0 {
-                    NO_ID
-                } else {
-                    content.at(field.body)
-                };
+                let at = if field.len() == 0 { NO_ID } else { content.at(field.body) };
                 if let Some(place) = record.ids.get_mut(usize::from(*slot)) {
                     *place = at;
                 }

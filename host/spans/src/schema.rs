@@ -61,17 +61,11 @@ impl Schema {
 
     /// The known fields in order of their numbers.
     pub fn known(&self) -> impl Iterator<Item = (u32, &FieldDef)> {
-        (0u32..)
-            .zip(&self.fields)
-            .filter(|(_, field)| !matches!(field.kind, Kind::Unknown))
+        (0u32..).zip(&self.fields).filter(|(_, field)| !matches!(field.kind, Kind::Unknown))
     }
 }
 
-static UNKNOWN: FieldDef = FieldDef {
-    kind: Kind::Unknown,
-    excludes: 0,
-    name: "",
-};
+static UNKNOWN: FieldDef = FieldDef { kind: Kind::Unknown, excludes: 0, name: "" };
 
 /// A field in the tables below.
 struct Def(u32, &'static str, Kind, Label);
@@ -82,22 +76,12 @@ enum Label {
     Many,
     Member,
 }
-use Kind::{
-    Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int32, Int64, Message, OptionalId, String,
-    Uint32,
-};
+use Kind::{Bool, Bytes, Double, Enum, Fixed32, Fixed64, Id, Int32, Int64, Message, OptionalId, String, Uint32};
 use Label::{Many, Member, One};
 
-#[expect(
-    clippy::indexing_slicing,
-    reason = "runs at compile time, where a wrong index is a compile error"
-)]
+#[expect(clippy::indexing_slicing, reason = "runs at compile time, where a wrong index is a compile error")]
 const fn schema(defs: &[Def], required: u32, is_row: bool) -> Schema {
-    let mut fields = [FieldDef {
-        kind: Kind::Unknown,
-        excludes: 0,
-        name: "",
-    }; 17];
+    let mut fields = [FieldDef { kind: Kind::Unknown, excludes: 0, name: "" }; 17];
     let mut members = 0;
     let mut i = 0;
     while i < defs.len() {
@@ -120,18 +104,10 @@ const fn schema(defs: &[Def], required: u32, is_row: bool) -> Schema {
         };
         i += 1;
     }
-    Schema {
-        fields,
-        required,
-        is_row,
-    }
+    Schema { fields, required, is_row }
 }
 
-pub(crate) static REQUEST: Schema = schema(
-    &[Def(1, "resourceSpans", Message(&RESOURCE_SPANS), Many)],
-    0,
-    false,
-);
+pub(crate) static REQUEST: Schema = schema(&[Def(1, "resourceSpans", Message(&RESOURCE_SPANS), Many)], 0, false);
 
 pub(crate) static RESOURCE_SPANS: Schema = schema(
     &[
@@ -165,11 +141,7 @@ pub(crate) static ENTITY_REF: Schema = schema(
 );
 
 pub(crate) static SCOPE_SPANS: Schema = schema(
-    &[
-        Def(1, "scope", Message(&SCOPE), One),
-        Def(2, "spans", Message(&SPAN), Many),
-        Def(3, "schemaUrl", String, One),
-    ],
+    &[Def(1, "scope", Message(&SCOPE), One), Def(2, "spans", Message(&SPAN), Many), Def(3, "schemaUrl", String, One)],
     0,
     false,
 );
@@ -243,21 +215,10 @@ pub(crate) static LINK: Schema = schema(
     false,
 );
 
-static STATUS: Schema = schema(
-    &[
-        Def(2, "message", String, One),
-        Def(3, "code", Enum(&STATUS_CODES), One),
-    ],
-    0,
-    false,
-);
+static STATUS: Schema = schema(&[Def(2, "message", String, One), Def(3, "code", Enum(&STATUS_CODES), One)], 0, false);
 
 pub(crate) static KEY_VALUE: Schema = schema(
-    &[
-        Def(1, "key", String, One),
-        Def(2, "value", Message(&ANY_VALUE), One),
-        Def(3, "keyStrindex", Int32, One),
-    ],
+    &[Def(1, "key", String, One), Def(2, "value", Message(&ANY_VALUE), One), Def(3, "keyStrindex", Int32, One)],
     0,
     false,
 );
@@ -277,8 +238,6 @@ pub(crate) static ANY_VALUE: Schema = schema(
     false,
 );
 
-pub(crate) static ARRAY_VALUE: Schema =
-    schema(&[Def(1, "values", Message(&ANY_VALUE), Many)], 0, false);
+pub(crate) static ARRAY_VALUE: Schema = schema(&[Def(1, "values", Message(&ANY_VALUE), Many)], 0, false);
 
-pub(crate) static KEY_VALUE_LIST: Schema =
-    schema(&[Def(1, "values", Message(&KEY_VALUE), Many)], 0, false);
+pub(crate) static KEY_VALUE_LIST: Schema = schema(&[Def(1, "values", Message(&KEY_VALUE), Many)], 0, false);

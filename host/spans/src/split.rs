@@ -22,10 +22,7 @@ impl Batch {
             return vec![self];
         }
         let wire = self.encode();
-        let limits = Limits {
-            max_spans: max_spans.max(1),
-            max_bytes: usize::MAX,
-        };
+        let limits = Limits { max_spans: max_spans.max(1), max_bytes: usize::MAX };
         let verdict = self.verdict;
         let of_part = |(part, spans)| Self::from_validated(part, Verdict { spans, ..verdict });
         cut(&wire, limits).into_iter().map(of_part).collect()
@@ -41,10 +38,7 @@ pub fn split_encoded(wire: Bytes, max_bytes: usize, max_spans: usize) -> Vec<Byt
     if is_small && count_spans(&wire).is_ok_and(|spans| spans as usize <= max_spans) {
         return vec![wire];
     }
-    let limits = Limits {
-        max_spans,
-        max_bytes,
-    };
+    let limits = Limits { max_spans, max_bytes };
     cut(&wire, limits).into_iter().map(|part| part.0).collect()
 }
 
@@ -56,13 +50,8 @@ struct Limits {
 
 /// The parts, each with the number of its spans.
 fn cut(wire: &[u8], limits: Limits) -> Vec<(Bytes, u32)> {
-    let mut cutter = Cutter {
-        limits,
-        allowance: wire.len().saturating_mul(COPIES),
-        parts: Vec::new(),
-        out: Vec::new(),
-        spans: 0,
-    };
+    let mut cutter =
+        Cutter { limits, allowance: wire.len().saturating_mul(COPIES), parts: Vec::new(), out: Vec::new(), spans: 0 };
     for field in fields(wire) {
         if field.is(1) {
             cutter.resource_spans(field.content(wire));
@@ -96,12 +85,7 @@ const FRAMING: usize = 12;
 
 impl Wrapper {
     fn new(message: &[u8], number: u32) -> Self {
-        Self {
-            header: header(message),
-            number,
-            frame: None,
-            was_written: false,
-        }
+        Self { header: header(message), number, frame: None, was_written: false }
     }
 
     fn open(&mut self, out: &mut Vec<u8>) {
@@ -121,20 +105,12 @@ impl Wrapper {
 
     /// What the next span costs beside itself.
     fn pending(&self) -> usize {
-        if self.frame.is_none() {
-            self.header.len()
-        } else {
-            0
-        }
+        if self.frame.is_none() { self.header.len() } else { 0 }
     }
 
     /// What another part costs.
     fn copy(&self) -> usize {
-        if self.was_written {
-            self.header.len()
-        } else {
-            0
-        }
+        if self.was_written { self.header.len() } else { 0 }
     }
 }
 
@@ -173,13 +149,7 @@ impl Cutter {
     }
 
     /// Ends the part if it is full, or if so many bytes more would be too many for it.
-    fn make_room(
-        &mut self,
-        resource: &mut Wrapper,
-        scope: &mut Wrapper,
-        more: usize,
-        is_full: bool,
-    ) {
+    fn make_room(&mut self, resource: &mut Wrapper, scope: &mut Wrapper, more: usize, is_full: bool) {
         let copies = resource.copy() + scope.copy();
         let is_full = is_full || self.is_over(more + resource.pending() + scope.pending());
         if is_full && copies <= self.allowance {
@@ -196,8 +166,7 @@ impl Cutter {
 
     fn end_part(&mut self) {
         let part = std::mem::take(&mut self.out);
-        self.parts
-            .push((part.into(), std::mem::take(&mut self.spans)));
+        self.parts.push((part.into(), std::mem::take(&mut self.spans)));
     }
 
     fn finish(mut self) -> Vec<(Bytes, u32)> {
@@ -271,10 +240,7 @@ fn join_messages(level: Level, members: &[&[u8]], out: &mut Vec<u8>) {
                 continue;
             };
             let child = field.content(member);
-            let goes_on = is_first
-                && open
-                    .last()
-                    .is_some_and(|last| header(last) == header(child));
+            let goes_on = is_first && open.last().is_some_and(|last| header(last) == header(child));
             if !goes_on {
                 close_child(below, number, &mut open, out);
             }

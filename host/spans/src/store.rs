@@ -14,16 +14,10 @@ const ARENA: u32 = 1 << 31;
 
 impl Loc {
     /// Nowhere; reads as empty.
-    pub const NONE: Self = Self {
-        at: u32::MAX,
-        len: 0,
-    };
+    pub const NONE: Self = Self { at: u32::MAX, len: 0 };
 
     pub fn new(at: usize, len: usize) -> Self {
-        Self {
-            at: at as u32,
-            len: len as u32,
-        }
+        Self { at: at as u32, len: len as u32 }
     }
 
     pub fn is_none(self) -> bool {
@@ -39,10 +33,7 @@ impl Loc {
     /// A run within this run.
     #[inline]
     pub fn part(self, offset: usize, len: usize) -> Self {
-        Self {
-            at: self.at(offset),
-            len: len as u32,
-        }
+        Self { at: self.at(offset), len: len as u32 }
     }
 
     /// Whether `next` begins where this run ends.
@@ -55,10 +46,7 @@ impl Loc {
     }
 
     pub fn unpack(packed: u64) -> Self {
-        Self {
-            at: (packed >> 32) as u32,
-            len: packed as u32,
-        }
+        Self { at: (packed >> 32) as u32, len: packed as u32 }
     }
 }
 
@@ -72,11 +60,8 @@ pub(crate) struct Store {
 impl Store {
     #[inline]
     pub fn get(&self, loc: Loc) -> &[u8] {
-        let (buf, at): (&[u8], _) = if loc.at & ARENA == 0 {
-            (&self.wire, loc.at as usize)
-        } else {
-            (&self.arena, (loc.at & !ARENA) as usize)
-        };
+        let (buf, at): (&[u8], _) =
+            if loc.at & ARENA == 0 { (&self.wire, loc.at as usize) } else { (&self.arena, (loc.at & !ARENA) as usize) };
         buf.get(at..at + loc.len as usize).unwrap_or_default()
     }
 
@@ -95,9 +80,6 @@ impl Store {
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Loc {
         let at = self.arena.len();
         write(&mut self.arena);
-        Loc {
-            at: at as u32 | ARENA,
-            len: (self.arena.len() - at) as u32,
-        }
+        Loc { at: at as u32 | ARENA, len: (self.arena.len() - at) as u32 }
     }
 }

@@ -21,13 +21,7 @@ pub enum Table {
 
 impl Table {
     /// Every table, in the order of their numbers.
-    pub const ALL: [Self; 5] = [
-        Self::Resources,
-        Self::Scopes,
-        Self::Spans,
-        Self::Events,
-        Self::Links,
-    ];
+    pub const ALL: [Self; 5] = [Self::Resources, Self::Scopes, Self::Spans, Self::Events, Self::Links];
 
     /// What a row of the table is called in messages to people.
     pub const fn noun(self) -> &'static str {

@@ -44,9 +44,7 @@ pub fn validate(wire: &[u8]) -> Result<Verdict, Malformed> {
 pub fn count_spans(wire: &[u8]) -> Result<u32, Malformed> {
     let mut spans = 0;
     let result = count_within(wire, 0, 3, &mut spans);
-    result
-        .map(|()| spans)
-        .map_err(|fault| Malformed::locate(wire, fault))
+    result.map(|()| spans).map_err(|fault| Malformed::locate(wire, fault))
 }
 
 /// Counts in a message that is `levels` above the content of a span: request 3, scope 1.
@@ -60,11 +58,7 @@ fn count_within(message: &[u8], base: usize, levels: u32, spans: &mut u32) -> Re
             count_within(field.content(message), base + field.body, levels - 1, spans)?;
         }
     }
-    if all.is_done() {
-        Ok(())
-    } else {
-        Err(Fault::new(base + all.at(), What::Truncated))
-    }
+    if all.is_done() { Ok(()) } else { Err(Fault::new(base + all.at(), What::Truncated)) }
 }
 
 /// The state of one walk.
@@ -75,13 +69,7 @@ pub(crate) struct Walk {
 
 impl Walk {
     /// Checks the message that is `buf[at..]`; `depth` is how much nesting is left.
-    pub fn message(
-        &mut self,
-        schema: &'static Schema,
-        buf: &[u8],
-        mut at: usize,
-        depth: u32,
-    ) -> Result<(), Fault> {
+    pub fn message(&mut self, schema: &'static Schema, buf: &[u8], mut at: usize, depth: u32) -> Result<(), Fault> {
         let mut seen = 0u32;
         while at < buf.len() {
             let start = at;
@@ -92,8 +80,7 @@ impl Walk {
             let field = schema.field(number);
             if matches!(field.kind, Kind::Unknown) {
                 self.verdict.unknown = true;
-                at = skip_value(buf, body, wire_type, number, depth)
-                    .ok_or(Fault::new(start, What::Unknown))?;
+                at = skip_value(buf, body, wire_type, number, depth).ok_or(Fault::new(start, What::Unknown))?;
                 continue;
             }
             if seen & field.excludes != 0 {
@@ -105,11 +92,7 @@ impl Walk {
                 at = skip_plain(buf, start, at);
             }
         }
-        if seen & schema.required == schema.required {
-            Ok(())
-        } else {
-            Err(Fault::new(at, What::MissingId))
-        }
+        if seen & schema.required == schema.required { Ok(()) } else { Err(Fault::new(at, What::MissingId)) }
     }
 
     /// Checks a known field; answers where the next one begins.
@@ -137,9 +120,7 @@ impl Walk {
         }
         if width > 0 {
             let end = body + width;
-            return (end <= buf.len())
-                .then_some(end)
-                .ok_or(Fault::new(body, What::Truncated));
+            return (end <= buf.len()).then_some(end).ok_or(Fault::new(body, What::Truncated));
         }
         let (len, content) = varint(buf, body).ok_or(Fault::new(body, What::Varint))?;
         let rest = buf.len() - content;
@@ -169,9 +150,7 @@ impl Walk {
             }
             Kind::String if !is_text(content) => Err(Fault::new(at, What::Utf8)),
             Kind::Id(size) if len != size => Err(Fault::new(at, What::IdLength(size))),
-            Kind::OptionalId(size) if len != size && len != 0 => {
-                Err(Fault::new(at, What::IdLength(size)))
-            }
+            Kind::OptionalId(size) if len != size && len != 0 => Err(Fault::new(at, What::IdLength(size))),
             _ => Ok(()),
         }
     }
@@ -216,8 +195,7 @@ fn is_text(bytes: &[u8]) -> bool {
 fn is_short_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let len = bytes.len();
-    let all = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>())
-    {
+    let all = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
         // Both ends, which overlap in short texts, then what lies between them.
         let mut all = u64::from_le_bytes(*first) | u64::from_le_bytes(*last);
         if len > 16 {
@@ -258,9 +236,7 @@ fn is_plain(key_value: &[u8]) -> bool {
     }
     match value {
         // Keys and lengths are below 0x80 here, so that one look tells of both texts.
-        [0x0A, len @ 0..0x80, text @ ..] => {
-            text.len() == usize::from(*len) && is_short_ascii(key_value)
-        }
+        [0x0A, len @ 0..0x80, text @ ..] => text.len() == usize::from(*len) && is_short_ascii(key_value),
         [0x10 | 0x18, number @ ..] => {
             varint(number, 0).is_some_and(|(_, end)| end == number.len()) && is_short_ascii(key)
         }

@@ -114,24 +114,14 @@ impl Fields<'_> {
 impl Iterator for Fields<'_> {
     type Item = FieldAt;
 
-    #[expect(
-        clippy::inline_always,
-        reason = "every pass over the wire is this loop; a call a field doubles its cost"
-    )]
+    #[expect(clippy::inline_always, reason = "every pass over the wire is this loop; a call a field doubles its cost")]
     #[inline(always)]
     fn next(&mut self) -> Option<FieldAt> {
         let start = self.at;
         let (key, body) = varint(self.buf, start)?;
         let number = (key >> 3) as u32;
         let wire_type = (key & 7) as u8;
-        let field = |body, end, value| FieldAt {
-            number,
-            wire_type,
-            start,
-            body,
-            end,
-            value,
-        };
+        let field = |body, end, value| FieldAt { number, wire_type, start, body, end, value };
         let found = match wire_type {
             LEN => {
                 let (len, body) = varint(self.buf, body)?;
@@ -172,13 +162,7 @@ pub(crate) fn skip_group(buf: &[u8], mut at: usize, number: u32, depth: u32) -> 
 }
 
 /// Finds the end of an unknown field whose key has been read, by `prost`'s rules.
-pub(crate) fn skip_value(
-    buf: &[u8],
-    at: usize,
-    wire_type: u8,
-    number: u32,
-    depth: u32,
-) -> Option<usize> {
+pub(crate) fn skip_value(buf: &[u8], at: usize, wire_type: u8, number: u32, depth: u32) -> Option<usize> {
     if depth == 0 {
         return None;
     }
@@ -225,12 +209,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, number: u32, bytes: &[u8]) {
 
 /// Writes a length-delimited field whose content `write` appends. `guess` is about how long the
 /// content will be: room for that length is left, and the content moved if the guess was wrong.
-pub(crate) fn put_frame(
-    out: &mut Vec<u8>,
-    number: u32,
-    guess: usize,
-    write: impl FnOnce(&mut Vec<u8>),
-) {
+pub(crate) fn put_frame(out: &mut Vec<u8>, number: u32, guess: usize, write: impl FnOnce(&mut Vec<u8>)) {
     put_key(out, number, LEN);
     let frame = open_frame(out, guess);
     write(out);
@@ -248,10 +227,7 @@ pub(crate) struct Frame {
 pub(crate) fn open_frame(out: &mut Vec<u8>, guess: usize) -> Frame {
     let length_at = out.len();
     out.resize(length_at + varint_len(guess as u64), 0);
-    Frame {
-        length_at,
-        body: out.len(),
-    }
+    Frame { length_at, body: out.len() }
 }
 
 /// Writes the length of the content that was appended since [`open_frame`].

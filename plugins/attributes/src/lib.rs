@@ -34,7 +34,11 @@ struct Action {
 
 enum Does {
     /// Sets the attribute in rows that have it, that lack it, or in all.
-    Set { from: Source, present: bool, absent: bool },
+    Set {
+        from: Source,
+        present: bool,
+        absent: bool,
+    },
     Delete,
 }
 
@@ -108,8 +112,15 @@ fn read(i: usize, action: ActionConfig) -> Result<Action, ConfigError> {
         "insert" => (false, true),
         "update" => (true, false),
         "upsert" => (true, true),
-        "delete" if value.is_none() && from_attribute.is_none() => return Ok(Action { key, does: Does::Delete, read_later: false }),
-        "delete" => return Err(ConfigError::new(format!("actions[{i}]"), "`delete` takes neither `value` nor `from_attribute`")),
+        "delete" if value.is_none() && from_attribute.is_none() => {
+            return Ok(Action { key, does: Does::Delete, read_later: false });
+        }
+        "delete" => {
+            return Err(ConfigError::new(
+                format!("actions[{i}]"),
+                "`delete` takes neither `value` nor `from_attribute`",
+            ));
+        }
         "hash" | "extract" | "convert" => {
             return Err(ConfigError::new(format!("actions[{i}].action"), format!("`{action}` is not supported yet")));
         }

@@ -97,7 +97,11 @@ impl Config {
 
     fn refused(&self) -> Vec<ConfigError> {
         let keys = [
-            ("spans", &self.spans, "`spans.include` and `spans.exclude` are not supported: write conditions in `traces.span`"),
+            (
+                "spans",
+                &self.spans,
+                "`spans.include` and `spans.exclude` are not supported: write conditions in `traces.span`",
+            ),
             ("metrics", &self.metrics, "only spans are filtered here"),
             ("logs", &self.logs, "only spans are filtered here"),
             ("profiles", &self.profiles, "only spans are filtered here"),
@@ -148,7 +152,8 @@ impl Builder {
         let mut problems = self.problems;
         let is_empty = self.spans.0.is_empty() && self.events.0.is_empty();
         if is_empty && problems.is_empty() {
-            problems.push(ConfigError::new("", "there is no condition: write one in `traces.span` or `traces.spanevent`"));
+            problems
+                .push(ConfigError::new("", "there is no condition: write one in `traces.span` or `traces.spanevent`"));
         }
         if problems.is_empty() {
             let rules = |(conditions, columns)| Rules { conditions, columns };

@@ -20,7 +20,12 @@ fn string(text: &str) -> Value {
 }
 
 fn event(name: &str) -> Event {
-    Event { name: name.to_owned(), time_unix_nano: 7, attributes: vec![attribute("level", string("debug"))], ..Event::default() }
+    Event {
+        name: name.to_owned(),
+        time_unix_nano: 7,
+        attributes: vec![attribute("level", string("debug"))],
+        ..Event::default()
+    }
 }
 
 /// Two resources: `shop` with the spans a and b, `bank` with c.
@@ -52,12 +57,25 @@ fn request() -> ExportTraceServiceRequest {
         dropped_events_count: 4,
         ..a.clone()
     };
-    let b = Span { attributes: vec![attribute("status", string("200")), KeyValue { key: "empty".to_owned(), ..KeyValue::default() }], ..b };
+    let b = Span {
+        attributes: vec![
+            attribute("status", string("200")),
+            KeyValue { key: "empty".to_owned(), ..KeyValue::default() },
+        ],
+        ..b
+    };
     let c = Span { name: "c".to_owned(), trace_id: vec![1; 16], span_id: vec![2; 8], ..Span::default() };
     let of = |service: &str, spans: Vec<Span>| {
-        let scope = InstrumentationScope { name: format!("lib-{service}"), version: "1.2".to_owned(), ..InstrumentationScope::default() };
+        let scope = InstrumentationScope {
+            name: format!("lib-{service}"),
+            version: "1.2".to_owned(),
+            ..InstrumentationScope::default()
+        };
         ResourceSpans {
-            resource: Some(Resource { attributes: vec![attribute("service.name", string(service))], ..Resource::default() }),
+            resource: Some(Resource {
+                attributes: vec![attribute("service.name", string(service))],
+                ..Resource::default()
+            }),
             scope_spans: vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }],
             ..ResourceSpans::default()
         }
@@ -74,7 +92,8 @@ fn left(config: &str) -> String {
     let outcome = run::<Filter>(config, &request().encode_to_vec()).expect("it filters");
     let request = ExportTraceServiceRequest::decode(outcome.wire.as_slice()).unwrap();
     let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-    let span = |span: Span| span.name + &span.events.into_iter().map(|event| format!(" {}", event.name)).collect::<String>();
+    let span =
+        |span: Span| span.name + &span.events.into_iter().map(|event| format!(" {}", event.name)).collect::<String>();
     scopes.flat_map(|scope| scope.spans).map(span).collect::<Vec<_>>().join(", ")
 }
 
@@ -166,7 +185,10 @@ fn span_events_are_dropped_by_their_own_conditions() {
     let all = "a one two, b three, c";
     let cases = [
         (r#"{"traces": {"spanevent": ["name == \"two\""]}}"#, "a one, b three, c"),
-        (r#"{"traces": {"spanevent": ["attributes[\"level\"] == \"debug\" and span.name == \"a\""]}}"#, "a, b three, c"),
+        (
+            r#"{"traces": {"spanevent": ["attributes[\"level\"] == \"debug\" and span.name == \"a\""]}}"#,
+            "a, b three, c",
+        ),
         (r#"{"traces": {"spanevent": ["resource.attributes[\"service.name\"] == \"bank\""]}}"#, all),
         (r#"{"traces": {"spanevent": ["time_unix_nano == 7"]}}"#, "a, b, c"),
         (r#"{"traces": {"span": ["name == \"a\""], "spanevent": ["name == \"three\""]}}"#, "b, c"),
@@ -182,7 +204,9 @@ fn span_events_are_dropped_by_their_own_conditions() {
 #[test]
 fn errors_follow_the_error_mode() {
     let config = |mode: &str| {
-        format!(r#"{{"error_mode": "{mode}", "traces": {{"span": ["HasPrefix(attributes[\"missing\"], \"x\")", "name == \"a\""]}}}}"#)
+        format!(
+            r#"{{"error_mode": "{mode}", "traces": {{"span": ["HasPrefix(attributes[\"missing\"], \"x\")", "name == \"a\""]}}}}"#
+        )
     };
     for mode in ["ignore", "silent"] {
         assert_eq!(left(&config(mode)), "b three, c", "{mode}");
@@ -207,7 +231,11 @@ fn bad_configurations_are_refused_with_their_path() {
         ("{}", "", "there is no condition"),
         (r#"{"traces": {"span": ["name == \"a\"", "name = 1"]}}"#, "traces.span[1]", "`=` is no comparison"),
         (r#"{"trace_conditions": ["name == 1"]}"#, "trace_conditions[0]", "must begin with its context"),
-        (r#"{"trace_conditions": [{"context": "log", "conditions": []}]}"#, "trace_conditions[0].context", "unknown context `log`"),
+        (
+            r#"{"trace_conditions": [{"context": "log", "conditions": []}]}"#,
+            "trace_conditions[0].context",
+            "unknown context `log`",
+        ),
         (r#"{"error_mode": "panic"}"#, "error_mode", "unknown variant `panic`"),
         (r#"{"spans": {}}"#, "spans", "not supported"),
         (r#"{"traces": {"spans": []}}"#, "traces.spans", "unknown field `spans`"),

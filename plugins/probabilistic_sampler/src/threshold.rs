@@ -46,7 +46,8 @@ impl Threshold {
 
     /// Of the hex digits of `th`, 1 to 14 of them.
     pub(crate) fn parse(digits: &str) -> Option<Self> {
-        let hex = !digits.is_empty() && digits.len() <= HEX_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hex =
+            !digits.is_empty() && digits.len() <= HEX_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let value = hex.then(|| u64::from_str_radix(digits, 16).ok()).flatten()?;
         Some(Self(value << (4 * (HEX_DIGITS - digits.len()))))
     }
@@ -123,7 +124,11 @@ mod tests {
             (f64::from(99.999_92_f32) / 100.0, 10, "00000cccccccd"),
         ];
         for (probability, precision, expected) in cases {
-            assert_eq!(text(Threshold::of_probability(probability, precision)), expected, "{probability} at {precision}");
+            assert_eq!(
+                text(Threshold::of_probability(probability, precision)),
+                expected,
+                "{probability} at {precision}"
+            );
         }
     }
 
@@ -142,7 +147,11 @@ mod tests {
                 "0789abcdef",
                 &["0789abcdf", "0789abce", "0789abd", "0789ac", "0789b", "078a", "079", "08"],
             ),
-            (1.0 - f64::from(0x1234_5678) * pow2(-32), "12345678", &["1234568", "123456", "12345", "1234", "123", "12", "1"]),
+            (
+                1.0 - f64::from(0x1234_5678) * pow2(-32),
+                "12345678",
+                &["1234568", "123456", "12345", "1234", "123", "12", "1"],
+            ),
             (1.0 - f64::from(0x80801) * pow2(-28), "0080801", &["00808", "008"]),
         ];
         for (probability, exact, rounded) in cases {

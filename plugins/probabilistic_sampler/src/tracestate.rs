@@ -38,7 +38,8 @@ impl<'a> TraceState<'a> {
         if text.len() > MAX_BYTES || text.split(',').count() > MAX_MEMBERS {
             return Err(Invalid);
         }
-        for member in text.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty()) {
+        for member in text.split(',').map(|member| member.trim_matches([' ', '\t'])).filter(|member| !member.is_empty())
+        {
             let (key, value) = member.split_once('=').ok_or(Invalid)?;
             if !is_key(key) || !is_value(value) {
                 return Err(Invalid);
@@ -143,7 +144,9 @@ fn randomness(digits: &str) -> Option<u64> {
 }
 
 fn is_key(key: &str) -> bool {
-    let inner = |part: &str| part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(&byte));
+    let inner = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-*/".contains(&byte))
+    };
     let letter = |part: &str| part.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
     let valid = match key.split_once('@') {
         Some((tenant, system)) => !tenant.is_empty() && inner(tenant) && letter(system) && inner(system),
@@ -195,8 +198,24 @@ mod tests {
         let long = format!("a={}", "x".repeat(2000));
         let many = vec!["a=b"; 33].join(",");
         let bad = [
-            "ot=rv:abababababababab", "ot=th:abababababababab", "ot=th:-1", "ot=th:", "ot=rv:8", "ot=", "ot=th", "ot=TH:8",
-            "Upper=1", "a", "=b", "a=", "a=b=c", "a=\u{e9}", "a@=b", "@b=c", &long, &many,
+            "ot=rv:abababababababab",
+            "ot=th:abababababababab",
+            "ot=th:-1",
+            "ot=th:",
+            "ot=rv:8",
+            "ot=",
+            "ot=th",
+            "ot=TH:8",
+            "Upper=1",
+            "a",
+            "=b",
+            "a=",
+            "a=b=c",
+            "a=\u{e9}",
+            "a@=b",
+            "@b=c",
+            &long,
+            &many,
         ];
         for text in bad {
             assert_eq!(TraceState::parse(text), Err(Invalid), "{text}");

@@ -55,7 +55,14 @@ const BOTH: [Case; 24] = [
         Some("ot=rv:FD70A3D70A3D71;th:fd70a3d70a3d71"),
         Some("ot=rv:FD70A3D70A3D71;th:fd70a3d70a3d71"),
     ),
-    (1.0, 4, HALF, "ot=rv:FD70A3D70A3D71", Some("ot=rv:FD70A3D70A3D71;th:fd70a"), Some("ot=rv:FD70A3D70A3D71;th:fd70a")),
+    (
+        1.0,
+        4,
+        HALF,
+        "ot=rv:FD70A3D70A3D71",
+        Some("ot=rv:FD70A3D70A3D71;th:fd70a"),
+        Some("ot=rv:FD70A3D70A3D71;th:fd70a"),
+    ),
     (1.0, 3, HALF, "ot=rv:FD70A3D70A3D71", None, None),
     (1.0, 14, HALF, "ot=rv:FD70A3D70A3D70", None, None),
     (49.0, 14, HALF, "", None, None),
@@ -64,7 +71,14 @@ const BOTH: [Case; 24] = [
     (25.0, 14, HALF, "ot=th:8", None, None),
     (25.0, 14, "ffffffffffffffffffffffffffffffff", "ot=th:8", Some("ot=th:c"), Some("ot=th:e")),
     (50.0, 14, HALF, "ot=rv:c0000000000000;th:8", Some("ot=rv:c0000000000000;th:8"), Some("ot=rv:c0000000000000;th:c")),
-    (100.0, 14, HALF, "ot=rv:40000000000000;th:8", Some("ot=rv:40000000000000;th:0"), Some("ot=rv:40000000000000;th:0")),
+    (
+        100.0,
+        14,
+        HALF,
+        "ot=rv:40000000000000;th:8",
+        Some("ot=rv:40000000000000;th:0"),
+        Some("ot=rv:40000000000000;th:0"),
+    ),
     (40.0, 3, HALF, "ot=rv:a0000000000000", Some("ot=rv:a0000000000000;th:99a"), Some("ot=rv:a0000000000000;th:99a")),
     (40.0, 6, "a0a0a0a0a0a0a0a0a0d0000000000000", "ot=th:8", Some("ot=th:99999a"), Some("ot=th:cccccd")),
     (40.0, 3, "a0a0a0a0a0a0a0a0a0b0000000000000", "ot=th:8", Some("ot=th:99a"), None),
@@ -180,7 +194,9 @@ fn bad_configurations_are_refused_with_their_path() {
         (r#"{"sampling_percentage": 1, "seed": 4}"#, "seed", "unknown field `seed`"),
     ];
     for (config, path, message) in cases {
-        let Err(Problem::Config(errors)) = run::<ProbabilisticSampler>(config, b"") else { unreachable!("{config} is refused") };
+        let Err(Problem::Config(errors)) = run::<ProbabilisticSampler>(config, b"") else {
+            unreachable!("{config} is refused")
+        };
         assert_eq!(errors[0].path, path, "{config}");
         assert!(errors[0].message.contains(message), "{config}: {}", errors[0].message);
     }

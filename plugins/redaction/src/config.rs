@@ -102,15 +102,23 @@ impl Config {
             ("unknown_fields", &self.unknown_fields),
         ];
         let given = keys.into_iter().filter(|(_, value)| value.is_some());
-        let mut problems: Vec<_> = given.map(|(key, _)| ConfigError::new(key, format!("`{key}` is not supported yet"))).collect();
+        let mut problems: Vec<_> =
+            given.map(|(key, _)| ConfigError::new(key, format!("`{key}` is not supported yet"))).collect();
         if self.redact_all_types {
-            problems.push(ConfigError::new("redact_all_types", "numbers and booleans are not looked at yet: leave it out, or say `false`"));
+            problems.push(ConfigError::new(
+                "redact_all_types",
+                "numbers and booleans are not looked at yet: leave it out, or say `false`",
+            ));
         }
         if let Some(mode) = self.mode.as_deref().filter(|mode| *mode != "mask") {
-            problems.push(ConfigError::new("mode", format!("`{mode}` is not supported yet: leave it out, or say `mask`")));
+            problems
+                .push(ConfigError::new("mode", format!("`{mode}` is not supported yet: leave it out, or say `mask`")));
         }
         if let Some(summary) = self.summary.as_deref().filter(|summary| *summary != "silent") {
-            problems.push(ConfigError::new("summary", format!("`{summary}` is not supported yet: leave it out, or say `silent`")));
+            problems.push(ConfigError::new(
+                "summary",
+                format!("`{summary}` is not supported yet: leave it out, or say `silent`"),
+            ));
         }
         problems
     }
@@ -130,7 +138,10 @@ fn compile(key: &str, sources: Vec<String>, problems: &mut Vec<ConfigError>) -> 
 impl Rules {
     /// Whether keys must be looked at at all.
     pub fn looks_at_keys(&self) -> bool {
-        !self.allow_all_keys || !self.blocked_keys.is_empty() || !self.ignored.is_empty() || !self.ignored_patterns.is_empty()
+        !self.allow_all_keys
+            || !self.blocked_keys.is_empty()
+            || !self.ignored.is_empty()
+            || !self.ignored_patterns.is_empty()
     }
 
     /// Whether values must be looked at at all.

@@ -43,7 +43,9 @@ impl Detector {
         }
         let names = KNOWN.map(|(known, _)| known).join(", ");
         if LATER.contains(&name) || name.starts_with("national_id/") {
-            return Err(format!("the detector `{name}` is not supported yet: use a pattern in `blocked_values`, or {names}"));
+            return Err(format!(
+                "the detector `{name}` is not supported yet: use a pattern in `blocked_values`, or {names}"
+            ));
         }
         Err(format!("unknown detector `{name}`: use {names}"))
     }

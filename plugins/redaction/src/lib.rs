@@ -80,7 +80,9 @@ impl Redaction {
             return Ok(());
         }
         let keys = if self.rules.looks_at_keys() { Some(self.keys(batch, table)?) } else { None };
-        let verdict = |entry: usize| keys.as_ref().map_or(Verdict::Scan, |keys| keys.get(entry).copied().unwrap_or(Verdict::Scan));
+        let verdict = |entry: usize| {
+            keys.as_ref().map_or(Verdict::Scan, |keys| keys.get(entry).copied().unwrap_or(Verdict::Scan))
+        };
         let (mut masked, mut values, mut removed) = (Vec::new(), Values::default(), Vec::new());
         if let Some(keys) = &keys {
             for (entry, verdict) in keys.iter().enumerate() {

@@ -22,7 +22,9 @@ pub fn entries(rules: &Rules, values: &Values, mut masked: impl FnMut(usize, u8,
     suspects(rules, &values.texts, |i| {
         let bytes = values.texts.get(i);
         let replaced = match values.kind(i) {
-            kind @ (kind::ARRAY | kind::KVLIST) => any_value::replace_strings(kind, bytes, &mut |text| one(rules, text)),
+            kind @ (kind::ARRAY | kind::KVLIST) => {
+                any_value::replace_strings(kind, bytes, &mut |text| one(rules, text))
+            }
             _ => one(rules, bytes),
         };
         if let Some(replaced) = replaced {
@@ -46,7 +48,8 @@ fn suspects(rules: &Rules, texts: &Texts, mut suspect: impl FnMut(usize)) {
     for range in found {
         let first = texts.ends.partition_point(|&end| end as usize <= range.start).max(next);
         let mut i = first;
-        while i < texts.len() && (i == first || texts.ends.get(i - 1).is_some_and(|&from| (from as usize) < range.end)) {
+        while i < texts.len() && (i == first || texts.ends.get(i - 1).is_some_and(|&from| (from as usize) < range.end))
+        {
             suspect(i);
             i += 1;
         }

@@ -28,7 +28,9 @@ fn everywhere(secret: &str) -> ExportTraceServiceRequest {
     let nested = Value::KvlistValue(KeyValueList {
         values: vec![attribute(
             "inner",
-            Value::ArrayValue(ArrayValue { values: vec![AnyValue { value: Some(Value::StringValue(format!("x {secret}"))) }, AnyValue::default()] }),
+            Value::ArrayValue(ArrayValue {
+                values: vec![AnyValue { value: Some(Value::StringValue(format!("x {secret}"))) }, AnyValue::default()],
+            }),
         )],
     });
     let attributes = || {
@@ -49,7 +51,12 @@ fn everywhere(secret: &str) -> ExportTraceServiceRequest {
         links: vec![Link { trace_id: vec![1; 16], span_id: vec![2; 8], attributes: attributes(), ..Link::default() }],
         ..Span::default()
     };
-    let scope = InstrumentationScope { name: format!("n {secret}"), version: format!("v {secret}"), attributes: attributes(), ..InstrumentationScope::default() };
+    let scope = InstrumentationScope {
+        name: format!("n {secret}"),
+        version: format!("v {secret}"),
+        attributes: attributes(),
+        ..InstrumentationScope::default()
+    };
     let resource_spans = vec![ResourceSpans {
         resource: Some(Resource { attributes: attributes(), ..Resource::default() }),
         scope_spans: vec![ScopeSpans { scope: Some(scope), spans: vec![span; 3], ..ScopeSpans::default() }],
@@ -67,7 +74,8 @@ fn redacted(config: &str, request: &ExportTraceServiceRequest) -> ExportTraceSer
 fn attributes(config: &str, attributes: Vec<KeyValue>) -> Vec<KeyValue> {
     let spans = vec![Span { trace_id: vec![1; 16], span_id: vec![2; 8], attributes, ..Span::default() }];
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-    let request = ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] };
+    let request =
+        ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] };
     redacted(config, &request).resource_spans[0].scope_spans[0].spans[0].attributes.clone()
 }
 
@@ -96,13 +104,23 @@ fn several_detectors_and_patterns_mask_in_one_text() {
 #[test]
 fn blocked_values_mask_the_match_and_allowed_values_win() {
     let config = r#"{"allow_all_keys": true, "blocked_values": ["4[0-9]{12}(?:[0-9]{3})?", "mycompany.com"], "allowed_values": [".+@mycompany.com"]}"#;
-    let before = vec![text("a", "card 4111111111111111!"), text("b", "x@mycompany.com"), text("c", "mycompany.com/x"), text("d", "ok")];
-    assert_eq!(attributes(config, before), [text("a", "card ****!"), text("b", "x@mycompany.com"), text("c", "****/x"), text("d", "ok")]);
+    let before = vec![
+        text("a", "card 4111111111111111!"),
+        text("b", "x@mycompany.com"),
+        text("c", "mycompany.com/x"),
+        text("d", "ok"),
+    ];
+    assert_eq!(
+        attributes(config, before),
+        [text("a", "card ****!"), text("b", "x@mycompany.com"), text("c", "****/x"), text("d", "ok")]
+    );
 }
 
 #[test]
 fn keys_that_are_not_allowed_go_and_ignored_ones_pass_whole() {
-    let config = format!(r#"{{"allowed_keys": ["a"], "ignored_keys": ["i"], "ignored_key_patterns": ["^safe\\."], "blocked_values": ["{CARD}"]}}"#);
+    let config = format!(
+        r#"{{"allowed_keys": ["a"], "ignored_keys": ["i"], "ignored_key_patterns": ["^safe\\."], "blocked_values": ["{CARD}"]}}"#
+    );
     let before = vec![text("a", CARD), text("b", "gone"), text("i", CARD), text("safe.x", CARD)];
     assert_eq!(attributes(&config, before), [text("a", "****"), text("i", CARD), text("safe.x", CARD)]);
     assert_eq!(attributes("{}", vec![text("a", "x")]), [], "without allowed keys nothing passes");
@@ -111,8 +129,12 @@ fn keys_that_are_not_allowed_go_and_ignored_ones_pass_whole() {
 #[test]
 fn blocked_keys_lose_their_whole_value_whatever_its_type() {
     let config = r#"{"allow_all_keys": true, "blocked_key_patterns": [".*token.*", "(?i)PASSWORD$"]}"#;
-    let before = vec![text("api_token_x", "secret\nvalue"), attribute("my.password", Value::IntValue(1234)), text("other", "x")];
-    assert_eq!(attributes(config, before), [text("api_token_x", "****"), text("my.password", "****"), text("other", "x")]);
+    let before =
+        vec![text("api_token_x", "secret\nvalue"), attribute("my.password", Value::IntValue(1234)), text("other", "x")];
+    assert_eq!(
+        attributes(config, before),
+        [text("api_token_x", "****"), text("my.password", "****"), text("other", "x")]
+    );
 }
 
 #[test]
@@ -137,7 +159,13 @@ fn overridden_occurrences_do_not_leave() {
 /// A card begins in one value and ends in the next: neither holds one.
 #[test]
 fn values_side_by_side_are_judged_apart() {
-    let before = vec![text("a", "41111111"), text("b", "11111111"), text("c", "ada@"), text("d", "example.com"), text("e", CARD)];
+    let before = vec![
+        text("a", "41111111"),
+        text("b", "11111111"),
+        text("c", "ada@"),
+        text("d", "example.com"),
+        text("e", CARD),
+    ];
     let mut after = before.clone();
     after[4] = text("e", "****");
     assert_eq!(attributes(DETECT, before), after);
@@ -147,7 +175,8 @@ fn values_side_by_side_are_judged_apart() {
 fn a_value_at_every_distance_from_others_is_found() {
     for len in 0..30 {
         let before = vec![text("a", &"x".repeat(len)), text("b", CARD), text("c", &"1".repeat(len)), text("d", MAIL)];
-        let expected = vec![text("a", &"x".repeat(len)), text("b", "****"), text("c", &"1".repeat(len)), text("d", "****")];
+        let expected =
+            vec![text("a", &"x".repeat(len)), text("b", "****"), text("c", &"1".repeat(len)), text("d", "****")];
         assert_eq!(attributes(DETECT, before), expected, "{len}");
     }
 }

@@ -31,7 +31,10 @@ impl Backend {
         (batch, committed)
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut host::Batch, &mut host::Edits) -> Result<T, host::Refusal>) -> Result<T, Refusal> {
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&mut host::Batch, &mut host::Edits) -> Result<T, host::Refusal>,
+    ) -> Result<T, Refusal> {
         let State { batch, edits } = &mut *self.state.borrow_mut();
         work(batch, edits).map_err(|refusal| Refusal { code: refusal.code as u32, message: refusal.message })
     }

@@ -60,49 +60,30 @@ struct Work {
 async fn main() -> Result<()> {
     let args = Args::parse();
     let requests = traffic::requests()?.requests;
-    let counted: Result<Vec<_>> = requests
-        .into_iter()
-        .map(|request| Ok((request.clone(), wire::count(&request)?)))
-        .collect();
+    let counted: Result<Vec<_>> =
+        requests.into_iter().map(|request| Ok((request.clone(), wire::count(&request)?))).collect();
     let mut channels = Vec::with_capacity(args.connections);
     for _ in 0..args.connections.max(1) {
-        channels.push(
-            Endpoint::from_shared(format!("http://{}", args.target))?
-                .connect()
-                .await?,
-        );
+        channels.push(Endpoint::from_shared(format!("http://{}", args.target))?.connect().await?);
     }
     let started = Instant::now();
     let work = Arc::new(Work {
         requests: counted?,
         tally: Tally::default(),
         spans: args.spans,
-        deadline: args
-            .seconds
-            .map(|seconds| started + Duration::from_secs(seconds)),
+        deadline: args.seconds.map(|seconds| started + Duration::from_secs(seconds)),
     });
     let mut workers = JoinSet::new();
     for number in 0..args.in_flight {
         // Each worker has its share of the connections and takes them in turn.
-        let own = channels
-            .iter()
-            .skip(number % channels.len())
-            .step_by(args.in_flight)
-            .cloned()
-            .collect();
+        let own = channels.iter().skip(number % channels.len()).step_by(args.in_flight).cloned().collect();
         workers.spawn(send(Arc::clone(&work), own));
     }
     while let Some(done) = workers.join_next().await {
         done??;
     }
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    let Tally {
-        requests,
-        spans,
-        bytes,
-        refused,
-        ..
-    } = &work.tally;
+    let Tally { requests, spans, bytes, refused, .. } = &work.tally;
     println!(
         "{}",
         json!({
@@ -128,9 +109,7 @@ fn cpu_seconds() -> f64 {
 async fn send(work: Arc<Work>, channels: Vec<Channel>) -> Result<()> {
     let add = |counter: &AtomicU64, number: u64| counter.fetch_add(number, Ordering::Relaxed);
     let mut clients: Vec<_> = channels.into_iter().map(tonic::client::Grpc::new).collect();
-    let Some(mut turn) = (!clients.is_empty()).then_some(0usize) else {
-        bail!("a worker without a connection")
-    };
+    let Some(mut turn) = (!clients.is_empty()).then_some(0usize) else { bail!("a worker without a connection") };
     loop {
         let over = match work.deadline {
             Some(deadline) => Instant::now() >= deadline,
@@ -140,28 +119,18 @@ async fn send(work: Arc<Work>, channels: Vec<Channel>) -> Result<()> {
             return Ok(());
         }
         let number = add(&work.tally.next, 1) as usize % work.requests.len().max(1);
-        let Some((request, spans)) = work.requests.get(number) else {
-            bail!("there is nothing to send")
-        };
+        let Some((request, spans)) = work.requests.get(number) else { bail!("there is nothing to send") };
         turn = (turn + 1) % clients.len();
-        let Some(client) = clients.get_mut(turn) else {
-            bail!("a worker without a connection")
-        };
+        let Some(client) = clients.get_mut(turn) else { bail!("a worker without a connection") };
         loop {
             client.ready().await?;
             let path = PathAndQuery::from_static(EXPORT);
-            match client
-                .unary(tonic::Request::new(request.clone()), path, Raw)
-                .await
-            {
+            match client.unary(tonic::Request::new(request.clone()), path, Raw).await {
                 Ok(_) => break,
                 // Full is an answer too: the same request again, a little later.
                 Err(status) if status.code() == Code::Unavailable => {
                     add(&work.tally.refused, 1);
-                    if work
-                        .deadline
-                        .is_some_and(|deadline| Instant::now() >= deadline)
-                    {
+                    if work.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                         return Ok(());
                     }
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -44,11 +44,7 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let cores = if args.per_core {
-        thread::available_parallelism()?.get()
-    } else {
-        1
-    };
+    let cores = if args.per_core { thread::available_parallelism()?.get() } else { 1 };
     let mut address = args.listen;
     let mut listeners = Vec::with_capacity(cores);
     for _ in 0..cores {
@@ -56,30 +52,19 @@ fn main() -> Result<()> {
         address = listener.local_addr()?;
         listeners.push(listener);
     }
-    println!(
-        "{}",
-        json!({"event": "listening", "address": address.to_string()})
-    );
+    println!("{}", json!({"event": "listening", "address": address.to_string()}));
     let serving = listeners.into_iter().map(|listener| {
         let (upstream, per_core) = (args.upstream, args.per_core);
-        thread::spawn(move || -> Result<()> {
-            runtime(per_core)?.block_on(serve(listener, upstream))
-        })
+        thread::spawn(move || -> Result<()> { runtime(per_core)?.block_on(serve(listener, upstream)) })
     });
     for thread in serving.collect::<Vec<_>>() {
-        thread
-            .join()
-            .map_err(|_| anyhow::anyhow!("a serving thread died"))??;
+        thread.join().map_err(|_| anyhow::anyhow!("a serving thread died"))??;
     }
     Ok(())
 }
 
 fn runtime(single: bool) -> Result<Runtime> {
-    let mut builder = if single {
-        Builder::new_current_thread()
-    } else {
-        Builder::new_multi_thread()
-    };
+    let mut builder = if single { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     Ok(builder.enable_all().build()?)
 }
 
@@ -94,14 +79,10 @@ fn listen(address: SocketAddr) -> Result<TcpListener> {
 }
 
 async fn serve(listener: TcpListener, upstream: SocketAddr) -> Result<()> {
-    let channel = Endpoint::from_shared(format!("http://{upstream}"))?
-        .connect()
-        .await?;
+    let channel = Endpoint::from_shared(format!("http://{upstream}"))?.connect().await?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Server::builder()
-        .serve_with_incoming(Proxy { channel }, incoming)
-        .await?;
+    Server::builder().serve_with_incoming(Proxy { channel }, incoming).await?;
     Ok(())
 }
 
@@ -123,9 +104,7 @@ impl Service<Request<Body>> for Proxy {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let forward = Forward {
-            channel: self.channel.clone(),
-        };
+        let forward = Forward { channel: self.channel.clone() };
         Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).unary(forward, request).await) })
     }
 }
@@ -147,17 +126,8 @@ impl Service<tonic::Request<Bytes>> for Forward {
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
         let mut client = tonic::client::Grpc::new(self.channel.clone());
         Box::pin(async move {
-            client
-                .ready()
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
-            client
-                .unary(
-                    tonic::Request::new(request.into_inner()),
-                    PathAndQuery::from_static(EXPORT),
-                    Raw,
-                )
-                .await
+            client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
+            client.unary(tonic::Request::new(request.into_inner()), PathAndQuery::from_static(EXPORT), Raw).await
         })
     }
 }

@@ -50,10 +50,7 @@ fn main() -> Result<()> {
                 let contexts = sdk.tell(&deed);
                 spans += contexts.len();
                 // The payment that was declined shows most: a card, an e-mail, an event, an error.
-                let declined = deed
-                    .within
-                    .first()
-                    .filter(|charge| charge.error.is_some() && !shown);
+                let declined = deed.within.first().filter(|charge| charge.error.is_some() && !shown);
                 if let (Some(charge), Some(context)) = (declined, contexts.get(1)) {
                     shown = true;
                     println!("{}", sample(charge, &context.span_id().to_string()));
@@ -61,19 +58,13 @@ fn main() -> Result<()> {
             }
             Ok(command) if command == "mark" => {
                 sdk.flush()?;
-                println!(
-                    "{}",
-                    json!({"event": "mark", "spans": spans, "checks": shop.checks()})
-                );
+                println!("{}", json!({"event": "mark", "spans": spans, "checks": shop.checks()}));
             }
             Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     sdk.shutdown()?;
-    println!(
-        "{}",
-        json!({"event": "closed", "spans": spans, "checks": shop.checks()})
-    );
+    println!("{}", json!({"event": "closed", "spans": spans, "checks": shop.checks()}));
     Ok(())
 }
 
@@ -93,16 +84,10 @@ fn sample(deed: &Deed, span_id: &str) -> Value {
         shop::Value::Double(number) => number.to_string(),
     };
     let pairs = |attributes: &shop::Attributes| -> Vec<Value> {
-        attributes
-            .iter()
-            .map(|(key, value)| json!([key, text(value)]))
-            .collect()
+        attributes.iter().map(|(key, value)| json!([key, text(value)])).collect()
     };
-    let events: Vec<Value> = deed
-        .events
-        .iter()
-        .map(|(name, with)| json!({"name": name, "attributes": pairs(with)}))
-        .collect();
+    let events: Vec<Value> =
+        deed.events.iter().map(|(name, with)| json!({"name": name, "attributes": pairs(with)})).collect();
     json!({
         "event": "sample", "span_id": span_id, "name": deed.name,
         "attributes": pairs(&deed.attributes), "events": events, "status": deed.error,

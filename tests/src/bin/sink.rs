@@ -32,20 +32,14 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     let sink = wait::runtime().block_on(Sink::bind(&args.listen, !args.count_only))?;
-    println!(
-        "{}",
-        json!({"event": "listening", "address": sink.address().to_string()})
-    );
+    println!("{}", json!({"event": "listening", "address": sink.address().to_string()}));
     for line in std::io::stdin().lock().lines() {
         let line = line?;
         let (question, rest) = line.split_once(' ').unwrap_or((&line, ""));
         let answer = match question {
             "totals" => totals(&sink),
             "checks" => checks(&sink),
-            "search" => search(
-                &sink,
-                &serde_json::from_str::<Vec<String>>(rest).context("search wants texts")?,
-            ),
+            "search" => search(&sink, &serde_json::from_str::<Vec<String>>(rest).context("search wants texts")?),
             "span" => span(&sink, rest.trim()),
             other => json!({"error": format!("no such question: {other}")}),
         };
@@ -61,16 +55,13 @@ fn totals(sink: &Sink) -> Value {
 
 fn checks(sink: &Sink) -> Value {
     let number = |attribute: &KeyValue| match &attribute.value {
-        Some(AnyValue {
-            value: Some(any_value::Value::IntValue(number)),
-        }) if attribute.key == "shop.check" => Some(*number),
+        Some(AnyValue { value: Some(any_value::Value::IntValue(number)) }) if attribute.key == "shop.check" => {
+            Some(*number)
+        }
         _ => None,
     };
     let spans = sink.decoded_spans();
-    let mut checks: Vec<i64> = spans
-        .iter()
-        .filter_map(|span| span.attributes.iter().find_map(number))
-        .collect();
+    let mut checks: Vec<i64> = spans.iter().filter_map(|span| span.attributes.iter().find_map(number)).collect();
     checks.sort_unstable();
     json!({ "checks": checks })
 }
@@ -81,22 +72,14 @@ fn search(sink: &Sink, needles: &[String]) -> Value {
 }
 
 fn span(sink: &Sink, id: &str) -> Value {
-    let wanted = u64::from_str_radix(id, 16)
-        .map(u64::to_be_bytes)
-        .unwrap_or_default();
+    let wanted = u64::from_str_radix(id, 16).map(u64::to_be_bytes).unwrap_or_default();
     let spans = sink.decoded_spans();
-    spans
-        .into_iter()
-        .find(|span| span.span_id == wanted)
-        .map_or(Value::Null, |span| shown(&span))
+    spans.into_iter().find(|span| span.span_id == wanted).map_or(Value::Null, |span| shown(&span))
 }
 
 fn shown(span: &Span) -> Value {
-    let events: Vec<Value> = span
-        .events
-        .iter()
-        .map(|event| json!({"name": event.name, "attributes": pairs(&event.attributes)}))
-        .collect();
+    let events: Vec<Value> =
+        span.events.iter().map(|event| json!({"name": event.name, "attributes": pairs(&event.attributes)})).collect();
     json!({
         "name": span.name, "attributes": pairs(&span.attributes), "events": events,
         "status": span.status.as_ref().map(|status| status.message.clone()),
@@ -104,16 +87,12 @@ fn shown(span: &Span) -> Value {
 }
 
 fn pairs(attributes: &[KeyValue]) -> Vec<Value> {
-    let text =
-        |value: &Option<AnyValue>| match value.as_ref().and_then(|value| value.value.as_ref()) {
-            Some(any_value::Value::StringValue(text)) => text.clone(),
-            Some(any_value::Value::IntValue(number)) => number.to_string(),
-            Some(any_value::Value::DoubleValue(number)) => number.to_string(),
-            Some(any_value::Value::BoolValue(truth)) => truth.to_string(),
-            other => format!("{other:?}"),
-        };
-    attributes
-        .iter()
-        .map(|attribute| json!([attribute.key, text(&attribute.value)]))
-        .collect()
+    let text = |value: &Option<AnyValue>| match value.as_ref().and_then(|value| value.value.as_ref()) {
+        Some(any_value::Value::StringValue(text)) => text.clone(),
+        Some(any_value::Value::IntValue(number)) => number.to_string(),
+        Some(any_value::Value::DoubleValue(number)) => number.to_string(),
+        Some(any_value::Value::BoolValue(truth)) => truth.to_string(),
+        other => format!("{other:?}"),
+    };
+    attributes.iter().map(|attribute| json!([attribute.key, text(&attribute.value)])).collect()
 }

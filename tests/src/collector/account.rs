@@ -27,17 +27,12 @@ impl Account {
     /// The sum of one outcome over the entries of one destination.
     pub fn destination(&self, destination: &str, outcome: &str) -> i64 {
         let ours = |entry: &&Value| entry["destination"] == destination;
-        self.level("destination")
-            .filter(ours)
-            .map(|entry| total(&entry[outcome]))
-            .sum()
+        self.level("destination").filter(ours).map(|entry| total(&entry[outcome])).sum()
     }
 
     /// How many spans one component dropped.
     pub fn dropped_by(&self, component: &str) -> i64 {
-        self.level("pipeline")
-            .map(|entry| total(&entry["dropped"][component]))
-            .sum()
+        self.level("pipeline").map(|entry| total(&entry["dropped"][component])).sum()
     }
 
     /// What does not add up: by our own sums, and by the collector's.
@@ -46,22 +41,13 @@ impl Account {
     /// When there is no account for one of the three levels: no account proves nothing.
     pub fn missing(&self) -> i64 {
         for level in ["receiver", "pipeline", "destination"] {
-            assert!(
-                self.level(level).next().is_some(),
-                "the closing account has no {level}: {:?}",
-                self.entries
-            );
+            assert!(self.level(level).next().is_some(), "the closing account has no {level}: {:?}", self.entries);
         }
-        self.entries
-            .iter()
-            .map(|entry| gap(entry).abs() + total(&entry["missing"]).abs())
-            .sum()
+        self.entries.iter().map(|entry| gap(entry).abs() + total(&entry["missing"]).abs()).sum()
     }
 
     fn level(&self, level: &str) -> impl Iterator<Item = &Value> {
-        self.entries
-            .iter()
-            .filter(move |entry| entry["kind"] == level)
+        self.entries.iter().filter(move |entry| entry["kind"] == level)
     }
 }
 
@@ -74,12 +60,7 @@ fn total(value: &Value) -> i64 {
 }
 
 fn gap(entry: &Value) -> i64 {
-    let sum = |outcomes: &[&str]| {
-        outcomes
-            .iter()
-            .map(|outcome| total(&entry[*outcome]))
-            .sum::<i64>()
-    };
+    let sum = |outcomes: &[&str]| outcomes.iter().map(|outcome| total(&entry[*outcome])).sum::<i64>();
     match entry["kind"].as_str() {
         Some("receiver") => sum(&["received"]) - sum(&["accepted", "refused"]),
         Some("pipeline") => sum(&["accepted"]) - sum(&["passed", "dropped", "quarantined", "held"]),

@@ -34,24 +34,12 @@ impl Config {
 
     /// A config that sends to this upstream over gRPC, batches at most 20 ms old.
     pub fn to(upstream: &Sink) -> Self {
-        Self::new().exporter(
-            "otlp_grpc",
-            &grpc(
-                upstream,
-                "sending_queue: { batch: { flush_timeout: 20ms } }",
-            ),
-        )
+        Self::new().exporter("otlp_grpc", &grpc(upstream, "sending_queue: { batch: { flush_timeout: 20ms } }"))
     }
 
     /// A config that sends to this upstream over HTTP.
     pub fn to_http(upstream: &Sink) -> Self {
-        Self::new().exporter(
-            "otlp_http",
-            &http(
-                upstream,
-                "sending_queue: { batch: { flush_timeout: 20ms } }",
-            ),
-        )
+        Self::new().exporter("otlp_http", &http(upstream, "sending_queue: { batch: { flush_timeout: 20ms } }"))
     }
 
     /// With the receiver's settings replaced.
@@ -85,26 +73,16 @@ impl Config {
 
     /// With a pipeline of these components. Without any, one pipeline joins them all.
     #[must_use]
-    pub fn pipeline(
-        mut self,
-        id: &str,
-        receivers: &[&str],
-        processors: &[&str],
-        exporters: &[&str],
-    ) -> Self {
+    pub fn pipeline(mut self, id: &str, receivers: &[&str], processors: &[&str], exporters: &[&str]) -> Self {
         let own = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect();
-        self.pipelines.push((
-            id.to_owned(),
-            [own(receivers), own(processors), own(exporters)],
-        ));
+        self.pipelines.push((id.to_owned(), [own(receivers), own(processors), own(exporters)]));
         self
     }
 
     /// The file's text.
     pub fn yaml(&self) -> String {
         let mut text = String::new();
-        let all =
-            |components: &[(String, String)]| components.iter().map(|(id, _)| id.clone()).collect();
+        let all = |components: &[(String, String)]| components.iter().map(|(id, _)| id.clone()).collect();
         let sections = [
             ("extensions", &self.extensions),
             ("receivers", &self.receivers),
@@ -122,21 +100,14 @@ impl Config {
             let _ = writeln!(text, "  extensions: [{}]", ids.join(", "));
         }
         text.push_str("  telemetry:\n    logs: { encoding: json }\n");
-        text.push_str("    metrics: { readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: 0 } } } }] }\n");
+        text.push_str(
+            "    metrics: { readers: [{ pull: { exporter: { prometheus: { host: 127.0.0.1, port: 0 } } } }] }\n",
+        );
         text.push_str("  pipelines:\n");
-        let joined = [(
-            "traces".to_owned(),
-            [
-                all(&self.receivers),
-                all(&self.processors),
-                all(&self.exporters),
-            ],
-        )];
-        for (id, [receivers, processors, exporters]) in if self.pipelines.is_empty() {
-            &joined[..]
-        } else {
-            &self.pipelines
-        } {
+        let joined = [("traces".to_owned(), [all(&self.receivers), all(&self.processors), all(&self.exporters)])];
+        for (id, [receivers, processors, exporters]) in
+            if self.pipelines.is_empty() { &joined[..] } else { &self.pipelines }
+        {
             let lists = [receivers, processors, exporters].map(|ids| ids.join(", "));
             let _ = writeln!(
                 text,
@@ -157,9 +128,7 @@ impl Default for Config {
 /// The settings of an OTLP exporter over gRPC to this upstream, with quick retries, and more.
 pub fn grpc(upstream: &Sink, more: &str) -> String {
     let address = upstream.address();
-    format!(
-        "endpoint: '{address}'\ntls: {{ insecure: true }}\nretry_on_failure: {{ {RETRY} }}\n{more}"
-    )
+    format!("endpoint: '{address}'\ntls: {{ insecure: true }}\nretry_on_failure: {{ {RETRY} }}\n{more}")
 }
 
 /// The settings of an OTLP exporter over HTTP to this upstream, with quick retries, and more.

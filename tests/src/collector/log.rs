@@ -58,9 +58,7 @@ impl Log {
     /// All events of this name, in order.
     pub fn events(&self, name: &str) -> Vec<Value> {
         let lines = self.lines();
-        let parsed = lines
-            .iter()
-            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         parsed.filter(|event| event["event"] == name).collect()
     }
 

@@ -20,42 +20,26 @@ pub struct Sample {
 impl Sample {
     /// A label's value; empty if it is not there.
     pub fn label(&self, name: &str) -> &str {
-        self.labels
-            .iter()
-            .find(|(label, _)| label == name)
-            .map_or("", |(_, value)| value)
+        self.labels.iter().find(|(label, _)| label == name).map_or("", |(_, value)| value)
     }
 }
 
 impl Metrics {
     /// Reads Prometheus' text format; lines that are none of it are left out.
     pub fn parse(text: &str) -> Self {
-        let lines = text
-            .lines()
-            .filter(|line| !line.starts_with('#') && !line.is_empty());
-        Self {
-            samples: lines.filter_map(sample).collect(),
-        }
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        Self { samples: lines.filter_map(sample).collect() }
     }
 
     /// All samples of a name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Sample> {
-        self.samples
-            .iter()
-            .filter(move |sample| sample.name == name)
+        self.samples.iter().filter(move |sample| sample.name == name)
     }
 
     /// The sum over all samples of a name whose labels have these values.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let matches = |sample: &&Sample| {
-            labels
-                .iter()
-                .all(|(label, value)| sample.label(label) == *value)
-        };
-        self.all(name)
-            .filter(matches)
-            .map(|sample| sample.value)
-            .sum()
+        let matches = |sample: &&Sample| labels.iter().all(|(label, value)| sample.label(label) == *value);
+        self.all(name).filter(matches).map(|sample| sample.value).sum()
     }
 
     /// Whether there is any sample of a name.
@@ -68,11 +52,7 @@ fn sample(line: &str) -> Option<Sample> {
     let Some((name, rest)) = line.split_once('{') else {
         let mut words = line.split_whitespace();
         let (name, value) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
-        return Some(Sample {
-            name,
-            labels: Vec::new(),
-            value,
-        });
+        return Some(Sample { name, labels: Vec::new(), value });
     };
     let mut labels = Vec::new();
     let mut rest = rest;
@@ -83,11 +63,7 @@ fn sample(line: &str) -> Option<Sample> {
         rest = after;
     }
     let value = rest.get(1..)?.split_whitespace().next()?.parse().ok()?;
-    Some(Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
+    Some(Sample { name: name.to_owned(), labels, value })
 }
 
 /// The text up to the closing quote, unescaped, and what comes after.

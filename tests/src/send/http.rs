@@ -26,10 +26,7 @@ pub struct Reply {
 impl Reply {
     /// A header's text; empty if it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// The body as `google.rpc.Status`, which every error's body must be.
@@ -40,11 +37,7 @@ impl Reply {
         if self.header("content-type").starts_with("application/json") {
             let json: serde_json::Value = serde_json::from_slice(&self.body)?;
             let message = json["message"].as_str().unwrap_or_default();
-            return Ok(rpc::Status::new(
-                json["code"].as_i64().unwrap_or_default() as i32,
-                message,
-                None,
-            ));
+            return Ok(rpc::Status::new(json["code"].as_i64().unwrap_or_default() as i32, message, None));
         }
         Ok(rpc::Status::decode(self.body.clone())?)
     }
@@ -131,25 +124,14 @@ impl Post {
 
     async fn send(self, address: SocketAddr) -> Result<Reply> {
         let stream = TcpStream::connect(address).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
-        let mut builder = Request::builder()
-            .method(self.method)
-            .uri(self.path)
-            .header("host", address.to_string());
+        let mut builder = Request::builder().method(self.method).uri(self.path).header("host", address.to_string());
         for (name, value) in self.headers {
             builder = builder.header(name, value);
         }
-        let (parts, body) = sender
-            .send_request(builder.body(Full::new(self.body))?)
-            .await?
-            .into_parts();
-        Ok(Reply {
-            status: parts.status,
-            headers: parts.headers,
-            body: body.collect().await?.to_bytes(),
-        })
+        let (parts, body) = sender.send_request(builder.body(Full::new(self.body))?).await?.into_parts();
+        Ok(Reply { status: parts.status, headers: parts.headers, body: body.collect().await?.to_bytes() })
     }
 }
 
@@ -169,11 +151,6 @@ pub fn gzip(bytes: &[u8]) -> Result<Bytes> {
 /// # Errors
 /// When the connection fails before the answer is complete.
 pub fn get(address: SocketAddr, path: &str) -> Result<Reply> {
-    let post = Post {
-        method: Method::GET,
-        path: path.to_owned(),
-        headers: Vec::new(),
-        body: Bytes::new(),
-    };
+    let post = Post { method: Method::GET, path: path.to_owned(), headers: Vec::new(), body: Bytes::new() };
     post.to(address)
 }

@@ -26,11 +26,7 @@ pub struct Exporter {
 impl Exporter {
     /// The exporter of the shop with this seed.
     pub fn new(seed: u64) -> Self {
-        Self {
-            shop: Shop::new(seed),
-            ids: StdRng::seed_from_u64(!seed),
-            now: OPENING_UNIX_NANO,
-        }
+        Self { shop: Shop::new(seed), ids: StdRng::seed_from_u64(!seed), now: OPENING_UNIX_NANO }
     }
 
     /// The shop itself.
@@ -106,10 +102,7 @@ impl Exporter {
                 end_time_unix_nano: self.now,
                 attributes: attributes(&deed.attributes),
                 events: events.collect(),
-                status: deed.error.clone().map(|message| Status {
-                    message,
-                    code: StatusCode::Error as i32,
-                }),
+                status: deed.error.clone().map(|message| Status { message, code: StatusCode::Error as i32 }),
                 ..Span::default()
             };
         }
@@ -133,9 +126,7 @@ fn attributes(pairs: &Attributes) -> Vec<KeyValue> {
     };
     let pair = |(key, with): &(&str, Value)| KeyValue {
         key: (*key).to_owned(),
-        value: Some(AnyValue {
-            value: Some(value(with)),
-        }),
+        value: Some(AnyValue { value: Some(value(with)) }),
         ..KeyValue::default()
     };
     pairs.iter().map(pair).collect()

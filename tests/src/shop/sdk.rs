@@ -5,15 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use opentelemetry::trace::{
-    Event, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _,
-    Tracer as _, TracerProvider as _,
+    Event, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _,
+    TracerProvider as _,
 };
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _};
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider,
-};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 
 use super::{Attributes, Deed, Kind, Value};
 use crate::wait;
@@ -37,24 +35,14 @@ impl Sdk {
     /// When the SDK refuses the endpoint.
     pub fn new(endpoint: &str) -> Result<Self> {
         let _on = wait::runtime().enter();
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .build()?;
-        let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(QUEUE_SPANS)
-            .with_scheduled_delay(DELAY)
-            .build();
-        let processor = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(batches)
-            .build();
-        let resource = Resource::builder()
-            .with_service_name("shop")
-            .with_attribute(KeyValue::new("host.name", "till-3"));
-        let provider = SdkTracerProvider::builder()
-            .with_span_processor(processor)
-            .with_resource(resource.build())
-            .build();
+        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+        let batches =
+            BatchConfigBuilder::default().with_max_queue_size(QUEUE_SPANS).with_scheduled_delay(DELAY).build();
+        let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+        let resource =
+            Resource::builder().with_service_name("shop").with_attribute(KeyValue::new("host.name", "till-3"));
+        let provider =
+            SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource.build()).build();
         let tracer = provider.tracer("shop");
         Ok(Self { provider, tracer })
     }
@@ -67,21 +55,11 @@ impl Sdk {
         contexts
     }
 
-    fn start(
-        &self,
-        deed: &Deed,
-        start: SystemTime,
-        around: &Context,
-        contexts: &mut Vec<SpanContext>,
-    ) -> SystemTime {
-        let events = deed.events.iter().map(|(name, with)| {
-            Event::new(
-                *name,
-                start + Duration::from_micros(deed.micros / 2),
-                attributes(with),
-                0,
-            )
-        });
+    fn start(&self, deed: &Deed, start: SystemTime, around: &Context, contexts: &mut Vec<SpanContext>) -> SystemTime {
+        let events = deed
+            .events
+            .iter()
+            .map(|(name, with)| Event::new(*name, start + Duration::from_micros(deed.micros / 2), attributes(with), 0));
         let span = SpanBuilder::from_name(deed.name.clone())
             .with_kind(kind(deed.kind))
             .with_start_time(start)

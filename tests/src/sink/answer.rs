@@ -36,25 +36,13 @@ pub enum Answer {
 
 impl Answer {
     /// UNAVAILABLE or 503, without a delay to wait.
-    pub const UNAVAILABLE: Self = Self::Refuse {
-        code: Code::Unavailable,
-        status: 503,
-        retry: None,
-    };
+    pub const UNAVAILABLE: Self = Self::Refuse { code: Code::Unavailable, status: 503, retry: None };
 
     /// `INVALID_ARGUMENT` or 400: never to be retried.
-    pub const INVALID: Self = Self::Refuse {
-        code: Code::InvalidArgument,
-        status: 400,
-        retry: None,
-    };
+    pub const INVALID: Self = Self::Refuse { code: Code::InvalidArgument, status: 400, retry: None };
 
     /// UNAVAILABLE or 503, to be tried again after this time.
     pub const fn unavailable_for(time: Duration) -> Self {
-        Self::Refuse {
-            code: Code::Unavailable,
-            status: 503,
-            retry: Some(time),
-        }
+        Self::Refuse { code: Code::Unavailable, status: 503, retry: Some(time) }
     }
 }

@@ -35,11 +35,7 @@ use crate::rpc;
 const MAX_MESSAGE_BYTES: usize = 256 << 20;
 
 /// Accepts connections until told to stop, which ends them all.
-pub(super) async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    stopped: watch::Receiver<bool>,
-) {
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
     let mut stop = stopped.clone();
     loop {
         tokio::select! {
@@ -63,10 +59,7 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stopped: watch::
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http2()
-        .max_concurrent_streams(1000)
-        .initial_stream_window_size(4 << 20);
+    builder.http2().max_concurrent_streams(1000).initial_stream_window_size(4 << 20);
     builder.http2().initial_connection_window_size(16 << 20);
     tokio::select! {
         _ = builder.serve_connection(TokioIo::new(stream), service) => {}
@@ -75,41 +68,22 @@ async fn connection(stream: TcpStream, shared: Arc<Shared>, mut stopped: watch::
     }
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    shared: Arc<Shared>,
-    cut: Arc<Notify>,
-) -> Response<Body> {
-    let kind = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok())
-        .unwrap_or_default();
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>, cut: Arc<Notify>) -> Response<Body> {
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if kind.starts_with("application/grpc") {
         let headers = request.headers().clone();
         let mut grpc = tonic::server::Grpc::new(Raw)
             .accept_compressed(CompressionEncoding::Gzip)
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        return grpc
-            .unary(
-                Export {
-                    shared,
-                    cut,
-                    headers,
-                },
-                request,
-            )
-            .await;
+        return grpc.unary(Export { shared, cut, headers }, request).await;
     }
     let json = kind.starts_with("application/json");
-    post(request, json, &shared, &cut)
-        .await
-        .unwrap_or_else(|error| {
-            let mut response = Response::new(body(error.to_string().into()));
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            response
-        })
+    post(request, json, &shared, &cut).await.unwrap_or_else(|error| {
+        let mut response = Response::new(body(error.to_string().into()));
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        response
+    })
 }
 
 /// OTLP's one method over gRPC.
@@ -129,13 +103,9 @@ impl Service<tonic::Request<Bytes>> for Export {
     }
 
     fn call(&mut self, request: tonic::Request<Bytes>) -> Self::Future {
-        let (shared, cut, headers) = (
-            Arc::clone(&self.shared),
-            Arc::clone(&self.cut),
-            self.headers.clone(),
-        );
+        let (shared, cut, headers) = (Arc::clone(&self.shared), Arc::clone(&self.cut), self.headers.clone());
         Box::pin(async move {
-            let partial = match shared.answer() {
+            let partial = match shared.answer(request.get_ref()) {
                 Answer::Ok => None,
                 Answer::Partial { rejected, message } => Some((rejected, message)),
                 Answer::Late(time) => {
@@ -152,9 +122,7 @@ impl Service<tonic::Request<Bytes>> for Export {
             shared
                 .accept(request.into_inner(), "grpc", headers, rejected(partial))
                 .map_err(|error| Status::invalid_argument(error.to_string()))?;
-            Ok(tonic::Response::new(
-                response(partial).encode_to_vec().into(),
-            ))
+            Ok(tonic::Response::new(response(partial).encode_to_vec().into()))
         })
     }
 }
@@ -181,36 +149,22 @@ fn body(bytes: Bytes) -> Body {
     Body::new(Full::new(bytes).map_err(|never: Infallible| match never {}))
 }
 
-async fn post(
-    request: Request<Incoming>,
-    json: bool,
-    shared: &Shared,
-    cut: &Notify,
-) -> Result<Response<Body>> {
+async fn post(request: Request<Incoming>, json: bool, shared: &Shared, cut: &Notify) -> Result<Response<Body>> {
     let (parts, incoming) = request.into_parts();
     if parts.uri.path() != "/v1/traces" {
         bail!("no such path: {}", parts.uri.path());
     }
     let plain = inflate(incoming.collect().await?.to_bytes(), &parts.headers)?;
-    let wire = if json {
-        serde_json::from_slice::<ExportTraceServiceRequest>(&plain)?
-            .encode_to_vec()
-            .into()
-    } else {
-        plain
-    };
-    let partial = match shared.answer() {
+    let wire =
+        if json { serde_json::from_slice::<ExportTraceServiceRequest>(&plain)?.encode_to_vec().into() } else { plain };
+    let partial = match shared.answer(&wire) {
         Answer::Ok => None,
         Answer::Partial { rejected, message } => Some((rejected, message)),
         Answer::Late(time) => {
             tokio::time::sleep(time).await;
             None
         }
-        Answer::Refuse {
-            code,
-            status,
-            retry,
-        } => return refuse(code, status, retry, json),
+        Answer::Refuse { code, status, retry } => return refuse(code, status, retry, json),
         Answer::Disconnect => {
             cut.notify_one();
             return pending().await;
@@ -220,25 +174,12 @@ async fn post(
     let protocol = if json { "http/json" } else { "http/protobuf" };
     shared.accept(wire, protocol, parts.headers, rejected(partial))?;
     let message = response(partial);
-    let bytes = if json {
-        serde_json::to_vec(&message)?
-    } else {
-        message.encode_to_vec()
-    };
-    Ok(Response::builder()
-        .header(CONTENT_TYPE, media_type(json))
-        .body(body(bytes.into()))?)
+    let bytes = if json { serde_json::to_vec(&message)? } else { message.encode_to_vec() };
+    Ok(Response::builder().header(CONTENT_TYPE, media_type(json)).body(body(bytes.into()))?)
 }
 
-fn refuse(
-    code: Code,
-    status: u16,
-    retry: Option<std::time::Duration>,
-    json: bool,
-) -> Result<Response<Body>> {
-    let mut builder = Response::builder()
-        .status(status)
-        .header(CONTENT_TYPE, media_type(json));
+fn refuse(code: Code, status: u16, retry: Option<std::time::Duration>, json: bool) -> Result<Response<Body>> {
+    let mut builder = Response::builder().status(status).header(CONTENT_TYPE, media_type(json));
     if let Some(time) = retry {
         builder = builder.header(RETRY_AFTER, time.as_secs());
     }
@@ -252,18 +193,11 @@ fn refuse(
 }
 
 fn media_type(json: bool) -> &'static str {
-    if json {
-        "application/json"
-    } else {
-        "application/x-protobuf"
-    }
+    if json { "application/json" } else { "application/x-protobuf" }
 }
 
 fn inflate(body: Bytes, headers: &HeaderMap) -> Result<Bytes> {
-    match headers
-        .get(CONTENT_ENCODING)
-        .map(http::HeaderValue::as_bytes)
-    {
+    match headers.get(CONTENT_ENCODING).map(http::HeaderValue::as_bytes) {
         None | Some(b"identity") => Ok(body),
         Some(b"gzip") => {
             let mut plain = Vec::new();

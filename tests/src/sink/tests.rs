@@ -22,14 +22,8 @@ fn what_is_accepted_is_kept_as_it_came() {
     let requests = Exporter::new(2).requests(4, 5);
     let plain = Grpc::new(sink.address()).unwrap();
     plain.send(&requests[0]).unwrap();
-    plain
-        .compressed(CompressionEncoding::Gzip)
-        .send(&requests[1])
-        .unwrap();
-    let posts = [
-        Post::protobuf(requests[2].clone()).gzip().unwrap(),
-        Post::protobuf(requests[3].clone()),
-    ];
+    plain.compressed(CompressionEncoding::Gzip).send(&requests[1]).unwrap();
+    let posts = [Post::protobuf(requests[2].clone()).gzip().unwrap(), Post::protobuf(requests[3].clone())];
     for post in posts {
         assert_eq!(post.to(sink.address()).unwrap().status, 200);
     }
@@ -44,19 +38,13 @@ fn grpc_follows_the_script() {
     sink.script([
         Answer::unavailable_for(Duration::from_millis(1500)),
         Answer::INVALID,
-        Answer::Partial {
-            rejected: 2,
-            message: "old",
-        },
+        Answer::Partial { rejected: 2, message: "old" },
         Answer::Disconnect,
     ]);
     let status = client.send(&request()).unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
     assert_eq!(rpc::retry_delay(&status), Some(Duration::from_millis(1500)));
-    assert_eq!(
-        client.send(&request()).unwrap_err().code(),
-        Code::InvalidArgument
-    );
+    assert_eq!(client.send(&request()).unwrap_err().code(), Code::InvalidArgument);
     let partial = client.send(&request()).unwrap().partial_success.unwrap();
     assert_eq!((partial.rejected_spans, sink.totals().requests), (2, 1));
     assert!(client.send(&request()).is_err());
@@ -67,17 +55,10 @@ fn grpc_follows_the_script() {
 #[test]
 fn http_follows_the_script() {
     let sink = Sink::start();
-    sink.script([
-        Answer::unavailable_for(Duration::from_secs(2)),
-        Answer::INVALID,
-        Answer::Disconnect,
-    ]);
+    sink.script([Answer::unavailable_for(Duration::from_secs(2)), Answer::INVALID, Answer::Disconnect]);
     let send = || Post::protobuf(request()).to(sink.address());
     let reply = send().unwrap();
-    assert_eq!(
-        (reply.status.as_u16(), reply.header("retry-after")),
-        (503, "2")
-    );
+    assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (503, "2"));
     assert_eq!(send().unwrap().status, 400);
     assert!(send().is_err());
     assert_eq!(send().unwrap().status, 200);

@@ -10,8 +10,7 @@ use sluice_tests::{rpc, send, wire};
 use tonic::Code;
 
 /// Room for some tens of requests.
-const SMALL: &str =
-    "sending_queue: { sizer: bytes, queue_size: 400000, batch: { flush_timeout: 20ms } }";
+const SMALL: &str = "sending_queue: { sizer: bytes, queue_size: 400000, batch: { flush_timeout: 20ms } }";
 
 fn small_queue(upstream: &Sink) -> Config {
     Config::new().exporter("otlp_grpc", &config::grpc(upstream, SMALL))
@@ -24,34 +23,20 @@ fn a_full_queue_asks_the_sender_to_come_again_and_loses_nothing() {
     let sluice = Sluice::start(&small_queue(&upstream));
     let client = Grpc::new(sluice.grpc()).unwrap();
     let requests = Exporter::new(51).requests(120, 40);
-    let refusal = requests
-        .iter()
-        .find_map(|request| client.send(request).err())
-        .expect("the queue never filled up");
+    let refusal = requests.iter().find_map(|request| client.send(request).err()).expect("the queue never filled up");
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
-    assert!(
-        rpc::retry_delay(&refusal).is_some(),
-        "no RetryInfo: {refusal:?}"
-    );
+    assert!(rpc::retry_delay(&refusal).is_some(), "no RetryInfo: {refusal:?}");
 
-    let reply = Post::protobuf(requests[0].clone())
-        .to(sluice.http())
-        .unwrap();
+    let reply = Post::protobuf(requests[0].clone()).to(sluice.http()).unwrap();
     assert!([429, 503].contains(&reply.status.as_u16()), "{reply:?}");
-    assert!(
-        reply.header("retry-after").parse::<u64>().is_ok(),
-        "{reply:?}"
-    );
+    assert!(reply.header("retry-after").parse::<u64>().is_ok(), "{reply:?}");
 
     upstream.always(Answer::Ok);
     let more = Exporter::new(52).requests(40, 40);
     send::all(sluice.grpc(), &more).unwrap();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
-    assert_eq!(
-        end.account.sum("receiver", "accepted"),
-        upstream.spans() as i64
-    );
+    assert_eq!(end.account.sum("receiver", "accepted"), upstream.spans() as i64);
     assert!(end.account.sum("receiver", "refused") > 0);
 }
 
@@ -63,9 +48,6 @@ fn senders_that_come_again_get_everything_through_a_slow_upstream() {
     let sluice = Sluice::start(&small_queue(&upstream));
     send::all(sluice.grpc(), &requests).unwrap();
     let end = sluice.terminate();
-    assert_eq!(
-        wire::difference(&requests, &upstream.wires()).unwrap(),
-        None
-    );
+    assert_eq!(wire::difference(&requests, &upstream.wires()).unwrap(), None);
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }

@@ -32,30 +32,16 @@ fn survives(bad: impl FnOnce(&Sluice)) {
     send::all(sluice.grpc(), &good).unwrap();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
-    assert_eq!(
-        end.account.sum("destination", "delivered"),
-        upstream.spans() as i64
-    );
-    let arrived: HashSet<_> = upstream
-        .wires()
-        .iter()
-        .flat_map(|wire| wire::spans(wire).unwrap())
-        .collect();
-    let intact = good
-        .iter()
-        .flat_map(|wire| wire::spans(wire).unwrap())
-        .all(|span| arrived.contains(&span));
+    assert_eq!(end.account.sum("destination", "delivered"), upstream.spans() as i64);
+    let arrived: HashSet<_> = upstream.wires().iter().flat_map(|wire| wire::spans(wire).unwrap()).collect();
+    let intact = good.iter().flat_map(|wire| wire::spans(wire).unwrap()).all(|span| arrived.contains(&span));
     assert!(intact, "good spans did not arrive as they were");
     assert!(!end.stderr.contains("panicked"), "{}", end.stderr);
 }
 
 #[track_caller]
 fn refused(reply: &Reply, status: u16, kind: &str) {
-    assert_eq!(
-        (reply.status.as_u16(), reply.header("content-type")),
-        (status, kind),
-        "{reply:?}"
-    );
+    assert_eq!((reply.status.as_u16(), reply.header("content-type")), (status, kind), "{reply:?}");
     assert!(!reply.rpc_status().unwrap().message.is_empty(), "{reply:?}");
 }
 
@@ -80,31 +66,16 @@ fn malformed_protobuf_is_refused_for_good() {
         let client = Grpc::new(sluice.grpc()).unwrap();
         for request in malformed() {
             let status = client.send(&request).unwrap_err();
-            assert_eq!(
-                status.code(),
-                Code::InvalidArgument,
-                "{request:02x?}: {status:?}"
-            );
-            assert!(
-                !status.message().is_empty() && rpc::retry_delay(&status).is_none(),
-                "{status:?}"
-            );
-            refused(
-                &Post::protobuf(request).to(sluice.http()).unwrap(),
-                400,
-                "application/x-protobuf",
-            );
+            assert_eq!(status.code(), Code::InvalidArgument, "{request:02x?}: {status:?}");
+            assert!(!status.message().is_empty() && rpc::retry_delay(&status).is_none(), "{status:?}");
+            refused(&Post::protobuf(request).to(sluice.http()).unwrap(), 400, "application/x-protobuf");
         }
     });
 }
 
 #[test]
 fn malformed_json_is_refused_for_good() {
-    let nested = format!(
-        r#"{{"resourceSpans":{}1{}}}"#,
-        "[".repeat(5_000),
-        "]".repeat(5_000)
-    );
+    let nested = format!(r#"{{"resourceSpans":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     let wrong = [
         "",
         "{",
@@ -117,51 +88,28 @@ fn malformed_json_is_refused_for_good() {
     ];
     survives(|sluice| {
         for json in wrong {
-            refused(
-                &Post::json(json.to_owned()).to(sluice.http()).unwrap(),
-                400,
-                "application/json",
-            );
+            refused(&Post::json(json.to_owned()).to(sluice.http()).unwrap(), 400, "application/json");
         }
     });
 }
 
 #[test]
 fn what_is_too_large_is_told_so_before_and_after_decompression() {
-    let large = odd::request(&[odd::span(
-        1,
-        1,
-        &[odd::field(9, &odd::text("k", &"x".repeat(2 << 20)))],
-    )]);
+    let large = odd::request(&[odd::span(1, 1, &[odd::field(9, &odd::text("k", &"x".repeat(2 << 20)))])]);
     survives(|sluice| {
-        for compression in [
-            None,
-            Some(CompressionEncoding::Gzip),
-            Some(CompressionEncoding::Zstd),
-        ] {
+        for compression in [None, Some(CompressionEncoding::Gzip), Some(CompressionEncoding::Zstd)] {
             let client = Grpc::new(sluice.grpc()).unwrap();
             let client = compression.map_or(client.clone(), |with| client.compressed(with));
             let status = client.send(&large).unwrap_err();
-            assert_eq!(
-                status.code(),
-                Code::ResourceExhausted,
-                "{compression:?}: {status:?}"
-            );
-            assert!(
-                rpc::retry_delay(&status).is_none(),
-                "too large must not be retried: {status:?}"
-            );
+            assert_eq!(status.code(), Code::ResourceExhausted, "{compression:?}: {status:?}");
+            assert!(rpc::retry_delay(&status).is_none(), "too large must not be retried: {status:?}");
         }
         for post in [
             Post::protobuf(large.clone()).gzip().unwrap(),
             Post::protobuf(large.clone()).zstd().unwrap(),
             Post::protobuf(large.clone()),
         ] {
-            refused(
-                &post.to(sluice.http()).unwrap(),
-                413,
-                "application/x-protobuf",
-            );
+            refused(&post.to(sluice.http()).unwrap(), 413, "application/x-protobuf");
         }
     });
 }
@@ -174,25 +122,12 @@ fn a_bomb_does_not_fill_the_memory() {
     drop(bomb);
     survives(|sluice| {
         for (body, encoding) in [(gzip, "gzip"), (zstd, "zstd")] {
-            let reply = Post::protobuf(body)
-                .header("content-encoding", encoding)
-                .to(sluice.http())
-                .unwrap();
+            let reply = Post::protobuf(body).header("content-encoding", encoding).to(sluice.http()).unwrap();
             refused(&reply, 413, "application/x-protobuf");
         }
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap_or_default();
-        let peak = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .unwrap_or("0 kB");
-        let megabytes = peak
-            .trim()
-            .trim_end_matches(" kB")
-            .trim()
-            .parse::<u64>()
-            .unwrap()
-            / 1024;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap_or_default();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+        let megabytes = peak.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024;
         assert!(megabytes < 150, "{megabytes} MB at its highest");
     });
 }
@@ -202,32 +137,17 @@ fn wrong_methods_paths_types_and_encodings_are_named() {
     survives(|sluice| {
         let good = Exporter::new(83).request(5);
         let status = |post: Post| post.to(sluice.http()).unwrap().status.as_u16();
-        assert_eq!(
-            status(Post::protobuf(good.clone()).method(Method::GET)),
-            405
-        );
-        assert_eq!(
-            status(Post::protobuf(good.clone()).method(Method::PUT)),
-            405
-        );
+        assert_eq!(status(Post::protobuf(good.clone()).method(Method::GET)), 405);
+        assert_eq!(status(Post::protobuf(good.clone()).method(Method::PUT)), 405);
         assert_eq!(status(Post::protobuf(good.clone()).path("/v1/trace")), 404);
-        assert_eq!(
-            status(Post::protobuf(good.clone()).content_type("text/plain")),
-            415
-        );
+        assert_eq!(status(Post::protobuf(good.clone()).content_type("text/plain")), 415);
         assert_eq!(status(Post::protobuf(good.clone()).content_type("")), 415);
         refused(
-            &Post::protobuf(good.clone())
-                .header("content-encoding", "gzip")
-                .to(sluice.http())
-                .unwrap(),
+            &Post::protobuf(good.clone()).header("content-encoding", "gzip").to(sluice.http()).unwrap(),
             400,
             "application/x-protobuf",
         );
-        let unknown = Post::protobuf(good)
-            .header("content-encoding", "br")
-            .to(sluice.http())
-            .unwrap();
+        let unknown = Post::protobuf(good).header("content-encoding", "br").to(sluice.http()).unwrap();
         assert!([400, 415].contains(&unknown.status.as_u16()), "{unknown:?}");
     });
 }
@@ -235,17 +155,10 @@ fn wrong_methods_paths_types_and_encodings_are_named() {
 #[test]
 fn noise_on_the_socket_disturbs_nobody() {
     survives(|sluice| {
-        let noise: Vec<u8> = StdRng::seed_from_u64(84)
-            .random_iter()
-            .take(20_000)
-            .collect();
+        let noise: Vec<u8> = StdRng::seed_from_u64(84).random_iter().take(20_000).collect();
         for address in [sluice.grpc(), sluice.http()] {
             raw::exchange(address, &noise).unwrap();
-            raw::exchange(
-                address,
-                b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-            )
-            .unwrap();
+            raw::exchange(address, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
             raw::exchange(address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff").unwrap();
             raw::break_off(address, b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 1000\r\n\r\nhalf").unwrap();
         }
@@ -264,18 +177,13 @@ fn mutated_requests_are_taken_or_refused_as_prost_would() {
                 let at = chance.random_range(0..bytes.len());
                 bytes[at] = chance.random();
             }
-            let readable = ExportTraceServiceRequest::decode(&bytes[..])
-                .is_ok_and(|request| ids_fit(&request));
+            let readable = ExportTraceServiceRequest::decode(&bytes[..]).is_ok_and(|request| ids_fit(&request));
             let answer = client.send(&bytes.clone().into());
             match answer {
                 Ok(_) => assert!(readable, "taken, but unreadable: {bytes:02x?}"),
                 Err(status) => {
                     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
-                    assert!(
-                        !readable,
-                        "refused ({}), but readable: {bytes:02x?}",
-                        status.message()
-                    );
+                    assert!(!readable, "refused ({}), but readable: {bytes:02x?}", status.message());
                 }
             }
         }
@@ -284,18 +192,12 @@ fn mutated_requests_are_taken_or_refused_as_prost_would() {
 
 /// The one rule beyond protobuf's: trace ids have 16 bytes, span ids 8, parents 8 or none.
 fn ids_fit(request: &ExportTraceServiceRequest) -> bool {
-    let scopes = request
-        .resource_spans
-        .iter()
-        .flat_map(|resource| &resource.scope_spans);
+    let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
     scopes.flat_map(|scope| &scope.spans).all(|span| {
         span.trace_id.len() == 16
             && span.span_id.len() == 8
             && matches!(span.parent_span_id.len(), 0 | 8)
-            && span
-                .links
-                .iter()
-                .all(|link| link.trace_id.len() == 16 && link.span_id.len() == 8)
+            && span.links.iter().all(|link| link.trace_id.len() == 16 && link.span_id.len() == 8)
     })
 }
 

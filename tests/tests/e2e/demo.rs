@@ -38,18 +38,12 @@ fn ctrl_c_leaves_no_process_behind() {
     process::tie(command.stdout(Stdio::piped()).stderr(Stdio::null()));
     let mut child = command.spawn().unwrap();
     let said = Log::follow(child.stdout.take().unwrap());
-    let started = wait::until("three processes", || {
-        Some(cast(&said.text())).filter(|cast| cast.len() == 3)
-    });
+    let started = wait::until("three processes", || Some(cast(&said.text())).filter(|cast| cast.len() == 3));
     process::signal(&child, libc::SIGINT);
     let status = process::wait_for(&mut child, wait::PATIENCE).expect("the demo ends");
     assert_eq!(process::code(status), 130);
     for pid in started {
         let left = Path::new("/proc").join(pid.to_string()).join("cmdline");
-        assert!(
-            !left.exists(),
-            "left behind: {:?}",
-            fs::read_to_string(left)
-        );
+        assert!(!left.exists(), "left behind: {:?}", fs::read_to_string(left));
     }
 }

@@ -17,14 +17,8 @@ const BANNED: [(&str, &str); 8] = [
 #[test]
 fn nothing_banned_is_in_the_tree() {
     let lock = std::fs::read_to_string(process::workspace().join("Cargo.lock")).unwrap();
-    let names: Vec<&str> = lock
-        .lines()
-        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
-        .collect();
-    assert!(
-        names.contains(&"wasmtime"),
-        "this is not the workspace's lock file"
-    );
+    let names: Vec<&str> = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    assert!(names.contains(&"wasmtime"), "this is not the workspace's lock file");
     for (name, why) in BANNED {
         assert!(!names.contains(&name), "{name} is in the tree: {why}");
     }

@@ -14,11 +14,7 @@ fn every_example_is_valid_and_has_a_readme() {
     for entry in fs::read_dir(&folder).unwrap() {
         let example = entry.unwrap().path();
         if example.is_dir() {
-            assert!(
-                example.join("README.md").is_file(),
-                "{} has no README.md",
-                example.display()
-            );
+            assert!(example.join("README.md").is_file(), "{} has no README.md", example.display());
             configs.extend(yaml_files(&example));
         }
     }
@@ -26,8 +22,7 @@ fn every_example_is_valid_and_has_a_readme() {
     for config in configs {
         let output = run(&["validate"], Some(&config));
         // A config may name a plugin that its README builds first.
-        let unbuilt = output.stderr.contains(".wasm")
-            && !fs::read_to_string(&config).unwrap().contains("SLUICE");
+        let unbuilt = output.stderr.contains(".wasm") && !fs::read_to_string(&config).unwrap().contains("SLUICE");
         if unbuilt {
             println!("SKIPPED {}: its plugin is not built", config.display());
             continue;
@@ -37,10 +32,6 @@ fn every_example_is_valid_and_has_a_readme() {
 }
 
 fn yaml_files(folder: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    files
-        .filter(|file| file.extension() == Some(OsStr::new("yaml")))
-        .collect()
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|file| file.extension() == Some(OsStr::new("yaml"))).collect()
 }

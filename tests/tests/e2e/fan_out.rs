@@ -34,22 +34,14 @@ fn two_pipelines_of_one_receiver_do_not_touch_each_other() {
         .exporter("otlp_grpc/whole", &config::grpc(&whole, QUICK))
         .exporter("otlp_grpc/filtered", &config::grpc(&filtered, QUICK))
         .pipeline("traces/whole", &["otlp"], &[], &["otlp_grpc/whole"])
-        .pipeline(
-            "traces/filtered",
-            &["otlp"],
-            &["filter"],
-            &["otlp_grpc/filtered"],
-        );
+        .pipeline("traces/filtered", &["otlp"], &["filter"], &["otlp_grpc/filtered"]);
     let mut exporter = Exporter::new(42);
     let requests = exporter.requests(30, 30);
     let sluice = Sluice::start(&two);
     send::all(sluice.grpc(), &requests).unwrap();
     let end = sluice.terminate();
     assert_eq!(wire::difference(&requests, &whole.wires()).unwrap(), None);
-    assert_eq!(
-        whole.spans() - filtered.spans(),
-        exporter.shop().checks() as u64
-    );
+    assert_eq!(whole.spans() - filtered.spans(), exporter.shop().checks() as u64);
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
 
@@ -59,10 +51,7 @@ fn a_full_destination_refuses_for_all_and_commits_to_none() {
     down.always(Answer::UNAVAILABLE);
     let full = Config::new()
         .exporter("otlp_grpc/healthy", &config::grpc(&healthy, QUICK))
-        .exporter(
-            "otlp_grpc/down",
-            &config::grpc(&down, "sending_queue: { sizer: bytes, queue_size: 100000 }"),
-        );
+        .exporter("otlp_grpc/down", &config::grpc(&down, "sending_queue: { sizer: bytes, queue_size: 100000 }"));
     let sluice = Sluice::start(&full);
     let client = Grpc::new(sluice.grpc()).unwrap();
     let mut exporter = Exporter::new(43);
@@ -73,17 +62,10 @@ fn a_full_destination_refuses_for_all_and_commits_to_none() {
             Ok(_) => taken.push(request),
             Err(status) => break status,
         }
-        assert!(
-            taken.len() < 100,
-            "a queue of 100 kB took {} requests",
-            taken.len()
-        );
+        assert!(taken.len() < 100, "a queue of 100 kB took {} requests", taken.len());
     };
     assert_eq!(refusal.code(), Code::Unavailable);
-    assert!(
-        rpc::retry_delay(&refusal).is_some_and(|delay| delay > Duration::ZERO),
-        "{refusal:?}"
-    );
+    assert!(rpc::retry_delay(&refusal).is_some_and(|delay| delay > Duration::ZERO), "{refusal:?}");
     down.always(Answer::Ok);
     let end = sluice.terminate();
     assert_eq!(wire::difference(&taken, &healthy.wires()).unwrap(), None);

@@ -15,10 +15,7 @@ pub fn tester(stamp: &str) -> Vec<u8> {
     static BUILT: Mutex<Option<HashMap<String, Vec<u8>>>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
     let built = built.get_or_insert_default();
-    built
-        .entry(stamp.to_owned())
-        .or_insert_with(|| build("tester", stamp))
-        .clone()
+    built.entry(stamp.to_owned()).or_insert_with(|| build("tester", stamp)).clone()
 }
 
 fn build(guest: &str, stamp: &str) -> Vec<u8> {
@@ -26,17 +23,9 @@ fn build(guest: &str, stamp: &str) -> Vec<u8> {
     let out: PathBuf = process::target().join(format!("test-guests/{guest}-{stamp}.wasm"));
     fs::create_dir_all(out.parent().unwrap()).unwrap();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .args(["xtask", "build", "--plugin"])
-        .arg(workspace.join("tests/guests").join(guest))
-        .arg("--out")
-        .arg(&out);
+    command.args(["xtask", "build", "--plugin"]).arg(workspace.join("tests/guests").join(guest)).arg("--out").arg(&out);
     command.current_dir(workspace).env("STAMP", stamp);
     let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
     fs::read(out).unwrap()
 }

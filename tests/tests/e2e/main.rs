@@ -22,6 +22,7 @@ mod config_errors;
 mod demo;
 mod dependencies;
 mod examples;
+mod exporters;
 mod fan_out;
 mod fidelity;
 mod guests;

@@ -22,10 +22,7 @@ const INSTALL: Duration = Duration::from_secs(90);
 const SEND: Duration = Duration::from_secs(60);
 
 fn redacting(upstream: &Sink) -> Config {
-    Config::to(upstream).processor(
-        "redaction",
-        "allow_all_keys: true\ndetectors: [payment_card, email]",
-    )
+    Config::to(upstream).processor("redaction", "allow_all_keys: true\ndetectors: [payment_card, email]")
 }
 
 #[test]
@@ -48,32 +45,14 @@ fn sends(sender: impl Fn() -> Command, protocols: &[&str]) {
     for protocol in protocols {
         let upstream = Sink::start();
         let sluice = Sluice::start(&redacting(&upstream));
-        let address = if *protocol == "grpc" {
-            sluice.grpc()
-        } else {
-            sluice.http()
-        };
+        let address = if *protocol == "grpc" { sluice.grpc() } else { sluice.http() };
         let mut command = sender();
-        command
-            .arg(protocol)
-            .arg(format!("http://{address}"))
-            .arg(SPANS.to_string());
-        let said =
-            run(&mut command, SEND).unwrap_or_else(|said| panic!("{command:?} failed: {said}"));
+        command.arg(protocol).arg(format!("http://{address}")).arg(SPANS.to_string());
+        let said = run(&mut command, SEND).unwrap_or_else(|said| panic!("{command:?} failed: {said}"));
         let end = sluice.terminate();
-        assert_eq!(
-            (end.code, end.account.missing()),
-            (0, 0),
-            "{protocol}: {}",
-            end.stderr
-        );
+        assert_eq!((end.code, end.account.missing()), (0, 0), "{protocol}: {}", end.stderr);
         assert_eq!(upstream.spans(), SPANS, "{protocol}: {said}");
-        assert!(
-            upstream.holds("mailed")
-                && !upstream.holds("4111 1111")
-                && !upstream.holds("jane.doe@"),
-            "{protocol}"
-        );
+        assert!(upstream.holds("mailed") && !upstream.holds("4111 1111") && !upstream.holds("jane.doe@"), "{protocol}");
     }
 }
 
@@ -114,10 +93,7 @@ fn python() -> Result<PathBuf, String> {
     let interpreter = folder.join("bin/python");
     let done = folder.join("installed");
     if !done.is_file() {
-        run(
-            Command::new("python3").args(["-m", "venv"]).arg(&folder),
-            INSTALL,
-        )?;
+        run(Command::new("python3").args(["-m", "venv"]).arg(&folder), INSTALL)?;
         let requirements = process::workspace().join("tests/sdks/python/requirements.txt");
         let mut install = Command::new(&interpreter);
         install.args([
@@ -150,13 +126,7 @@ fn node() -> Result<PathBuf, String> {
     if !done.is_file() {
         let mut install = Command::new("npm");
         install
-            .args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--loglevel=error",
-                "--fetch-retries=0",
-            ])
+            .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=0"])
             .current_dir(&folder);
         run(&mut install, INSTALL)?;
         fs::write(done, "").map_err(|error| error.to_string())?;
@@ -171,13 +141,8 @@ fn run(command: &mut Command, time: Duration) -> Result<String, String> {
     let (Ok(out), Ok(err)) = (out, err) else {
         return Err("no temporary file".to_owned());
     };
-    process::tie(command)
-        .stdin(Stdio::null())
-        .stdout(out)
-        .stderr(err);
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    process::tie(command).stdin(Stdio::null()).stdout(out).stderr(err);
+    let mut child = command.spawn().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     let status = wait::within(time, || child.try_wait().ok().flatten());
     let said = fs::read_to_string(said.path()).unwrap_or_default();
     match status {

@@ -12,19 +12,13 @@ use sluice_tests::wire;
 #[test]
 fn sigterm_delivers_what_is_queued_and_exits_0() {
     let upstream = Sink::start();
-    upstream.script(std::iter::repeat_n(
-        Answer::Late(Duration::from_millis(300)),
-        3,
-    ));
+    upstream.script(std::iter::repeat_n(Answer::Late(Duration::from_millis(300)), 3));
     let requests = Exporter::new(101).requests(50, 40);
     let sluice = Sluice::start(&Config::to(&upstream));
     send::all(sluice.grpc(), &requests).unwrap();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
-    assert_eq!(
-        wire::difference(&requests, &upstream.wires()).unwrap(),
-        None
-    );
+    assert_eq!(wire::difference(&requests, &upstream.wires()).unwrap(), None);
 }
 
 #[test]
@@ -35,10 +29,7 @@ fn sigint_drains_as_well() {
     send::all(sluice.grpc(), &requests).unwrap();
     sluice.signal(libc::SIGINT);
     assert_eq!(sluice.wait_end().code, 0);
-    assert_eq!(
-        wire::difference(&requests, &upstream.wires()).unwrap(),
-        None
-    );
+    assert_eq!(wire::difference(&requests, &upstream.wires()).unwrap(), None);
 }
 
 #[test]
@@ -51,10 +42,7 @@ fn spans_lost_at_the_drain_deadline_are_told_by_exit_code_3_and_the_account() {
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (3, 0), "{}", end.stderr);
     let spans = wire::count(&request).unwrap() as i64;
-    let (held, failed) = (
-        end.account.sum("destination", "held"),
-        end.account.sum("destination", "failed"),
-    );
+    let (held, failed) = (end.account.sum("destination", "held"), end.account.sum("destination", "failed"));
     assert_eq!(held + failed, spans, "{}", end.stderr);
 }
 
@@ -69,11 +57,7 @@ fn a_second_signal_ends_at_once() {
     let again = Instant::now();
     sluice.signal(libc::SIGTERM);
     let end = sluice.wait_end();
-    assert!(
-        again.elapsed() < Duration::from_secs(2),
-        "it took {:?}",
-        again.elapsed()
-    );
+    assert!(again.elapsed() < Duration::from_secs(2), "it took {:?}", again.elapsed());
     assert_ne!(end.code, 0, "spans were lost: {}", end.stderr);
 }
 
@@ -84,9 +68,7 @@ fn requests_on_their_way_are_answered_before_the_end() {
     let client = Grpc::new(sluice.grpc()).unwrap();
     let requests = Exporter::new(105).requests(400, 40);
     let sender = std::thread::spawn(move || {
-        let taken = requests
-            .into_iter()
-            .take_while(|request| client.send(request).is_ok());
+        let taken = requests.into_iter().take_while(|request| client.send(request).is_ok());
         taken.collect::<Vec<_>>()
     });
     upstream.wait_for_spans(200);
@@ -94,13 +76,22 @@ fn requests_on_their_way_are_answered_before_the_end() {
     let taken = sender.join().unwrap();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
     // What the sender holds an answer for has arrived; of one more the answer may have been lost.
-    let sent: u64 = taken
-        .iter()
-        .map(|request| wire::count(request).unwrap())
-        .sum();
-    assert!(
-        (sent..=sent + 60).contains(&upstream.spans()),
-        "{sent} were taken, {} arrived",
-        upstream.spans()
-    );
+    let sent: u64 = taken.iter().map(|request| wire::count(request).unwrap()).sum();
+    assert!((sent..=sent + 60).contains(&upstream.spans()), "{sent} were taken, {} arrived", upstream.spans());
+}
+
+#[test]
+fn a_process_that_drains_is_not_ready() {
+    let upstream = Sink::start();
+    upstream.always(Answer::UNAVAILABLE);
+    let config = Config::to(&upstream).extension("health_check", "endpoint: '127.0.0.1:0'");
+    let sluice = Sluice::start(&config);
+    let health = sluice.address("health_check", "");
+    send::all(sluice.grpc(), &[Exporter::new(106).request(40)]).unwrap();
+    assert_eq!(send::http::get(health, "/").unwrap().status, 200);
+    sluice.signal(libc::SIGTERM);
+    sluice_tests::wait::until("the drain to begin", || sluice.log().find("draining"));
+    assert_eq!(send::http::get(health, "/").unwrap().status, 503);
+    upstream.always(Answer::Ok);
+    assert_eq!(sluice.wait_end().code, 0);
 }

@@ -41,20 +41,12 @@ impl Flow {
     /// Stops, and gives how many spans were sent.
     fn end(self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread
-            .join()
-            .unwrap()
-            .iter()
-            .map(|request| wire::count(request).unwrap())
-            .sum()
+        self.thread.join().unwrap().iter().map(|request| wire::count(request).unwrap()).sum()
     }
 }
 
 fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
-    let attribute = span
-        .attributes
-        .iter()
-        .find(|attribute| attribute.key == key)?;
+    let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text),
         _ => None,
@@ -64,9 +56,7 @@ fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
 /// A chain that stamps every span at both its ends.
 fn stamped(upstream: &Sink, stamp: &str) -> Config {
     let set = |key: &str| format!("actions: [{{ key: {key}, value: {stamp}, action: upsert }}]");
-    Config::to(upstream)
-        .processor("attributes/first", &set("first"))
-        .processor("attributes/last", &set("last"))
+    Config::to(upstream).processor("attributes/first", &set("first")).processor("attributes/last", &set("last"))
 }
 
 #[test]
@@ -98,10 +88,7 @@ fn a_rule_edited_under_traffic_loses_nothing_and_splits_nothing() {
 }
 
 fn with_tester(upstream: &Sink, stamp: &str) -> Folder {
-    let config = Config::to(upstream).processor(
-        "wasm/tester",
-        "module: tester.wasm\nconfig: { does: stamp }",
-    );
+    let config = Config::to(upstream).processor("wasm/tester", "module: tester.wasm\nconfig: { does: stamp }");
     let folder = Folder::new(&config.yaml());
     folder.write("tester.wasm", guests::tester(stamp));
     folder
@@ -119,27 +106,14 @@ fn a_plugin_file_replaced_under_traffic_loses_nothing_and_splits_nothing() {
     let swap = sluice.wait_swap("wasm/tester", seen);
     assert_eq!(swap["outcome"], "swapped", "{swap}");
     assert_ne!(swap["from"], swap["to"]);
-    assert!(
-        swap["ms"]
-            .as_object()
-            .is_some_and(|steps| !steps.is_empty()),
-        "{swap}"
-    );
+    assert!(swap["ms"].as_object().is_some_and(|steps| !steps.is_empty()), "{swap}");
     let so_far = upstream.spans();
     upstream.wait_for_spans(so_far + 500);
     let sent = flow.end();
     let end = sluice.terminate();
-    assert_eq!(
-        (end.code, end.account.missing(), upstream.spans()),
-        (0, 0, sent),
-        "{}",
-        end.stderr
-    );
-    let mut stamps: Vec<_> = upstream
-        .decoded_spans()
-        .iter()
-        .map(|span| text(span, "stamp").map(str::to_owned))
-        .collect();
+    assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, sent), "{}", end.stderr);
+    let mut stamps: Vec<_> =
+        upstream.decoded_spans().iter().map(|span| text(span, "stamp").map(str::to_owned)).collect();
     stamps.sort();
     stamps.dedup();
     assert_eq!(stamps, [Some("one".to_owned()), Some("two".to_owned())]);
@@ -159,41 +133,21 @@ fn a_broken_plugin_file_keeps_the_old_one_and_says_why() {
     let upstream = Sink::start();
     let two = guests::tester("two");
     let sluice = Sluice::start_in(with_tester(&upstream, "one"));
-    let broken: [&[u8]; 3] = [
-        b"this is no component",
-        &two[..two.len() / 2],
-        b"\0asm\x0d\0\x01\0",
-    ];
+    let broken: [&[u8]; 3] = [b"this is no component", &two[..two.len() / 2], b"\0asm\x0d\0\x01\0"];
     for broken in broken {
         let seen = sluice.swaps("wasm/tester").len();
         sluice.folder().write("tester.wasm", broken);
         let swap = sluice.wait_swap("wasm/tester", seen);
         assert_eq!(swap["outcome"], "failed", "{swap}");
-        assert!(
-            swap["reason"]
-                .as_str()
-                .is_some_and(|reason| !reason.is_empty()),
-            "{swap}"
-        );
-        assert_eq!(
-            stamp_now(&sluice, &upstream, "stamp").as_deref(),
-            Some("one")
-        );
+        assert!(swap["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{swap}");
+        assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("one"));
     }
-    assert!(
-        sluice
-            .metrics()
-            .sum("sluice_plugin_swaps_total", &[("outcome", "failed")])
-            >= 3.0
-    );
+    assert!(sluice.metrics().sum("sluice_plugin_swaps_total", &[("outcome", "failed")]) >= 3.0);
     // A good one after the broken ones is taken.
     let seen = sluice.swaps("wasm/tester").len();
     sluice.folder().write("tester.wasm", two);
     assert_eq!(sluice.wait_swap("wasm/tester", seen)["outcome"], "swapped");
-    assert_eq!(
-        stamp_now(&sluice, &upstream, "stamp").as_deref(),
-        Some("two")
-    );
+    assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("two"));
 }
 
 #[test]
@@ -209,29 +163,17 @@ fn a_broken_config_keeps_the_old_one_and_says_why() {
     ];
     for yaml in broken {
         let failures = || {
-            let failed = |event: &&serde_json::Value| {
-                event["outcome"] == "failed" && event["reason"].is_string()
-            };
-            let events = [
-                sluice.log().events("reload"),
-                sluice.log().events("plugin.swap"),
-            ]
-            .concat();
+            let failed = |event: &&serde_json::Value| event["outcome"] == "failed" && event["reason"].is_string();
+            let events = [sluice.log().events("reload"), sluice.log().events("plugin.swap")].concat();
             events.iter().filter(failed).count()
         };
         let before = failures();
         sluice.folder().write("config.yaml", &yaml);
         wait::until("the reload to fail", || (failures() > before).then_some(()));
-        assert_eq!(
-            stamp_now(&sluice, &upstream, "last").as_deref(),
-            Some("one"),
-            "after {yaml}"
-        );
+        assert_eq!(stamp_now(&sluice, &upstream, "last").as_deref(), Some("one"), "after {yaml}");
     }
     sluice.folder().write("config.yaml", good);
-    wait::until("the good config", || {
-        (stamp_now(&sluice, &upstream, "last").as_deref() == Some("two")).then_some(())
-    });
+    wait::until("the good config", || (stamp_now(&sluice, &upstream, "last").as_deref() == Some("two")).then_some(()));
     assert_eq!(sluice.terminate().code, 0);
 }
 
@@ -242,13 +184,8 @@ fn sighup_reloads() {
     let seen = sluice.swaps("attributes/first").len();
     sluice.rewrite(&stamped(&upstream, "two"));
     sluice.signal(libc::SIGHUP);
-    assert_eq!(
-        sluice.wait_swap("attributes/first", seen)["outcome"],
-        "swapped"
-    );
-    let serving = sluice
-        .metrics()
-        .sum("sluice_plugin_info", &[("plugin", "attributes/first")]);
+    assert_eq!(sluice.wait_swap("attributes/first", seen)["outcome"], "swapped");
+    let serving = sluice.metrics().sum("sluice_plugin_info", &[("plugin", "attributes/first")]);
     assert_eq!(serving, 1.0, "the version that serves is not shown");
     assert_eq!(sluice.terminate().code, 0);
 }

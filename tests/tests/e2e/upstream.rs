@@ -9,6 +9,8 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
 use tonic::Code;
 
+use crate::odd;
+
 /// Sends one request of at least 30 spans, waits for what upstream makes of it, and ends. The
 /// second figure is how many spans were sent.
 #[track_caller]
@@ -25,11 +27,7 @@ fn one_request(config: &Config, upstream: &Sink, attempts: u64) -> (End, i64) {
 }
 
 const fn refuse(code: Code, status: u16, retry: Option<Duration>) -> Answer {
-    Answer::Refuse {
-        code,
-        status,
-        retry,
-    }
+    Answer::Refuse { code, status, retry }
 }
 
 #[test]
@@ -46,10 +44,7 @@ fn what_may_be_retried_is_delivered_once() {
         let upstream = Sink::start();
         upstream.script(codes.map(|(code, status)| refuse(code, status, None)));
         let (end, spans) = one_request(&to(&upstream), &upstream, codes.len() as u64 + 1);
-        assert_eq!(
-            (end.code, end.account.sum("destination", "delivered")),
-            (0, spans)
-        );
+        assert_eq!((end.code, end.account.sum("destination", "delivered")), (0, spans));
         assert_eq!(upstream.spans() as i64, spans);
     }
 }
@@ -67,12 +62,7 @@ fn what_must_not_be_retried_has_failed_and_is_counted() {
             let upstream = Sink::start();
             upstream.script([refuse(code, status, None)]);
             let (end, spans) = one_request(&to(&upstream), &upstream, 1);
-            assert_eq!(
-                end.account.sum("destination", "failed"),
-                spans,
-                "{code:?} {status}: {}",
-                end.stderr
-            );
+            assert_eq!(end.account.sum("destination", "failed"), spans, "{code:?} {status}: {}", end.stderr);
             assert_eq!(end.account.sum("destination", "delivered"), 0);
         }
     }
@@ -86,24 +76,16 @@ fn resource_exhausted_is_retried_only_with_retry_info() {
     assert_eq!(end.account.sum("destination", "failed"), spans);
 
     let upstream = Sink::start();
-    upstream.script([refuse(
-        Code::ResourceExhausted,
-        429,
-        Some(Duration::from_millis(50)),
-    )]);
+    upstream.script([refuse(Code::ResourceExhausted, 429, Some(Duration::from_millis(50)))]);
     let (end, spans) = one_request(&Config::to(&upstream), &upstream, 2);
     assert_eq!(end.account.sum("destination", "delivered"), spans);
 }
 
 #[test]
 fn the_delay_that_upstream_asks_for_is_kept() {
-    for (to, delay) in [
-        (
-            Config::to as fn(&Sink) -> Config,
-            Duration::from_millis(700),
-        ),
-        (Config::to_http, Duration::from_secs(1)),
-    ] {
+    for (to, delay) in
+        [(Config::to as fn(&Sink) -> Config, Duration::from_millis(700)), (Config::to_http, Duration::from_secs(1))]
+    {
         let upstream = Sink::start();
         upstream.script([Answer::unavailable_for(delay)]);
         let sluice = Sluice::start(&to(&upstream));
@@ -112,11 +94,7 @@ fn the_delay_that_upstream_asks_for_is_kept() {
         let refused = Instant::now();
         upstream.wait_for_attempts(2);
         // Backoff alone would have come back after 20 ms; a little less is this test's own delay.
-        assert!(
-            refused.elapsed() > delay - Duration::from_millis(100),
-            "it came back after {:?}",
-            refused.elapsed()
-        );
+        assert!(refused.elapsed() > delay - Duration::from_millis(100), "it came back after {:?}", refused.elapsed());
         assert_eq!(sluice.terminate().code, 0);
     }
 }
@@ -125,17 +103,9 @@ fn the_delay_that_upstream_asks_for_is_kept() {
 fn spans_that_a_partial_success_rejects_have_failed_and_are_not_sent_again() {
     for to in [Config::to, Config::to_http] {
         let upstream = Sink::start();
-        upstream.script([Answer::Partial {
-            rejected: 3,
-            message: "three are too old",
-        }]);
+        upstream.script([Answer::Partial { rejected: 3, message: "three are too old" }]);
         let (end, spans) = one_request(&to(&upstream), &upstream, 1);
-        assert_eq!(
-            end.account.sum("destination", "failed"),
-            3,
-            "{}",
-            end.stderr
-        );
+        assert_eq!(end.account.sum("destination", "failed"), 3, "{}", end.stderr);
         assert_eq!(end.account.sum("destination", "delivered"), spans - 3);
     }
 }
@@ -143,18 +113,9 @@ fn spans_that_a_partial_success_rejects_have_failed_and_are_not_sent_again() {
 #[test]
 fn a_warning_in_a_success_fails_nothing() {
     let upstream = Sink::start();
-    upstream.script([Answer::Partial {
-        rejected: 0,
-        message: "please upgrade",
-    }]);
+    upstream.script([Answer::Partial { rejected: 0, message: "please upgrade" }]);
     let (end, spans) = one_request(&Config::to(&upstream), &upstream, 1);
-    assert_eq!(
-        (
-            end.account.sum("destination", "delivered"),
-            end.account.sum("destination", "failed")
-        ),
-        (spans, 0)
-    );
+    assert_eq!((end.account.sum("destination", "delivered"), end.account.sum("destination", "failed")), (spans, 0));
 }
 
 #[test]
@@ -163,12 +124,7 @@ fn a_connection_that_breaks_is_tried_again() {
         let upstream = Sink::start();
         upstream.script([Answer::Disconnect, Answer::Disconnect]);
         let (end, spans) = one_request(&to(&upstream), &upstream, 3);
-        assert_eq!(
-            (end.code, end.account.sum("destination", "delivered")),
-            (0, spans),
-            "{}",
-            end.stderr
-        );
+        assert_eq!((end.code, end.account.sum("destination", "delivered")), (0, spans), "{}", end.stderr);
     }
 }
 
@@ -178,12 +134,7 @@ fn an_upstream_that_never_answers_runs_into_the_timeout() {
     upstream.script([Answer::Silence]);
     let quick = Config::new().exporter("otlp_grpc", &config::grpc(&upstream, "timeout: 300ms"));
     let (end, spans) = one_request(&quick, &upstream, 2);
-    assert_eq!(
-        (end.code, end.account.sum("destination", "delivered")),
-        (0, spans),
-        "{}",
-        end.stderr
-    );
+    assert_eq!((end.code, end.account.sum("destination", "delivered")), (0, spans), "{}", end.stderr);
 }
 
 #[test]
@@ -194,18 +145,13 @@ fn an_upstream_that_comes_up_late_gets_everything() {
         gone.address()
     };
     let placeholder = Sink::start();
-    let yaml = Config::to(&placeholder)
-        .yaml()
-        .replace(&placeholder.address().to_string(), &address.to_string());
+    let yaml = Config::to(&placeholder).yaml().replace(&placeholder.address().to_string(), &address.to_string());
     let sluice = Sluice::start_in(sluice_tests::collector::Folder::new(&yaml));
     let requests = Exporter::new(63).requests(10, 30);
     send::all(sluice.grpc(), &requests).unwrap();
     let upstream = Sink::start_at(address);
     let end = sluice.terminate();
-    assert_eq!(
-        sluice_tests::wire::difference(&requests, &upstream.wires()).unwrap(),
-        None
-    );
+    assert_eq!(sluice_tests::wire::difference(&requests, &upstream.wires()).unwrap(), None);
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
 
@@ -217,9 +163,23 @@ fn compression_is_gzip_unless_told_otherwise() {
     let upstream = Sink::start();
     let plain = Config::new().exporter("otlp_http", &config::http(&upstream, "compression: none"));
     one_request(&plain, &upstream, 1);
-    assert!(
-        !upstream.received()[0]
-            .headers
-            .contains_key("content-encoding")
-    );
+    assert!(!upstream.received()[0].headers.contains_key("content-encoding"));
+}
+
+#[test]
+fn of_a_merged_request_only_the_guilty_part_has_failed() {
+    let upstream = Sink::start();
+    upstream.refuse_with("the guilty one");
+    let merging = "sending_queue: { batch: { flush_timeout: 500ms } }";
+    let config = Config::new().exporter("otlp_grpc", &config::grpc(&upstream, merging));
+    let guilty = odd::request(&[odd::span(1, 1, &[odd::field(5, b"the guilty one")]), odd::span(1, 2, &[])]);
+    let good = Exporter::new(64).requests(6, 20);
+    let mut requests = good.clone();
+    requests.insert(3, guilty);
+    let sluice = Sluice::start(&config);
+    send::all(sluice.grpc(), &requests).unwrap();
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(end.account.sum("destination", "failed"), 2);
+    assert_eq!(sluice_tests::wire::difference(&good, &upstream.wires()).unwrap(), None);
 }

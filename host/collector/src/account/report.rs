@@ -81,7 +81,13 @@ impl Account {
                 };
                 let cells = all.entry((label("level"), label("name"), label("destination"))).or_default();
                 let spans = metric.get_gauge().get_value() as i64;
-                *cells.entry(label("outcome")).or_default().entry(label("by")).or_default().entry(label("reason")).or_default() += spans;
+                *cells
+                    .entry(label("outcome"))
+                    .or_default()
+                    .entry(label("by"))
+                    .or_default()
+                    .entry(label("reason"))
+                    .or_default() += spans;
             }
         }
         all.into_iter().map(|((level, name, destination), cells)| entry(&level, name, destination, &cells)).collect()
@@ -96,7 +102,9 @@ impl Account {
 }
 
 fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry {
-    let total = |outcome: &str| cells.get(outcome).into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::values).sum::<i64>();
+    let total = |outcome: &str| {
+        cells.get(outcome).into_iter().flat_map(BTreeMap::values).flat_map(BTreeMap::values).sum::<i64>()
+    };
     let reasons = |outcome: &str| {
         let by = cells.get(outcome).into_iter().flat_map(BTreeMap::values);
         by.flatten().filter(|(_, spans)| **spans != 0).map(|(reason, spans)| (reason.clone(), *spans)).collect()
@@ -107,7 +115,8 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
             Entry::Receiver { name, received, accepted, refused, missing: received - accepted - refused }
         }
         "pipeline" => {
-            let (accepted, passed, quarantined, held) = (total("accepted"), total("passed"), total("quarantined"), total("held"));
+            let (accepted, passed, quarantined, held) =
+                (total("accepted"), total("passed"), total("quarantined"), total("held"));
             let dropped = cells.get("dropped").cloned().unwrap_or_default();
             let missing = accepted - passed - total("dropped") - quarantined - held;
             Entry::Pipeline { name, accepted, passed, dropped, quarantined, held, missing }
@@ -115,7 +124,16 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
         _ => {
             let (passed, delivered, held) = (total("passed"), total("delivered"), total("held"));
             let missing = passed - delivered - total("failed") - total("dropped") - held;
-            Entry::Destination { name, destination, passed, delivered, failed: reasons("failed"), dropped: reasons("dropped"), held, missing }
+            Entry::Destination {
+                name,
+                destination,
+                passed,
+                delivered,
+                failed: reasons("failed"),
+                dropped: reasons("dropped"),
+                held,
+                missing,
+            }
         }
     }
 }
@@ -129,7 +147,9 @@ impl Entry {
     /// What does not add up.
     pub fn missing(&self) -> i64 {
         match self {
-            Self::Receiver { missing, .. } | Self::Pipeline { missing, .. } | Self::Destination { missing, .. } => *missing,
+            Self::Receiver { missing, .. } | Self::Pipeline { missing, .. } | Self::Destination { missing, .. } => {
+                *missing
+            }
         }
     }
 
@@ -140,11 +160,32 @@ impl Entry {
             }
             Self::Pipeline { name, accepted, passed, dropped, quarantined, held, missing } => {
                 let dropped = json(dropped);
-                tracing::info!(event = "account", kind = "pipeline", name, accepted, passed, json.dropped = dropped, quarantined, held, missing);
+                tracing::info!(
+                    event = "account",
+                    kind = "pipeline",
+                    name,
+                    accepted,
+                    passed,
+                    json.dropped = dropped,
+                    quarantined,
+                    held,
+                    missing
+                );
             }
             Self::Destination { name, destination, passed, delivered, failed, dropped, held, missing } => {
                 let (failed, dropped) = (json(failed), json(dropped));
-                tracing::info!(event = "account", kind = "destination", name, destination, passed, delivered, json.failed = failed, json.dropped = dropped, held, missing);
+                tracing::info!(
+                    event = "account",
+                    kind = "destination",
+                    name,
+                    destination,
+                    passed,
+                    delivered,
+                    json.failed = failed,
+                    json.dropped = dropped,
+                    held,
+                    missing
+                );
             }
         }
     }

@@ -68,7 +68,8 @@ fn compile(compiler: &[u8], file: &Path, target: &Path) -> Result<()> {
 fn remove_others(folder: &Path, components: &[PathBuf]) -> io::Result<()> {
     for file in fs::read_dir(folder)? {
         let file = file?.path();
-        let is_ours = file.extension().is_some_and(|extension| ["wasm", "cwasm", "stamp"].iter().any(|ours| extension == *ours));
+        let is_ours =
+            file.extension().is_some_and(|extension| ["wasm", "cwasm", "stamp"].iter().any(|ours| extension == *ours));
         let is_known = components.iter().any(|component| component.file_stem() == file.file_stem());
         if is_ours && !is_known {
             fs::remove_file(file)?;

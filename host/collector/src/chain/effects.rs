@@ -27,7 +27,12 @@ impl CustomMetrics {
     }
 
     pub(super) fn apply(&self, plugin: &str, update: &MetricUpdate) {
-        let key = format!("{:?} {} {:?}", update.kind, update.name, update.labels.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        let key = format!(
+            "{:?} {} {:?}",
+            update.kind,
+            update.name,
+            update.labels.iter().map(|(name, _)| name).collect::<Vec<_>>()
+        );
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let family = families.entry(key).or_insert_with(|| self.register(plugin, update));
         let mut values = vec![plugin];
@@ -49,8 +54,11 @@ impl CustomMetrics {
                 .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Counter(family))),
             MetricKind::Gauge => GaugeVec::new(Opts::new(name, &update.help), &labels)
                 .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Gauge(family))),
-            MetricKind::Histogram => HistogramVec::new(HistogramOpts::new(name, &update.help), &labels)
-                .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Histogram(family))),
+            MetricKind::Histogram => {
+                HistogramVec::new(HistogramOpts::new(name, &update.help), &labels).and_then(|family| {
+                    self.registry.register(Box::new(family.clone())).map(|()| Family::Histogram(family))
+                })
+            }
         };
         made.unwrap_or_else(|error| {
             tracing::warn!(event = "plugin.metric", plugin, metric = update.name, %error, "the metric is not shown");

@@ -60,18 +60,27 @@ impl PluginMetrics {
             let family = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(family.clone())).map(|()| family)
         };
-        let durations = HistogramOpts::new("sluice_plugin_duration_seconds", "Time of one call.").buckets(DURATIONS.to_vec());
+        let durations =
+            HistogramOpts::new("sluice_plugin_duration_seconds", "Time of one call.").buckets(DURATIONS.to_vec());
         let duration = HistogramVec::new(durations, &["plugin"])?;
         registry.register(Box::new(duration.clone()))?;
         Ok(Self {
             info: gauge("sluice_plugin_info", "1 for the version that serves.", &["plugin", "version", "digest"])?,
             calls: counter("sluice_plugin_calls_total", "Calls of process.", &["plugin"])?,
-            spans: counter("sluice_plugin_spans_total", "Spans of requests that were accepted.", &["plugin", "outcome"])?,
+            spans: counter(
+                "sluice_plugin_spans_total",
+                "Spans of requests that were accepted.",
+                &["plugin", "outcome"],
+            )?,
             duration,
             memory: gauge("sluice_plugin_memory_bytes", "Linear memory of the instance called last.", &["plugin"])?,
             failures: counter("sluice_plugin_failures_total", "Failed calls.", &["plugin", "version", "kind"])?,
             restarts: counter("sluice_plugin_restarts_total", "Instances replaced.", &["plugin"])?,
-            swaps: counter("sluice_plugin_swaps_total", "Attempts to change a plugin.", &["plugin", "outcome", "step"])?,
+            swaps: counter(
+                "sluice_plugin_swaps_total",
+                "Attempts to change a plugin.",
+                &["plugin", "outcome", "step"],
+            )?,
             custom: CustomMetrics::new(registry),
         })
     }
@@ -124,7 +133,8 @@ impl PluginStats {
         let mut logged = self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *logged = Some(Instant::now());
-            let (kind, reason, backtrace) = (error.kind.as_str(), &error.message, error.backtrace.as_deref().unwrap_or(""));
+            let (kind, reason, backtrace) =
+                (error.kind.as_str(), &error.message, error.backtrace.as_deref().unwrap_or(""));
             tracing::warn!(event = "plugin.failure", plugin = id, version = self.version, kind, reason, backtrace);
         }
     }

@@ -35,7 +35,9 @@ pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
     telemetry::logs::configure(&loaded.config.service.telemetry.logs);
-    let served = raise_file_limit().and_then(|()| control_runtime()).and_then(|runtime| runtime.block_on(serve(args, loaded, bundle)));
+    let served = raise_file_limit()
+        .and_then(|()| control_runtime())
+        .and_then(|runtime| runtime.block_on(serve(args, loaded, bundle)));
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start.failed", "{error:#}");
         ExitCode::from(COULD_NOT_START)
@@ -78,7 +80,10 @@ fn load(args: &ConfigArgs) -> Option<Loaded> {
 fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
     let mut problems = config::Diagnostics::default();
     for unfit in unfit {
-        let Some(component) = loaded.config.processors.iter().find(|component| component.id.to_string() == unfit.id) else { continue };
+        let Some(component) = loaded.config.processors.iter().find(|component| component.id.to_string() == unfit.id)
+        else {
+            continue;
+        };
         if unfit.config.is_empty() {
             problems.error(&component.mark, format!("processor `{}`: {}", unfit.id, unfit.reason));
         }
@@ -113,7 +118,8 @@ fn raise_file_limit() -> anyhow::Result<()> {
 }
 
 fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
-    let exe = std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
+    let exe =
+        std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
     let options = Options { cache_dir: loaded.config.cache_dir(), compiler: Compiler::Child { exe } };
     Ok(Workshop {
         sandbox: Sandbox::new(options).context("cannot start the plugin sandbox")?,

@@ -34,7 +34,9 @@ impl Collector {
         config::print(&warnings);
         match self.apply(config, processors, Some(trigger)).await {
             Ok(()) => tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied"),
-            Err(error) => tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason = %error),
+            Err(error) => {
+                tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason = %error)
+            }
         }
     }
 
@@ -69,7 +71,15 @@ impl Collector {
         self.workshop.metrics.swapped(&fresh.id, "swapped", "swap");
         let (from, to) = (fresh.from.as_deref().unwrap_or_default(), now.prepared.digest());
         let (trigger, steps) = (trigger.map_or("start", Trigger::as_str), fresh.steps.to_string());
-        tracing::info!(event = "plugin.swap", plugin = fresh.id, from, to, trigger, json.ms = steps, outcome = "swapped");
+        tracing::info!(
+            event = "plugin.swap",
+            plugin = fresh.id,
+            from,
+            to,
+            trigger,
+            json.ms = steps,
+            outcome = "swapped"
+        );
     }
 }
 

@@ -13,7 +13,8 @@ type List = fn(&Pipeline) -> &Vec<Id>;
 /// Checks that everything named is defined, and remarks on what is defined and never named.
 pub(super) fn references(names: &Names, service: &Service, problems: &Problems) {
     for pipeline in &service.pipelines {
-        let lists = [(&RECEIVERS, &pipeline.receivers), (&PROCESSORS, &pipeline.processors), (&EXPORTERS, &pipeline.exporters)];
+        let lists =
+            [(&RECEIVERS, &pipeline.receivers), (&PROCESSORS, &pipeline.processors), (&EXPORTERS, &pipeline.exporters)];
         for (kind, ids) in lists {
             for id in ids.iter().filter(|id| !defines(names, kind, id)) {
                 let message = format!("pipeline `{}`: {}", pipeline.id, undefined(names, kind, id));
@@ -25,8 +26,11 @@ pub(super) fn references(names: &Names, service: &Service, problems: &Problems) 
         problems.borrow_mut().error(mark, undefined(names, &EXTENSIONS, id));
     }
     let used = |list: List, id: &Id| service.pipelines.iter().any(|pipeline| list(pipeline).contains(id));
-    let lists: [(&Kind, List); 3] =
-        [(&RECEIVERS, |pipeline| &pipeline.receivers), (&PROCESSORS, |pipeline| &pipeline.processors), (&EXPORTERS, |pipeline| &pipeline.exporters)];
+    let lists: [(&Kind, List); 3] = [
+        (&RECEIVERS, |pipeline| &pipeline.receivers),
+        (&PROCESSORS, |pipeline| &pipeline.processors),
+        (&EXPORTERS, |pipeline| &pipeline.exporters),
+    ];
     for (kind, list) in lists {
         for Named { id, mark } in names.of(kind.key).iter().filter(|named| !used(list, &named.id)) {
             problems.borrow_mut().warning(mark, format!("{} `{id}` is in no pipeline", kind.name));
@@ -34,7 +38,9 @@ pub(super) fn references(names: &Names, service: &Service, problems: &Problems) 
     }
     for Named { id, mark } in names.of(EXTENSIONS.key) {
         if !service.extensions.iter().any(|named| named.id == *id) {
-            problems.borrow_mut().warning(mark, format!("extension `{id}` does not run: `service.extensions` does not name it"));
+            problems
+                .borrow_mut()
+                .warning(mark, format!("extension `{id}` does not run: `service.extensions` does not name it"));
         }
     }
 }
@@ -50,7 +56,10 @@ fn undefined(names: &Names, kind: &Kind, id: &Id) -> String {
         let same_type = present_name(kind.key, named.id.kind()) == present_name(kind.key, id.kind());
         same_type && named.id.name() == id.name()
     });
-    let hint = match renamed.map(|named| named.id.to_string()).or_else(|| nearest(&id.to_string(), defined.iter().map(String::as_str)).map(str::to_owned)) {
+    let hint = match renamed
+        .map(|named| named.id.to_string())
+        .or_else(|| nearest(&id.to_string(), defined.iter().map(String::as_str)).map(str::to_owned))
+    {
         Some(meant) => format!("; did you mean `{meant}`?"),
         None => String::new(),
     };

@@ -48,7 +48,9 @@ impl<'c> Node<'c> {
     pub fn str(&self) -> Option<String> {
         match (self.text(), self.value()) {
             (Some(text), _) => Some(text.to_owned()),
-            (None, Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => self.expected("a string (put it in quotes)", None),
+            (None, Value::Bool(_) | Value::Integer(_) | Value::Float(_)) => {
+                self.expected("a string (put it in quotes)", None)
+            }
             _ => self.expected("a string", None),
         }
     }

@@ -21,7 +21,8 @@ use super::tree::{Tree, Value};
 pub const BUNDLED: &[&str] = &["attributes", "filter", "probabilistic_sampler", "redaction"];
 
 /// The types of processors there are.
-pub const TYPES: &[&str] = &["attributes", "batch", "filter", "memory_limiter", "probabilistic_sampler", "redaction", "wasm"];
+pub const TYPES: &[&str] =
+    &["attributes", "batch", "filter", "memory_limiter", "probabilistic_sampler", "redaction", "wasm"];
 
 /// The block of the host's keys under a bundled type.
 const HOST: &str = "sluice";
@@ -141,7 +142,8 @@ fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
     let mut own: Vec<_> = section.entries();
     own.retain(|(key, _, _)| key != HOST);
     let mark = section.here().clone();
-    let entry = |(key, mark, node): (String, Mark, Node<'_>)| super::tree::Entry { key, mark, value: node.tree().clone() };
+    let entry =
+        |(key, mark, node): (String, Mark, Node<'_>)| super::tree::Entry { key, mark, value: node.tree().clone() };
     let tree = Tree::new(mark.clone(), Value::Map(own.into_iter().map(entry).collect()));
     let (config_json, config_marks) = passed(&tree);
     let Some(mut block) = section.section(HOST) else {
@@ -195,7 +197,13 @@ fn memory_limiter(mut section: Section<'_>) {
     for key in ["limit_mib", "spike_limit_mib", "limit_percentage", "spike_limit_percentage"] {
         section.u64(key);
     }
-    let durations = ["check_interval", "min_gc_interval_when_soft_limited", "min_gc_interval_when_hard_limited", "max_gc_interval_when_soft_limited", "max_gc_interval_when_hard_limited"];
+    let durations = [
+        "check_interval",
+        "min_gc_interval_when_soft_limited",
+        "min_gc_interval_when_hard_limited",
+        "max_gc_interval_when_soft_limited",
+        "max_gc_interval_when_hard_limited",
+    ];
     for key in durations {
         section.duration_or(key, std::time::Duration::ZERO);
     }

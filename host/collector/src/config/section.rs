@@ -74,7 +74,9 @@ impl<'c> Section<'c> {
         match node.value() {
             Value::Integer(value) if *value >= 0 => u64::try_from(*value).ok(),
             // `1e6` is a whole number to whoever writes it.
-            Value::Float(value) if *value >= 0.0 && value.fract() == 0.0 && *value < 2f64.powi(53) => Some(*value as u64),
+            Value::Float(value) if *value >= 0.0 && value.fract() == 0.0 && *value < 2f64.powi(53) => {
+                Some(*value as u64)
+            }
             _ => node.expected("a whole number from 0", None),
         }
     }
@@ -221,7 +223,8 @@ impl<'c> Section<'c> {
     pub fn unsupported(&mut self, key: &str, why: &str) {
         self.asked.push(key.to_owned());
         if self.has(key) {
-            let message = if why == NOT_YET { format!("`{key}` is {why}") } else { format!("`{key}` is not supported: {why}") };
+            let message =
+                if why == NOT_YET { format!("`{key}` is {why}") } else { format!("`{key}` is not supported: {why}") };
             self.error(key, message);
         }
     }

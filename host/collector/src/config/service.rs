@@ -50,7 +50,8 @@ pub struct Pipeline {
 /// Equal when they do the same, wherever that is written.
 impl PartialEq for Pipeline {
     fn eq(&self, other: &Self) -> bool {
-        (&self.id, &self.receivers, &self.processors, &self.exporters) == (&other.id, &other.receivers, &other.processors, &other.exporters)
+        (&self.id, &self.receivers, &self.processors, &self.exporters)
+            == (&other.id, &other.receivers, &other.processors, &other.exporters)
     }
 }
 
@@ -84,7 +85,9 @@ impl Service {
                 }
                 for (name, mark, node) in entries {
                     match pipeline_id(&name) {
-                        Ok(id) => pipelines.extend(node.into_section().map(|section| Pipeline::read(id, mark, section))),
+                        Ok(id) => {
+                            pipelines.extend(node.into_section().map(|section| Pipeline::read(id, mark, section)))
+                        }
                         Err(reason) => listed.error(&name, reason),
                     }
                 }
@@ -100,7 +103,9 @@ fn pipeline_id(name: &str) -> Result<Id, String> {
     let id = Id::parse(name).map_err(|reason| format!("`{name}` is no pipeline id: {reason}"))?;
     match id.kind() {
         "traces" => Ok(id),
-        other if OTHER_SIGNALS.contains(&other) => Err(format!("pipeline `{name}`: only `traces` pipelines are supported")),
+        other if OTHER_SIGNALS.contains(&other) => {
+            Err(format!("pipeline `{name}`: only `traces` pipelines are supported"))
+        }
         other => Err(format!("pipeline `{name}`: there is no signal `{other}`; only `traces` pipelines are supported")),
     }
 }
@@ -109,7 +114,8 @@ impl Pipeline {
     fn read(id: Id, mark: Mark, mut section: Section<'_>) -> Self {
         let mut marks = Vec::new();
         let mut list = |key: &str, needed: bool| {
-            let empty = section.node(key).is_none_or(|node| matches!(node.value(), Value::List(list) if list.is_empty()));
+            let empty =
+                section.node(key).is_none_or(|node| matches!(node.value(), Value::List(list) if list.is_empty()));
             let named = ids(&mut section, key);
             if needed && empty {
                 let hint = if section.has(key) { "is empty" } else { "is missing" };
@@ -119,7 +125,8 @@ impl Pipeline {
             marks.extend(named.into_iter().map(|Named { id, mark }| (id, mark)));
             ids
         };
-        let (receivers, processors, exporters) = (list("receivers", true), list("processors", false), list("exporters", true));
+        let (receivers, processors, exporters) =
+            (list("receivers", true), list("processors", false), list("exporters", true));
         section.finish();
         Self { id, mark, receivers, processors, exporters, marks }
     }

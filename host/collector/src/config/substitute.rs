@@ -66,7 +66,8 @@ impl Substitution<'_> {
     /// What a reference stands for; `None` after telling why there is nothing.
     fn resolve(&mut self, reference: &str, mark: &Mark) -> Option<String> {
         if reference.contains("${") {
-            self.problems.error(mark, format!("`${{{reference}}}`: a substitution within a substitution is not supported"));
+            self.problems
+                .error(mark, format!("`${{{reference}}}`: a substitution within a substitution is not supported"));
             return None;
         }
         match reference.split_once(':') {
@@ -79,7 +80,10 @@ impl Substitution<'_> {
             // `${NAME:-default}`, where the scheme is left out.
             Some((_, rest)) if rest.starts_with('-') => self.variable(reference, mark),
             Some((scheme, _)) => {
-                self.problems.error(mark, format!("`${{{scheme}:…}}` is not known; there are `${{env:NAME}}` and `${{file:PATH}}`"));
+                self.problems.error(
+                    mark,
+                    format!("`${{{scheme}:…}}` is not known; there are `${{env:NAME}}` and `${{file:PATH}}`"),
+                );
                 None
             }
             None => self.variable(reference, mark),
@@ -99,7 +103,8 @@ impl Substitution<'_> {
             Ok(Some(value)) => Some(value),
             Ok(None) if default.is_some() => default.map(str::to_owned),
             Ok(None) => {
-                self.problems.warning(mark, format!("the environment variable `{name}` is not set; the value is empty"));
+                self.problems
+                    .warning(mark, format!("the environment variable `{name}` is not set; the value is empty"));
                 None
             }
             Err(error) => {
@@ -146,7 +151,8 @@ fn is_name(name: &str) -> bool {
 fn value_of(text: String, mark: &Mark) -> Tree {
     let parsed = yaml::parse(&Arc::new(Origin::default()), &text, &mut Diagnostics::default());
     let mut tree = parsed.unwrap_or_else(|| Tree::null(mark.clone()));
-    let is_text = matches!(tree.value, Value::Text(_)) || (matches!(tree.value, Value::Null) && !text.trim().is_empty());
+    let is_text =
+        matches!(tree.value, Value::Text(_)) || (matches!(tree.value, Value::Null) && !text.trim().is_empty());
     if is_text && text != "~" && !text.eq_ignore_ascii_case("null") {
         tree.value = Value::Text(text.clone());
     }

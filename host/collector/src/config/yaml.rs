@@ -22,7 +22,8 @@ const MAX_VALUES: usize = 100_000;
 
 /// Reads one YAML document; `None` and an error at the place if it is none.
 pub fn parse(origin: &Arc<Origin>, yaml: &str, problems: &mut Diagnostics) -> Option<Tree> {
-    let mut reader = Reader { parser: Parser::new_from_str(yaml), origin, anchors: BTreeMap::new(), values: 0, problems };
+    let mut reader =
+        Reader { parser: Parser::new_from_str(yaml), origin, anchors: BTreeMap::new(), values: 0, problems };
     reader.document().inspect_err(|Wrong { mark, message }| reader.problems.error(mark, message.as_str())).ok()
 }
 

@@ -68,8 +68,20 @@ impl Tls {
             ca_file: section.path("ca_file"),
             server_name: section.str("server_name_override"),
         };
-        section.unsupported("insecure_skip_verify", "a connection that anybody can listen to is plain text: say `insecure: true`, or name the `ca_file`");
-        for key in ["ca_pem", "cert_file", "cert_pem", "key_file", "key_pem", "include_system_ca_certs_pool", "min_version", "max_version"] {
+        section.unsupported(
+            "insecure_skip_verify",
+            "a connection that anybody can listen to is plain text: say `insecure: true`, or name the `ca_file`",
+        );
+        for key in [
+            "ca_pem",
+            "cert_file",
+            "cert_pem",
+            "key_file",
+            "key_pem",
+            "include_system_ca_certs_pool",
+            "min_version",
+            "max_version",
+        ] {
             section.unsupported(key, NOT_YET);
         }
         for key in ["cipher_suites", "curve_preferences", "reload_interval", "tpm"] {
@@ -181,7 +193,8 @@ impl Pool {
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         let mut connector = HttpsConnectorBuilder::new().with_tls_config(verifier(tls)?).https_or_http();
         if let Some(name) = &tls.server_name {
-            let name = ServerName::try_from(name.clone()).map_err(|_| format!("tls.server_name_override: `{name}` is no host name"))?;
+            let name = ServerName::try_from(name.clone())
+                .map_err(|_| format!("tls.server_name_override: `{name}` is no host name"))?;
             connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
         }
         let connector = if shape.http2_only {

@@ -124,5 +124,7 @@ fn list<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
 }
 
 fn spans_of(request: &Value) -> impl Iterator<Item = &Value> {
-    list(request, "resourceSpans").flat_map(|resource| list(resource, "scopeSpans")).flat_map(|scope| list(scope, "spans"))
+    list(request, "resourceSpans")
+        .flat_map(|resource| list(resource, "scopeSpans"))
+        .flat_map(|scope| list(scope, "spans"))
 }

@@ -62,7 +62,9 @@ impl Writer {
     pub fn open(settings: &Settings) -> Result<Self, String> {
         let mut options = File::options();
         options.create(true).write(true).truncate(!settings.append);
-        let mut file = options.open(&settings.path).map_err(|error| format!("cannot open {}: {error}", settings.path.display()))?;
+        let mut file = options
+            .open(&settings.path)
+            .map_err(|error| format!("cannot open {}: {error}", settings.path.display()))?;
         // A pipe has no end to go to.
         let _ = file.seek(SeekFrom::End(0));
         Ok(Self { file: Arc::new(Mutex::new(file)), proto: settings.proto })
@@ -74,7 +76,9 @@ impl Writer {
         let written = tokio::task::spawn_blocking(move || writer.write_now(&wire)).await;
         match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(()) => Answer::Taken { rejected: 0, message: String::new() },
-            Err(error) => Answer::Refused(Refusal { reason: "write".to_owned(), message: error.to_string(), retry: Retry::Never }),
+            Err(error) => {
+                Answer::Refused(Refusal { reason: "write".to_owned(), message: error.to_string(), retry: Retry::Never })
+            }
         }
     }
 

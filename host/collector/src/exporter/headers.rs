@@ -14,7 +14,9 @@ pub(super) fn read(exporter: &mut Section<'_>) -> HeaderMap {
                 headers.append(name, value);
             }
             (Err(_), _) => exporter.error("headers", format!("`{name}` is no header name")),
-            (_, Err(_)) => exporter.error("headers", format!("the value of `{name}` holds characters that a header cannot")),
+            (_, Err(_)) => {
+                exporter.error("headers", format!("the value of `{name}` holds characters that a header cannot"))
+            }
         }
     }
     headers

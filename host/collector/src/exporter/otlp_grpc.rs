@@ -31,8 +31,10 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// Senders pad base64 or not.
-const BASE64: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The settings of an `otlp_grpc` exporter.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,7 +147,9 @@ impl Client {
         if settings.compression != Encoding::Identity {
             headers.insert("grpc-encoding", HeaderValue::from_static(settings.compression.as_str()));
         }
-        headers.entry(http::header::USER_AGENT).or_insert(HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
+        headers
+            .entry(http::header::USER_AGENT)
+            .or_insert(HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
         // gRPC's unit with the most room: eight digits of milliseconds are a day.
         let timeout = format!("{}m", settings.timeout.as_millis().clamp(1, 99_999_999));
         headers.insert("grpc-timeout", HeaderValue::try_from(timeout).map_err(|error| error.to_string())?);
@@ -176,7 +180,9 @@ impl Client {
         match tokio::time::timeout(self.timeout, self.exchange(message)).await {
             Ok(Ok((rejected, message))) => Answer::Taken { rejected, message },
             Ok(Err(refusal)) => Answer::Refused(refusal),
-            Err(_) => Answer::Refused(refusal(Code::DeadlineExceeded, format!("no answer within {:?}", self.timeout), None)),
+            Err(_) => {
+                Answer::Refused(refusal(Code::DeadlineExceeded, format!("no answer within {:?}", self.timeout), None))
+            }
         }
     }
 
@@ -194,7 +200,8 @@ impl Client {
         status(&head.headers).unwrap_or(Ok(()))?;
         let (body, trailers) = client::read(body).await.map_err(lost)?;
         let trailers = trailers.unwrap_or(head.headers.clone());
-        status(&trailers).unwrap_or_else(|| Err(refusal(Code::Unknown, "the answer has no grpc-status".to_owned(), None)))?;
+        status(&trailers)
+            .unwrap_or_else(|| Err(refusal(Code::Unknown, "the answer has no grpc-status".to_owned(), None)))?;
         let broken = |what: String| refusal(Code::Internal, what, None);
         let response = response(&head.headers, body).await.map_err(broken)?;
         let partial = response.partial_success.unwrap_or_default();

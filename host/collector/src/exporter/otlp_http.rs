@@ -115,7 +115,11 @@ impl Client {
     pub async fn prepare(&self, mut chunks: Vec<Bytes>) -> Result<Vec<Bytes>, Refusal> {
         if self.json {
             let json = sluice_spans::json::to_json(&chunks.concat());
-            let json = json.map_err(|error| Refusal { reason: "internal".to_owned(), message: error.to_string(), retry: Retry::NotThis })?;
+            let json = json.map_err(|error| Refusal {
+                reason: "internal".to_owned(),
+                message: error.to_string(),
+                retry: Retry::NotThis,
+            })?;
             chunks = vec![json.into()];
         }
         if self.compression == Encoding::Identity {
@@ -128,7 +132,10 @@ impl Client {
     pub async fn attempt(&self, body: &[Bytes]) -> Answer {
         match tokio::time::timeout(self.timeout, self.exchange(body)).await {
             Ok(answer) => answer.unwrap_or_else(|lost| Answer::Refused(no_answer(lost))),
-            Err(_) => Answer::Refused(Refusal { reason: "timeout".to_owned(), ..no_answer(format!("no answer within {:?}", self.timeout)) }),
+            Err(_) => Answer::Refused(Refusal {
+                reason: "timeout".to_owned(),
+                ..no_answer(format!("no answer within {:?}", self.timeout))
+            }),
         }
     }
 
@@ -204,7 +211,11 @@ async fn refused(response: Response<Incoming>) -> Result<Answer, String> {
     };
     // The status says enough if the body is not readable.
     let body = client::read(body).await.map(|(body, _)| body).unwrap_or_default();
-    Ok(Answer::Refused(Refusal { reason: format!("http_{}", status.as_u16()), message: explain(status, &head.headers, &body), retry }))
+    Ok(Answer::Refused(Refusal {
+        reason: format!("http_{}", status.as_u16()),
+        message: explain(status, &head.headers, &body),
+        retry,
+    }))
 }
 
 fn explain(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {
@@ -243,7 +254,10 @@ mod tests {
 
     #[test]
     fn a_partial_success_in_json_counts_whether_its_number_is_a_string_or_not() {
-        assert_eq!(parse_json(br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"full"}}"#), Ok((3, "full".to_owned())));
+        assert_eq!(
+            parse_json(br#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"full"}}"#),
+            Ok((3, "full".to_owned()))
+        );
         assert_eq!(parse_json(br#"{"partialSuccess":{"rejectedSpans":3}}"#), Ok((3, String::new())));
         assert_eq!(parse_json(b"{}"), Ok((0, String::new())));
         assert!(parse_json(b"<html>").is_err());

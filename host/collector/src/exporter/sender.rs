@@ -89,7 +89,13 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub fn new(exporter: &str, transport: Transport, schedule: Schedule, figures: Sending, cut: watch::Receiver<bool>) -> Self {
+    pub fn new(
+        exporter: &str,
+        transport: Transport,
+        schedule: Schedule,
+        figures: Sending,
+        cut: watch::Receiver<bool>,
+    ) -> Self {
         Self { exporter: exporter.to_owned(), transport, schedule, figures, cut, logged: Mutex::default() }
     }
 
@@ -128,7 +134,12 @@ impl Sender {
         };
         match outcome {
             Err(refusal) if refusal.retry == Retry::NotThis && batch.len() > 1 => {
-                tracing::debug!(event = "export.split", component = self.exporter, requests = batch.len(), reason = refusal.reason);
+                tracing::debug!(
+                    event = "export.split",
+                    component = self.exporter,
+                    requests = batch.len(),
+                    reason = refusal.reason
+                );
                 // Only the guilty one has failed: each is tried alone.
                 for taken in batch {
                     let outcome = tokio::select! {
@@ -169,7 +180,13 @@ impl Sender {
             let Some(pause) = backoff.next(started.elapsed(), asked, rand::random()) else { return Err(refusal) };
             if self.may_log() {
                 let Refusal { reason, message, .. } = &refusal;
-                tracing::warn!(event = "export.retry", component = self.exporter, reason, message, pause_ms = pause.as_millis() as u64);
+                tracing::warn!(
+                    event = "export.retry",
+                    component = self.exporter,
+                    reason,
+                    message,
+                    pause_ms = pause.as_millis() as u64
+                );
             }
             tokio::time::sleep(pause).await;
         }

@@ -51,9 +51,25 @@ impl Settings {
             body.finish();
         }
         let later = [
-            "tls", "auth", "cors", "transport", "middlewares", "response_headers", "compression_algorithms", "max_request_body_size", "include_metadata",
-            "read_timeout", "read_header_timeout", "write_timeout", "idle_timeout", "keep_alives_enabled", "check_collector_pipeline", "http", "grpc",
-            "component_health", "use_v2",
+            "tls",
+            "auth",
+            "cors",
+            "transport",
+            "middlewares",
+            "response_headers",
+            "compression_algorithms",
+            "max_request_body_size",
+            "include_metadata",
+            "read_timeout",
+            "read_header_timeout",
+            "write_timeout",
+            "idle_timeout",
+            "keep_alives_enabled",
+            "check_collector_pipeline",
+            "http",
+            "grpc",
+            "component_health",
+            "use_v2",
         ];
         for key in later {
             section.unsupported(key, NOT_YET);
@@ -68,7 +84,8 @@ impl Settings {
     /// When the address is configured and cannot be listened on.
     pub fn serve(&self, id: &str, readiness: &Readiness) -> Result<(), BindError> {
         let (settings, readiness) = (self.clone(), readiness.clone());
-        let respond = move |path: &str| (settings.path == "/" || settings.path == path).then(|| settings.answer(&readiness));
+        let respond =
+            move |path: &str| (settings.path == "/" || settings.path == path).then(|| settings.answer(&readiness));
         let respond: Arc<server::Respond> = Arc::new(respond);
         server::serve(id, &self.endpoint, self.configured, &respond).map(|_| ())
     }

@@ -140,7 +140,8 @@ mod tests {
     }
 
     /// `printf 'spans' | gzip -n`, `… | zstd`, and RFC 1950 by hand (a stored block).
-    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x2b\x2e\x48\xcc\x2b\x06\x00\x26\x0a\x08\x68\x05\x00\x00\x00";
+    const GZIP: &[u8] =
+        b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x2b\x2e\x48\xcc\x2b\x06\x00\x26\x0a\x08\x68\x05\x00\x00\x00";
     const ZLIB: &[u8] = b"\x78\x01\x01\x05\x00\xfa\xff\x73\x70\x61\x6e\x73\x06\x76\x02\x26";
 
     #[test]
@@ -157,7 +158,10 @@ mod tests {
             let body = Bytes::from(encoding.compress(&zeros).unwrap());
             assert!(body.len() < 10_000, "{encoding:?}");
             assert_eq!(run(encoding.decompress(body.clone(), 1_000_000)).unwrap(), zeros.concat(), "{encoding:?}");
-            assert!(matches!(run(encoding.decompress(body, 999_999)), Err(Broken::TooLarge { limit: 999_999 })), "{encoding:?}");
+            assert!(
+                matches!(run(encoding.decompress(body, 999_999)), Err(Broken::TooLarge { limit: 999_999 })),
+                "{encoding:?}"
+            );
         }
     }
 
@@ -167,7 +171,10 @@ mod tests {
             let whole = encoding.compress(&[Bytes::from_static(b"some spans, some more spans")]).unwrap();
             let cut = Bytes::copy_from_slice(whole.split_last().unwrap().1);
             assert!(matches!(run(encoding.decompress(cut, 1000)), Err(Broken::Corrupt(_))), "{encoding:?}");
-            assert!(matches!(run(encoding.decompress(Bytes::from_static(b"plain text"), 1000)), Err(Broken::Corrupt(_))), "{encoding:?}");
+            assert!(
+                matches!(run(encoding.decompress(Bytes::from_static(b"plain text"), 1000)), Err(Broken::Corrupt(_))),
+                "{encoding:?}"
+            );
         }
     }
 }

@@ -74,7 +74,12 @@ impl Code {
     pub fn is_retryable(self) -> bool {
         matches!(
             self,
-            Self::Cancelled | Self::DeadlineExceeded | Self::Aborted | Self::OutOfRange | Self::Unavailable | Self::DataLoss
+            Self::Cancelled
+                | Self::DeadlineExceeded
+                | Self::Aborted
+                | Self::OutOfRange
+                | Self::Unavailable
+                | Self::DataLoss
         )
     }
 
@@ -133,7 +138,8 @@ pub fn decode_message(header: &[u8]) -> String {
     let mut bytes = Vec::with_capacity(header.len());
     let mut rest = header;
     while let Some((&byte, tail)) = rest.split_first() {
-        let digits = if byte == b'%' { tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()) } else { None };
+        let digits =
+            if byte == b'%' { tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()) } else { None };
         let decoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(decoded.unwrap_or(byte));
         rest = if decoded.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
@@ -147,7 +153,13 @@ mod tests {
 
     #[test]
     fn codes_have_the_numbers_of_grpc() {
-        for (header, code) in [("0", Code::Ok), ("3", Code::InvalidArgument), ("8", Code::ResourceExhausted), ("14", Code::Unavailable), ("16", Code::Unauthenticated)] {
+        for (header, code) in [
+            ("0", Code::Ok),
+            ("3", Code::InvalidArgument),
+            ("8", Code::ResourceExhausted),
+            ("14", Code::Unavailable),
+            ("16", Code::Unauthenticated),
+        ] {
             assert_eq!(Code::parse(header.as_bytes()), code);
             assert_eq!((code as u8).to_string(), header);
         }

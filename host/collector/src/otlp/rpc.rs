@@ -101,7 +101,10 @@ impl Any {
     /// A `BadRequest` with one violation.
     pub fn bad_request(field: &str, description: &str) -> Self {
         let violation = FieldViolation { field: field.to_owned(), description: description.to_owned() };
-        Self { type_url: BAD_REQUEST.to_owned(), value: BadRequest { field_violations: vec![violation] }.encode_to_vec() }
+        Self {
+            type_url: BAD_REQUEST.to_owned(),
+            value: BadRequest { field_violations: vec![violation] }.encode_to_vec(),
+        }
     }
 }
 

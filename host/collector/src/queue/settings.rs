@@ -161,7 +161,8 @@ impl Settings {
     pub(super) fn fits(&self, used: Weight, more: Weight) -> bool {
         let mut total = used;
         total += more;
-        let within = total.bytes <= self.max_bytes && self.size.is_none_or(|(sizer, size)| sizer.measure(total) <= size);
+        let within =
+            total.bytes <= self.max_bytes && self.size.is_none_or(|(sizer, size)| sizer.measure(total) <= size);
         // One that is larger than the whole queue would else never find room.
         within || used == Weight::default()
     }
@@ -179,7 +180,8 @@ impl Settings {
         let mut total = there;
         total += more;
         // What has no bytes of its own is the part of a request that was cut to size.
-        let small = more.bytes > 0 && there.bytes > 0 && (self.max_send_bytes == 0 || total.bytes <= self.max_send_bytes);
+        let small =
+            more.bytes > 0 && there.bytes > 0 && (self.max_send_bytes == 0 || total.bytes <= self.max_send_bytes);
         small && (batch.max_size == 0 || batch.sizer.measure(total) <= batch.max_size)
     }
 
@@ -197,7 +199,9 @@ impl Settings {
 
     pub(super) fn max_send_spans(&self) -> usize {
         match self.batch {
-            Some(Batching { sizer: Sizer::Items, max_size: max_size @ 1.., .. }) => usize::try_from(max_size).unwrap_or(usize::MAX),
+            Some(Batching { sizer: Sizer::Items, max_size: max_size @ 1.., .. }) => {
+                usize::try_from(max_size).unwrap_or(usize::MAX)
+            }
             _ => usize::MAX,
         }
     }

@@ -36,7 +36,8 @@ struct Fixture {
 
 fn fixture(settings: Settings) -> Fixture {
     let account = Account::new(&Registry::new()).unwrap();
-    let figures = Figures { size: IntGauge::new("a", "a").unwrap(), enqueue_failed: IntCounter::new("b", "b").unwrap() };
+    let figures =
+        Figures { size: IntGauge::new("a", "a").unwrap(), enqueue_failed: IntCounter::new("b", "b").unwrap() };
     let destination = account.destination("traces", "otlp");
     Fixture { queue: Queue::new("otlp", settings, figures), account, destination }
 }
@@ -69,7 +70,9 @@ impl Fixture {
     /// passed, delivered, failed, dropped, held; what does not add up fails the test.
     fn account(&self) -> [i64; 5] {
         let report = self.account.report();
-        let [Entry::Destination { passed, delivered, failed, dropped, held, missing, .. }] = &report[..] else { panic!("{report:?}") };
+        let [Entry::Destination { passed, delivered, failed, dropped, held, missing, .. }] = &report[..] else {
+            panic!("{report:?}")
+        };
         assert_eq!(*missing, 0, "{report:?}");
         [*passed, *delivered, failed.values().sum(), dropped.values().sum(), *held]
     }
@@ -126,7 +129,9 @@ impl Model {
         if self.waiting.len() + self.taken.len() >= room {
             match on_full {
                 OnFull::Refuse | OnFull::Block => return false,
-                OnFull::DropOldest if !self.waiting.is_empty() => self.dropped += i64::from(self.waiting.pop_front().unwrap()),
+                OnFull::DropOldest if !self.waiting.is_empty() => {
+                    self.dropped += i64::from(self.waiting.pop_front().unwrap())
+                }
                 OnFull::DropOldest | OnFull::DropNewest => {
                     self.passed += i64::from(spans);
                     self.dropped += i64::from(spans);
@@ -219,7 +224,12 @@ fn blocked_ones_wait_until_there_is_room() {
 
 #[test]
 fn requests_go_out_together_as_soon_as_there_are_enough() {
-    let fixture = fixture(batching(Batching { flush_timeout: Duration::from_hours(1), min_size: 10, max_size: 12, sizer: Sizer::Items }));
+    let fixture = fixture(batching(Batching {
+        flush_timeout: Duration::from_hours(1),
+        min_size: 10,
+        max_size: 12,
+        sizer: Sizer::Items,
+    }));
     run(async {
         for spans in [4, 5] {
             fixture.put(spans).unwrap();

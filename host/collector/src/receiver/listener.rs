@@ -143,7 +143,10 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, std::net::TcpL
             Ok(socket) => bound.push((socket.local_addr().unwrap_or(address), socket)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let other_port_may_do = wanted.port() == 0 && !bound.is_empty();
-                return Err(Unbound { reason: format!("port {} is in use at {}", address.port(), address.ip()), other_port_may_do });
+                return Err(Unbound {
+                    reason: format!("port {} is in use at {}", address.port(), address.ip()),
+                    other_port_may_do,
+                });
             }
             // An address that this machine does not have: `localhost` without IPv6.
             Err(error) => reason = format!("{address}: {error}"),

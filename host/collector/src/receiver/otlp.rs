@@ -145,7 +145,9 @@ impl Http {
             },
         };
         only_tcp(&mut section);
-        for key in ["tls", "auth", "cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"] {
+        for key in
+            ["tls", "auth", "cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"]
+        {
             section.unsupported(key, NOT_YET);
         }
         for key in ["read_timeout", "read_header_timeout", "write_timeout", "idle_timeout", "keep_alives_enabled"] {
@@ -253,7 +255,11 @@ async fn hand_in<S: Submit>(server: &Server, submit: &S, wire: Bytes) -> Result<
         }
         Err(refused) => {
             // What is malformed has no number of spans.
-            let spans = if matches!(refused, Refused::Malformed(_)) { 0 } else { sluice_spans::count_spans(&wire).unwrap_or(0) };
+            let spans = if matches!(refused, Refused::Malformed(_)) {
+                0
+            } else {
+                sluice_spans::count_spans(&wire).unwrap_or(0)
+            };
             server.counters.refused.inc_by(u64::from(spans));
             Err(refused.into())
         }

@@ -71,7 +71,14 @@ impl Settings {
             _ => Encoding::Console,
         };
         let later = [
-            "development", "disable_caller", "disable_stacktrace", "sampling", "output_paths", "error_output_paths", "initial_fields", "processors",
+            "development",
+            "disable_caller",
+            "disable_stacktrace",
+            "sampling",
+            "output_paths",
+            "error_output_paths",
+            "initial_fields",
+            "processors",
             "disable_zap_resource",
         ];
         for key in later {
@@ -110,8 +117,14 @@ fn variable() -> Option<LevelFilter> {
 }
 
 /// Filters in order, from `off` to `trace`.
-const FILTERS: [LevelFilter; 6] =
-    [LevelFilter::OFF, LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE];
+const FILTERS: [LevelFilter; 6] = [
+    LevelFilter::OFF,
+    LevelFilter::ERROR,
+    LevelFilter::WARN,
+    LevelFilter::INFO,
+    LevelFilter::DEBUG,
+    LevelFilter::TRACE,
+];
 
 const fn rank(filter: LevelFilter) -> u8 {
     match filter.into_level() {

@@ -122,7 +122,8 @@ impl Default for Metrics {
         let registry = Registry::new();
         // The names are right and stand here once, so nothing of it can fail.
         let _ = Process::new().and_then(|process| registry.register(Box::new(process)));
-        let info = Opts::new("sluice_build_info", "1, with the version of the program.").const_label("version", env!("CARGO_PKG_VERSION"));
+        let info = Opts::new("sluice_build_info", "1, with the version of the program.")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
         let _ = IntGauge::with_opts(info).and_then(|info| {
             info.set(1);
             registry.register(Box::new(info))

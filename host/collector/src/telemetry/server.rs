@@ -55,16 +55,33 @@ pub struct BindError {
 ///
 /// # Errors
 /// When an endpoint that the configuration names cannot be listened on.
-pub fn serve(component: &str, endpoint: &Endpoint, configured: bool, respond: &Arc<Respond>) -> Result<Vec<SocketAddr>, BindError> {
+pub fn serve(
+    component: &str,
+    endpoint: &Endpoint,
+    configured: bool,
+    respond: &Arc<Respond>,
+) -> Result<Vec<SocketAddr>, BindError> {
     let bound = Listener::bind(component, "http", endpoint).map_err(|error| error.reason);
     let listener = match bound {
         Ok(listener) => listener,
         Err(reason) if !configured => {
-            tracing::warn!(event = "not_listening", component, protocol = "http", endpoint = endpoint.text, reason, "the default address cannot be listened on; serving without it");
+            tracing::warn!(
+                event = "not_listening",
+                component,
+                protocol = "http",
+                endpoint = endpoint.text,
+                reason,
+                "the default address cannot be listened on; serving without it"
+            );
             return Ok(Vec::new());
         }
         Err(reason) => {
-            return Err(BindError { component: component.to_owned(), endpoint: endpoint.text.clone(), mark: endpoint.mark.clone(), reason });
+            return Err(BindError {
+                component: component.to_owned(),
+                endpoint: endpoint.text.clone(),
+                mark: endpoint.mark.clone(),
+                reason,
+            });
         }
     };
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));

@@ -36,7 +36,9 @@ fn a_denied_attribute_reads_the_same_whether_it_is_there_or_not() {
 #[test]
 fn a_granted_attribute_is_read() {
     let mut effects = Effects::default();
-    instance(puller("http.route").access(&["spans.attributes:http.*"], &[])).process(&mut batch(3), &mut effects).unwrap();
+    instance(puller("http.route").access(&["spans.attributes:http.*"], &[]))
+        .process(&mut batch(3), &mut effects)
+        .unwrap();
     assert_eq!(said(&effects), ["granted"]);
 }
 
@@ -57,7 +59,8 @@ fn a_plugin_has_what_its_configuration_asks_for_and_not_all_that_it_described() 
 
 #[test]
 fn asking_for_more_than_was_described_is_refused() {
-    let guest = Guest::new().access(&["spans.name"], &["spans.drop"]).asks(&["spans.name", "spans.ids"], &["spans.drop"]);
+    let guest =
+        Guest::new().access(&["spans.name"], &["spans.drop"]).asks(&["spans.name", "spans.ids"], &["spans.drop"]);
     match prepare(guest) {
         Err(PrepareError::Beyond(grants)) => assert_eq!(grants, ["spans.ids"]),
         other => panic!("{:?}", other.err()),
@@ -67,8 +70,14 @@ fn asking_for_more_than_was_described_is_refused() {
 #[test]
 fn ids_names_and_drops_need_their_grants() {
     for (call, denial) in [
-        ("(call $trace_ids (local.get $batch) (i32.const 2) (i32.const 600))", "reading ids is not granted to this plugin"),
-        ("(call $texts (local.get $batch) (i32.const 2) (i32.const 5) (i32.const 600))", "reading name is not granted to this plugin"),
+        (
+            "(call $trace_ids (local.get $batch) (i32.const 2) (i32.const 600))",
+            "reading ids is not granted to this plugin",
+        ),
+        (
+            "(call $texts (local.get $batch) (i32.const 2) (i32.const 5) (i32.const 600))",
+            "reading name is not granted to this plugin",
+        ),
         (
             "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))",
             "writing drop is not granted to this plugin",
@@ -83,17 +92,21 @@ fn ids_names_and_drops_need_their_grants() {
 }
 
 /// Removes entry 0 of the spans' attributes as the guest numbers them.
-const REMOVE_FIRST: &str = "(call $remove_entries (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))";
+const REMOVE_FIRST: &str =
+    "(call $remove_entries (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))";
 
 #[test]
 fn entries_are_numbered_without_the_hidden_ones() {
     // The second attribute of each span is all that it sees, so its entry 0 is `user.email`.
-    let guest = Guest::new().access(&["spans.attributes:user.*"], &["spans.attributes:user.*"]).data(4096, little_endian(&[0]));
+    let guest =
+        Guest::new().access(&["spans.attributes:user.*"], &["spans.attributes:user.*"]).data(4096, little_endian(&[0]));
     let body = format!("(call $entries (local.get $batch) (i32.const 2) (i32.const 600)) {REMOVE_FIRST}");
     let mut batch = batch(1);
     let processed = instance(guest.process(&body)).process(&mut batch, &mut Effects::default()).unwrap();
     assert_eq!(processed.edited, 1);
-    let column = |batch: &mut sluice_spans::Batch, key: &[u8]| batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types;
+    let column = |batch: &mut sluice_spans::Batch, key: &[u8]| {
+        batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types
+    };
     assert_eq!((column(&mut batch, b"user.email"), column(&mut batch, b"http.route")), (vec![0], vec![1]));
 }
 
@@ -107,7 +120,8 @@ fn hidden_entries_cannot_be_counted_or_removed() {
         ),
     ] {
         let (mut effects, mut batch) = (Effects::default(), batch(1));
-        let guest = Guest::new().capabilities(&["log"]).access(&["spans.attributes:http.*"], &["spans.attributes:user.*"]);
+        let guest =
+            Guest::new().capabilities(&["log"]).access(&["spans.attributes:http.*"], &["spans.attributes:user.*"]);
         let guest = guest.data(4096, little_endian(&[0])).data(5000, "granted").process(&format!("{body} {SAY}"));
         let processed = instance(guest).process(&mut batch, &mut effects).unwrap();
         assert_eq!((said(&effects), processed.edited), (vec![denial], 0));

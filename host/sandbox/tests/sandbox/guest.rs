@@ -82,7 +82,9 @@ impl Guest {
         Self {
             describe: "(i32.const 1024)".to_owned(),
             configure: "(i32.const 2048)".to_owned(),
-            snapshot: "(i64.store (i32.const 512) (i64.const 0)) (i32.store (i32.const 520) (i32.const 0)) (i32.const 512)".to_owned(),
+            snapshot:
+                "(i64.store (i32.const 512) (i64.const 0)) (i32.store (i32.const 520) (i32.const 0)) (i32.const 512)"
+                    .to_owned(),
             process: DONE.to_owned(),
             start: None,
             module: String::new(),

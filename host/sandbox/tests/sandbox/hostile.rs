@@ -9,7 +9,8 @@ use crate::stage::{batch, breaks, fails, instance, prepare_with, settings};
 
 #[test]
 fn a_trap_costs_one_call_and_names_the_guests_functions() {
-    let guest = Guest::new().with_many("(call $inner)").module("(func $inner (call $innermost)) (func $innermost unreachable)");
+    let guest =
+        Guest::new().with_many("(call $inner)").module("(func $inner (call $innermost)) (func $innermost unreachable)");
     let error = breaks(guest, FailureKind::Trap);
     assert!(error.message.contains("unreachable"), "{error}");
     assert_eq!(error.backtrace.unwrap(), "innermost < inner < process");
@@ -52,7 +53,10 @@ fn an_endless_loop_of_host_calls_ends_too() {
 
 #[test]
 fn endless_recursion_is_a_trap() {
-    breaks(Guest::new().with_many("(call $deeper)").module("(func $deeper (call $deeper) (call $deeper))"), FailureKind::Trap);
+    breaks(
+        Guest::new().with_many("(call $deeper)").module("(func $deeper (call $deeper) (call $deeper))"),
+        FailureKind::Trap,
+    );
 }
 
 #[test]
@@ -144,7 +148,9 @@ fn output_within_the_limit_is_taken() {
 #[test]
 fn lists_that_reach_out_of_memory_are_a_trap() {
     for (at, items) in [(4096, u32::MAX), (u32::MAX, 1), (4097, 1), (0, 0x4000_0001)] {
-        let rows = format!("(call $drop_rows (local.get $batch) (i32.const 2) (i32.const {at}) (i32.const {items}) (i32.const 600))");
+        let rows = format!(
+            "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const {at}) (i32.const {items}) (i32.const 600))"
+        );
         breaks(Guest::new().with_many(&rows), FailureKind::Trap);
     }
 }
@@ -152,7 +158,10 @@ fn lists_that_reach_out_of_memory_are_a_trap() {
 #[test]
 fn an_answer_that_is_to_be_put_out_of_memory_is_a_trap() {
     for at in [u32::MAX - 3, 601, 2 << 16] {
-        breaks(Guest::new().with_many(&format!("(call $len (local.get $batch) (i32.const 2) (i32.const {at}))")), FailureKind::Trap);
+        breaks(
+            Guest::new().with_many(&format!("(call $len (local.get $batch) (i32.const 2) (i32.const {at}))")),
+            FailureKind::Trap,
+        );
     }
 }
 
@@ -168,7 +177,8 @@ fn a_result_out_of_memory_is_a_trap() {
 #[test]
 fn handing_over_more_than_the_limit_at_once_is_output() {
     // 17.25 MiB of row numbers, all of them the zeros of a memory of 20 MiB.
-    let rows = "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 65536) (i32.const 0x450000) (i32.const 600))";
+    let rows =
+        "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 65536) (i32.const 0x450000) (i32.const 600))";
     let error = breaks(Guest::new().pages(320).with_many(rows), FailureKind::Output);
     assert!(error.message.contains("larger than the limit"), "{error}");
 }

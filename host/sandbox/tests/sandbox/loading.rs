@@ -90,7 +90,9 @@ fn embedded_code_is_loaded_and_compiled_anew_if_it_does_not_fit() {
     // Only what does not fit needs the compiler, which this sandbox has not.
     let mute = Sandbox::new(Options { cache_dir: None, compiler: Compiler::Child { exe: "/nowhere".into() } }).unwrap();
     let source = |precompiled| Source::Embedded { name: "guest", component, precompiled };
-    for (sandbox, precompiled) in [(&mute, precompiled), (&sandbox(), b""), (&sandbox(), &precompiled[..precompiled.len() / 2])] {
+    for (sandbox, precompiled) in
+        [(&mute, precompiled), (&sandbox(), b""), (&sandbox(), &precompiled[..precompiled.len() / 2])]
+    {
         let module = sandbox.load(&source(precompiled), &Limits::default(), None).unwrap();
         let prepared = sandbox.prepare(&module, settings(Limits::default())).unwrap();
         prepared.instantiate().unwrap().process(&mut batch(1), &mut Effects::default()).unwrap();
@@ -162,7 +164,8 @@ fn an_entry_under_another_plugins_name_is_not_run() {
     let present = kept.entry();
     fs::write(kept.plugin.path(), Guest::new().traits(1).component()).unwrap();
     kept.load(Compiler::InProcess).unwrap();
-    let other = fs::read_dir(kept.cache()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != present).unwrap();
+    let other =
+        fs::read_dir(kept.cache()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != present).unwrap();
     fs::copy(&present, &other).unwrap();
     assert!(!kept.is_kept());
 }
@@ -221,14 +224,18 @@ fn a_child_that_takes_too_long_is_killed() {
 
 #[test]
 fn a_child_that_fails_or_is_not_there_is_an_error() {
-    for (exe, message) in [("/bin/false", "the compiler ended without a word"), ("/nowhere", "cannot run the compiler")] {
-        let error = load_in_child(&Guest::new().component(), Compiler::Child { exe: exe.into() }, &Limits::default()).unwrap_err();
+    for (exe, message) in [("/bin/false", "the compiler ended without a word"), ("/nowhere", "cannot run the compiler")]
+    {
+        let error = load_in_child(&Guest::new().component(), Compiler::Child { exe: exe.into() }, &Limits::default())
+            .unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
 }
 
 #[test]
 fn what_a_child_claims_to_have_compiled_is_checked() {
-    let error = load_in_child(&Guest::new().component(), Compiler::Child { exe: "/bin/true".into() }, &Limits::default()).unwrap_err();
+    let error =
+        load_in_child(&Guest::new().component(), Compiler::Child { exe: "/bin/true".into() }, &Limits::default())
+            .unwrap_err();
     assert!(matches!(error, LoadError::Link { .. }), "{error}");
 }

@@ -39,7 +39,10 @@ fn a_description_is_what_the_guest_said() {
     assert_eq!((description.name.as_str(), description.version.as_str()), ("guest", "1.2.3"));
     assert_eq!((description.capabilities.as_slice(), description.schema), (["log".to_owned()].as_slice(), 7));
     assert!(description.redactor);
-    assert_eq!((prepared.access().read.as_slice(), prepared.access().write.as_slice()), (["spans.name".to_owned()].as_slice(), ["spans.drop".to_owned()].as_slice()));
+    assert_eq!(
+        (prepared.access().read.as_slice(), prepared.access().write.as_slice()),
+        (["spans.name".to_owned()].as_slice(), ["spans.drop".to_owned()].as_slice())
+    );
     assert_eq!(prepared.digest().len(), 64);
 }
 
@@ -48,7 +51,9 @@ fn instances_are_independent_and_may_move_to_another_thread() {
     let prepared = prepare(Guest::new()).unwrap();
     let threads: Vec<_> = (0..4)
         .map(|_| prepared.clone())
-        .map(|prepared| std::thread::spawn(move || prepared.instantiate().unwrap().process(&mut batch(2), &mut Effects::default())))
+        .map(|prepared| {
+            std::thread::spawn(move || prepared.instantiate().unwrap().process(&mut batch(2), &mut Effects::default()))
+        })
         .collect();
     for thread in threads {
         assert!(thread.join().unwrap().is_ok());
@@ -74,7 +79,8 @@ fn a_hundred_instances() {
 fn instances_fit_into_a_limited_address_space() {
     // 4 GiB: what a single instance would set aside if nothing limited it.
     let script = "ulimit -v 4194304 && exec \"$0\" serving::a_hundred_instances --exact --test-threads=1";
-    let output = std::process::Command::new("sh").arg("-c").arg(script).arg(std::env::current_exe().unwrap()).output().unwrap();
+    let output =
+        std::process::Command::new("sh").arg("-c").arg(script).arg(std::env::current_exe().unwrap()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

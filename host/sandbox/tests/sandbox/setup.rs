@@ -1,6 +1,6 @@
 //! Guests that fail before their first batch, and effects.
 
-use sluice_sandbox::{Effects, FailureKind, LogLevel, Limits, MetricKind, PrepareError, Settings};
+use sluice_sandbox::{Effects, FailureKind, Limits, LogLevel, MetricKind, PrepareError, Settings};
 
 use crate::guest::{Guest, little_endian};
 use crate::stage::{batch, instance, prepare, prepare_with, settings};
@@ -84,7 +84,10 @@ fn a_capability_must_be_declared_known_and_allowed() {
         other => panic!("{:?}", other.map(|_: sluice_sandbox::Prepared| ()).err()),
     };
     assert_eq!(capability(prepare(logs())), "log it imports but does not declare");
-    assert_eq!(capability(prepare(Guest::new().capabilities(&["network"]))), "network this version of Sluice does not have");
+    assert_eq!(
+        capability(prepare(Guest::new().capabilities(&["network"]))),
+        "network this version of Sluice does not have"
+    );
     let none = Settings { capabilities: Some(Vec::new()), ..settings(Limits::default()) };
     assert_eq!(capability(prepare_with(logs().capabilities(&["log"]), none)), "log `capabilities` does not allow");
 }

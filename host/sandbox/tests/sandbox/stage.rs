@@ -7,8 +7,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Valu
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 use sluice_sandbox::{
-    Access, CallError, Compiler, Effects, FailureKind, Instance, Limits, LoadError, Module, Options, PrepareError, Prepared, Sandbox,
-    Settings, Source,
+    Access, CallError, Compiler, Effects, FailureKind, Instance, Limits, LoadError, Module, Options, PrepareError,
+    Prepared, Sandbox, Settings, Source,
 };
 use sluice_spans::Batch;
 

@@ -18,8 +18,7 @@ use crate::wire::{MAX_DEPTH, put_bytes, put_frame, put_key, put_varint};
 /// Says where the document is not JSON, or where a value is not what its field holds: a number
 /// that does not fit, an id of a wrong length or none, two members of one value.
 pub fn from_json(json: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let document: Value =
-        serde_json::from_slice(json).map_err(|error| JsonError::new(error.to_string()))?;
+    let document: Value = serde_json::from_slice(json).map_err(|error| JsonError::new(error.to_string()))?;
     let mut out = Vec::with_capacity(json.len() / 2);
     message(&REQUEST, &document, MAX_DEPTH, &mut out)?;
     Ok(out)
@@ -28,12 +27,7 @@ pub fn from_json(json: &[u8]) -> Result<Vec<u8>, JsonError> {
 /// Most messages are shorter than 128 bytes: one byte is left for their length.
 const USUAL_LEN: usize = 100;
 
-fn message(
-    schema: &'static Schema,
-    value: &Value,
-    depth: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), JsonError> {
+fn message(schema: &'static Schema, value: &Value, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
     let Value::Object(object) = value else {
         return Err(expected("an object", value));
     };
@@ -43,16 +37,9 @@ fn message(
         let Some((number, def)) = schema.known().find(|(_, def)| is_name(def.name, key)) else {
             continue;
         };
-        let bits = if def.is_repeated() {
-            1 << number
-        } else {
-            def.excludes
-        };
+        let bits = if def.is_repeated() { 1 << number } else { def.excludes };
         if seen & bits != 0 {
-            return Err(
-                JsonError::new("this or another value of the same field is given twice")
-                    .under(def.name),
-            );
+            return Err(JsonError::new("this or another value of the same field is given twice").under(def.name));
         }
         seen |= 1 << number;
         if let Some(place) = found.get_mut(number as usize) {
@@ -80,8 +67,7 @@ fn is_name(name: &str, key: &str) -> bool {
         || key.contains('_')
             && name.bytes().all(|byte| {
                 if byte.is_ascii_uppercase() {
-                    key_bytes.next() == Some(b'_')
-                        && key_bytes.next() == Some(byte.to_ascii_lowercase())
+                    key_bytes.next() == Some(b'_') && key_bytes.next() == Some(byte.to_ascii_lowercase())
                 } else {
                     key_bytes.next() == Some(byte)
                 }
@@ -89,13 +75,7 @@ fn is_name(name: &str, key: &str) -> bool {
             && key_bytes.next().is_none()
 }
 
-fn field(
-    number: u32,
-    def: &FieldDef,
-    value: &Value,
-    depth: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), JsonError> {
+fn field(number: u32, def: &FieldDef, value: &Value, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
     if !def.is_repeated() {
         // A member of a oneof is written whatever it holds, any other only if it says something.
         let is_member = def.excludes != 1 << number;
@@ -105,8 +85,7 @@ fn field(
         return Err(expected("an array", value));
     };
     for (i, item) in items.iter().enumerate() {
-        scalar(number, def.kind, item, true, depth, out)
-            .map_err(|error| error.under(&format!("[{i}]")))?;
+        scalar(number, def.kind, item, true, depth, out).map_err(|error| error.under(&format!("[{i}]")))?;
     }
     Ok(())
 }
@@ -151,13 +130,7 @@ fn scalar(
     Ok(())
 }
 
-fn nested(
-    number: u32,
-    schema: &'static Schema,
-    value: &Value,
-    depth: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), JsonError> {
+fn nested(number: u32, schema: &'static Schema, value: &Value, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
     if depth == 0 {
         return Err(JsonError::new("nested more than 100 deep"));
     }
@@ -264,19 +237,14 @@ fn integer(value: &Value, least: i128, most: i128) -> Result<u64, JsonError> {
             .map(i128::from)
             .or_else(|| number.as_u64().map(i128::from))
             .or_else(|| number.as_f64().and_then(whole)),
-        Value::String(text) => text
-            .parse::<i128>()
-            .ok()
-            .or_else(|| text.parse().ok().and_then(whole)),
+        Value::String(text) => text.parse::<i128>().ok().or_else(|| text.parse().ok().and_then(whole)),
         _ => None,
     };
     let number = number.ok_or_else(|| expected("an integer", value))?;
     if (least..=most).contains(&number) {
         Ok(number as u64)
     } else {
-        Err(JsonError::new(format!(
-            "{number} is not within {least} to {most}"
-        )))
+        Err(JsonError::new(format!("{number} is not within {least} to {most}")))
     }
 }
 

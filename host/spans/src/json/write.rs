@@ -8,9 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::rewrite::{Take, rewrite};
-use crate::schema::{
-    ARRAY_VALUE, ENTITY_REF, FieldDef, KEY_VALUE, KEY_VALUE_LIST, Kind, REQUEST, Schema,
-};
+use crate::schema::{ARRAY_VALUE, ENTITY_REF, FieldDef, KEY_VALUE, KEY_VALUE_LIST, Kind, REQUEST, Schema};
 use crate::wire::{FieldAt, fields};
 use crate::{Malformed, validate};
 
@@ -38,9 +36,7 @@ fn message(schema: &'static Schema, message: &[u8], out: &mut Vec<u8>) {
     for (number, def) in schema.known() {
         // The wire may have fields in any order, JSON wants the items of a list together; walking
         // again for each field needs no memory, however many there are.
-        let mut group = fields(message)
-            .filter(|field| field.number == number)
-            .peekable();
+        let mut group = fields(message).filter(|field| field.number == number).peekable();
         let is_member = !def.is_repeated() && def.excludes != 1 << number;
         let is_set = |field: &FieldAt| def.is_repeated() || is_member || !is_unset(def, *field);
         let is_written = group.peek().is_some_and(is_set) || insists && is_listed(def);
@@ -117,14 +113,7 @@ fn double(number: f64, out: &mut Vec<u8>) {
     if number.is_nan() {
         quoted("NaN", out);
     } else if number.is_infinite() {
-        quoted(
-            if number > 0.0 {
-                "Infinity"
-            } else {
-                "-Infinity"
-            },
-            out,
-        );
+        quoted(if number > 0.0 { "Infinity" } else { "-Infinity" }, out);
     } else {
         out.extend_from_slice(serde_json::Value::from(number).to_string().as_bytes());
     }
@@ -145,11 +134,7 @@ fn quoted(text: &str, out: &mut Vec<u8>) {
 
 fn hex(bytes: &[u8], out: &mut Vec<u8>) {
     let digit = |half: u8| {
-        if half < 10 {
-            b'0' + half
-        } else {
-            b'a' + half - 10
-        }
+        if half < 10 { b'0' + half } else { b'a' + half - 10 }
     };
     out.push(b'"');
     for byte in bytes {

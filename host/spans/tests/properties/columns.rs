@@ -3,9 +3,7 @@
 use crate::generator::KEYS;
 use crate::model::{attributes, rows, span};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, InstrumentationScope, KeyValue, any_value::Value,
-};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
 use prost::Message;
 use sluice_spans::{Batch, Table, Texts, Values};
 
@@ -30,19 +28,11 @@ fn check_values(values: &Values, expected: &[Option<AnyValue>], what: &str) {
     for (i, value) in expected.iter().enumerate() {
         let (kind, number, text) = shown(value.as_ref());
         assert_eq!(values.types[i], kind, "{what} {i}");
-        assert_eq!(
-            values.numbers.get(i).copied().unwrap_or(0),
-            number,
-            "{what} {i}"
-        );
+        assert_eq!(values.numbers.get(i).copied().unwrap_or(0), number, "{what} {i}");
         if kind == 5 || kind == 6 {
             // What is nested may be written in another way; what it means must be the same.
             let again = crate::model::any_value(
-                &Values {
-                    types: vec![kind],
-                    numbers: vec![],
-                    texts: [values.texts.get(i)].into_iter().collect(),
-                },
+                &Values { types: vec![kind], numbers: vec![], texts: [values.texts.get(i)].into_iter().collect() },
                 0,
             );
             assert_eq!(Some(&again), value.as_ref(), "{what} {i}");
@@ -83,12 +73,8 @@ fn check_parents(batch: &mut Batch, request: &ExportTraceServiceRequest) {
         (Table::Links, Table::Spans, 3),
     ] {
         let owners = rows(request, owners);
-        let parent = |path: &[usize; 4]| {
-            owners
-                .iter()
-                .position(|owner| owner[..depth] == path[..depth])
-                .unwrap() as u32
-        };
+        let parent =
+            |path: &[usize; 4]| owners.iter().position(|owner| owner[..depth] == path[..depth]).unwrap() as u32;
         let expected: Vec<u32> = rows(request, table).iter().map(parent).collect();
         assert_eq!(batch.len(table), expected.len());
         assert_eq!(batch.parents(table).unwrap(), expected, "{table:?}");
@@ -110,39 +96,26 @@ fn check_wrappers(batch: &mut Batch, request: &ExportTraceServiceRequest) {
     let urls = wrappers.iter().map(|s| s.schema_url.as_str()).collect();
     assert_eq!(batch.texts(Table::Scopes, 1003).unwrap(), texts_of(urls));
     let none = InstrumentationScope::default();
-    let scopes: Vec<_> = wrappers
-        .iter()
-        .map(|s| s.scope.as_ref().unwrap_or(&none))
-        .collect();
+    let scopes: Vec<_> = wrappers.iter().map(|s| s.scope.as_ref().unwrap_or(&none)).collect();
     let names = scopes.iter().map(|s| s.name.as_str()).collect();
     assert_eq!(batch.texts(Table::Scopes, 1).unwrap(), texts_of(names));
     let versions = scopes.iter().map(|s| s.version.as_str()).collect();
     assert_eq!(batch.texts(Table::Scopes, 2).unwrap(), texts_of(versions));
-    let dropped: Vec<u64> = scopes
-        .iter()
-        .map(|s| s.dropped_attributes_count.into())
-        .collect();
+    let dropped: Vec<u64> = scopes.iter().map(|s| s.dropped_attributes_count.into()).collect();
     assert_eq!(batch.numbers(Table::Scopes, 4).unwrap(), dropped);
 }
 
 fn check_spans(batch: &mut Batch, request: &ExportTraceServiceRequest) {
     let paths = rows(request, Table::Spans);
     let spans: Vec<_> = paths.iter().map(|&path| span(request, path)).collect();
-    let status: Vec<_> = spans
-        .iter()
-        .map(|s| s.status.clone().unwrap_or_default())
-        .collect();
+    let status: Vec<_> = spans.iter().map(|s| s.status.clone().unwrap_or_default()).collect();
     let t = Table::Spans;
     let ids: Vec<u8> = spans.iter().flat_map(|s| s.trace_id.clone()).collect();
     assert_eq!(batch.trace_ids(t).unwrap(), ids);
     let ids: Vec<u8> = spans.iter().flat_map(|s| s.span_id.clone()).collect();
     assert_eq!(batch.span_ids(t).unwrap(), ids);
     let parent = |s: &&opentelemetry_proto::tonic::trace::v1::Span| {
-        if s.parent_span_id.is_empty() {
-            vec![0; 8]
-        } else {
-            s.parent_span_id.clone()
-        }
+        if s.parent_span_id.is_empty() { vec![0; 8] } else { s.parent_span_id.clone() }
     };
     let ids: Vec<u8> = spans.iter().flat_map(parent).collect();
     assert_eq!(batch.parent_span_ids().unwrap(), ids);
@@ -158,58 +131,30 @@ fn check_spans(batch: &mut Batch, request: &ExportTraceServiceRequest) {
     let numbers = |get: fn(&opentelemetry_proto::tonic::trace::v1::Span) -> u64| {
         spans.iter().map(|s| get(s)).collect::<Vec<u64>>()
     };
-    assert_eq!(
-        batch.numbers(t, 6).unwrap(),
-        numbers(|s| i64::from(s.kind) as u64)
-    );
-    assert_eq!(
-        batch.numbers(t, 7).unwrap(),
-        numbers(|s| s.start_time_unix_nano)
-    );
-    assert_eq!(
-        batch.numbers(t, 8).unwrap(),
-        numbers(|s| s.end_time_unix_nano)
-    );
-    assert_eq!(
-        batch.numbers(t, 10).unwrap(),
-        numbers(|s| s.dropped_attributes_count.into())
-    );
-    assert_eq!(
-        batch.numbers(t, 12).unwrap(),
-        numbers(|s| s.dropped_events_count.into())
-    );
-    assert_eq!(
-        batch.numbers(t, 14).unwrap(),
-        numbers(|s| s.dropped_links_count.into())
-    );
+    assert_eq!(batch.numbers(t, 6).unwrap(), numbers(|s| i64::from(s.kind) as u64));
+    assert_eq!(batch.numbers(t, 7).unwrap(), numbers(|s| s.start_time_unix_nano));
+    assert_eq!(batch.numbers(t, 8).unwrap(), numbers(|s| s.end_time_unix_nano));
+    assert_eq!(batch.numbers(t, 10).unwrap(), numbers(|s| s.dropped_attributes_count.into()));
+    assert_eq!(batch.numbers(t, 12).unwrap(), numbers(|s| s.dropped_events_count.into()));
+    assert_eq!(batch.numbers(t, 14).unwrap(), numbers(|s| s.dropped_links_count.into()));
     assert_eq!(batch.numbers(t, 16).unwrap(), numbers(|s| s.flags.into()));
-    let durations =
-        numbers(|s| s.end_time_unix_nano.max(s.start_time_unix_nano) - s.start_time_unix_nano);
+    let durations = numbers(|s| s.end_time_unix_nano.max(s.start_time_unix_nano) - s.start_time_unix_nano);
     assert_eq!(batch.durations(), durations);
 }
 
 fn check_children(batch: &mut Batch, request: &ExportTraceServiceRequest) {
     let paths = rows(request, Table::Events);
-    let events: Vec<_> = paths
-        .iter()
-        .map(|&p| &span(request, p).events[p[3]])
-        .collect();
+    let events: Vec<_> = paths.iter().map(|&p| &span(request, p).events[p[3]]).collect();
     let t = Table::Events;
     let names = texts_of(events.iter().map(|e| e.name.as_str()).collect());
     assert!(batch.texts(t, 2).unwrap() == names);
     let times: Vec<u64> = events.iter().map(|e| e.time_unix_nano).collect();
     assert_eq!(batch.numbers(t, 1).unwrap(), times);
-    let dropped: Vec<u64> = events
-        .iter()
-        .map(|e| e.dropped_attributes_count.into())
-        .collect();
+    let dropped: Vec<u64> = events.iter().map(|e| e.dropped_attributes_count.into()).collect();
     assert_eq!(batch.numbers(t, 4).unwrap(), dropped);
     assert!(batch.trace_ids(t).is_err());
     let paths = rows(request, Table::Links);
-    let links: Vec<_> = paths
-        .iter()
-        .map(|&p| &span(request, p).links[p[3]])
-        .collect();
+    let links: Vec<_> = paths.iter().map(|&p| &span(request, p).links[p[3]]).collect();
     let t = Table::Links;
     let ids: Vec<u8> = links.iter().flat_map(|l| l.trace_id.clone()).collect();
     assert_eq!(batch.trace_ids(t).unwrap(), ids);
@@ -217,10 +162,7 @@ fn check_children(batch: &mut Batch, request: &ExportTraceServiceRequest) {
     assert_eq!(batch.span_ids(t).unwrap(), ids);
     let states = texts_of(links.iter().map(|l| l.trace_state.as_str()).collect());
     assert!(batch.texts(t, 3).unwrap() == states);
-    let dropped: Vec<u64> = links
-        .iter()
-        .map(|l| l.dropped_attributes_count.into())
-        .collect();
+    let dropped: Vec<u64> = links.iter().map(|l| l.dropped_attributes_count.into()).collect();
     assert_eq!(batch.numbers(t, 5).unwrap(), dropped);
     let flags: Vec<u64> = links.iter().map(|l| l.flags.into()).collect();
     assert_eq!(batch.numbers(t, 6).unwrap(), flags);
@@ -228,10 +170,7 @@ fn check_children(batch: &mut Batch, request: &ExportTraceServiceRequest) {
 
 fn check_attributes(batch: &mut Batch, request: &ExportTraceServiceRequest, table: Table) {
     let paths = rows(request, table);
-    let all: Vec<Vec<KeyValue>> = paths
-        .iter()
-        .map(|&p| attributes(request, table, p))
-        .collect();
+    let all: Vec<Vec<KeyValue>> = paths.iter().map(|&p| attributes(request, table, p)).collect();
     for key in KEYS.into_iter().chain(["absent"]) {
         let column = batch.attribute(table, key.as_bytes()).unwrap();
         let find = |entries: &Vec<KeyValue>| {
@@ -241,11 +180,7 @@ fn check_attributes(batch: &mut Batch, request: &ExportTraceServiceRequest, tabl
         let expected: Vec<_> = all.iter().map(find).collect();
         check_values(&column.values, &expected, key);
         let again = |entries: &Vec<KeyValue>| entries.iter().filter(|e| e.key == key).count() > 1;
-        let duplicates: Vec<u32> = (0..)
-            .zip(&all)
-            .filter(|x| again(x.1))
-            .map(|x| x.0)
-            .collect();
+        let duplicates: Vec<u32> = (0..).zip(&all).filter(|x| again(x.1)).map(|x| x.0).collect();
         assert_eq!(column.duplicates, duplicates);
     }
     let is_granted = |key: &[u8]| key.first() != Some(&b'u');
@@ -253,30 +188,17 @@ fn check_attributes(batch: &mut Batch, request: &ExportTraceServiceRequest, tabl
     check_entries(batch, table, &all, Some(&is_granted));
 }
 
-fn check_entries(
-    batch: &mut Batch,
-    table: Table,
-    all: &[Vec<KeyValue>],
-    granted: Option<&dyn Fn(&[u8]) -> bool>,
-) {
+fn check_entries(batch: &mut Batch, table: Table, all: &[Vec<KeyValue>], granted: Option<&dyn Fn(&[u8]) -> bool>) {
     let (entries, numbers) = batch.entries(table, granted).unwrap();
     let keys = batch.entry_keys(table, granted).unwrap();
-    let flat = (0u32..)
-        .zip(all)
-        .flat_map(|(row, entries)| entries.iter().map(move |entry| (row, entry)));
-    let expected: Vec<(usize, (u32, &KeyValue))> = flat
-        .enumerate()
-        .filter(|(_, (_, entry))| granted.is_none_or(|g| g(entry.key.as_bytes())))
-        .collect();
+    let flat = (0u32..).zip(all).flat_map(|(row, entries)| entries.iter().map(move |entry| (row, entry)));
+    let expected: Vec<(usize, (u32, &KeyValue))> =
+        flat.enumerate().filter(|(_, (_, entry))| granted.is_none_or(|g| g(entry.key.as_bytes()))).collect();
     let owners: Vec<u32> = expected.iter().map(|x| x.1.0).collect();
     assert_eq!(entries.owners, owners);
     let values: Vec<_> = expected.iter().map(|x| x.1.1.value.clone()).collect();
     check_values(&entries.values, &values, "entries");
-    let got: Vec<&[u8]> = keys
-        .keys
-        .iter()
-        .map(|&k| keys.dictionary.get(k as usize))
-        .collect();
+    let got: Vec<&[u8]> = keys.keys.iter().map(|&k| keys.dictionary.get(k as usize)).collect();
     let wanted: Vec<&[u8]> = expected.iter().map(|x| x.1.1.key.as_bytes()).collect();
     assert_eq!(got, wanted);
     let physical: Vec<u32> = expected.iter().map(|x| x.0 as u32).collect();

@@ -82,16 +82,9 @@ fn real_traces_are_edited_as_the_model_is() {
 fn real_traces_survive_parts_and_json() {
     for wire in requests("real_traces_survive_parts_and_json", 10) {
         let parts = split_encoded(wire.clone(), 20_000, 100);
-        let spans: Vec<_> = parts
-            .iter()
-            .flat_map(|part| spans_of(part))
-            .map(|x| x.1)
-            .collect();
+        let spans: Vec<_> = parts.iter().flat_map(|part| spans_of(part)).map(|x| x.1).collect();
         assert!(spans == spans_of(&wire).iter().map(|x| x.1).collect::<Vec<_>>());
-        assert_eq!(
-            decode(&join(parts.clone())).resource_spans.len(),
-            decode(&wire).resource_spans.len()
-        );
+        assert_eq!(decode(&join(parts.clone())).resource_spans.len(), decode(&wire).resource_spans.len());
         let json = to_json(&wire).unwrap();
         assert!(decode(&from_json(json.as_bytes()).unwrap()) == decode(&wire));
     }

@@ -53,14 +53,10 @@ fn some_of(rng: &mut Rng, count: usize) -> Vec<u32> {
 fn values(rng: &mut Rng, rows: usize) -> Values {
     let count = if rng.one_in(3) { 1 } else { rows };
     let mut all = Values::default();
-    let items: Vec<_> = (0..count)
-        .map(|_| columns::shown(Some(&value(rng, 2))))
-        .collect();
+    let items: Vec<_> = (0..count).map(|_| columns::shown(Some(&value(rng, 2)))).collect();
     let is_text = |kind: u8| [1, 5, 6, 7].contains(&kind);
-    let (texts, numbers) = (
-        items.iter().any(|item| is_text(item.0)),
-        items.iter().any(|item| item.0 > 0 && !is_text(item.0)),
-    );
+    let (texts, numbers) =
+        (items.iter().any(|item| is_text(item.0)), items.iter().any(|item| item.0 > 0 && !is_text(item.0)));
     for (kind, number, text) in items {
         all.types.push(kind);
         if numbers {
@@ -161,10 +157,7 @@ fn edited(seed: u64, size: usize) {
         assert!(committed.edited_spans <= batch.spans());
         let out = batch.encode();
         let decoded = ExportTraceServiceRequest::decode(&out[..]).expect("it encodes valid bytes");
-        assert!(
-            decoded == model,
-            "{ops:#?}\nis  {decoded:#?}\nnot {model:#?}"
-        );
+        assert!(decoded == model, "{ops:#?}\nis  {decoded:#?}\nnot {model:#?}");
         let verdict = validate(&out).expect("it encodes what it takes");
         assert!(cleaned & 1 == 0 || !verdict.irregular);
         assert!(cleaned & 2 == 0 || !verdict.unknown);

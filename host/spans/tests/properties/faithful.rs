@@ -68,9 +68,7 @@ fn unknown_of(span: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
         unknown.map(|field| field.1.to_vec()).collect::<Vec<_>>()
     };
     let in_attributes = all.iter().filter(|field| field.0 == 9);
-    let nested = in_attributes
-        .flat_map(|field| of(&fields_of(field.2), 3))
-        .collect();
+    let nested = in_attributes.flat_map(|field| of(&fields_of(field.2), 3)).collect();
     (of(&all, 16), nested)
 }
 

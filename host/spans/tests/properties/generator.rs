@@ -6,21 +6,10 @@ use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{
-    ResourceSpans, ScopeSpans, Span, Status, span::Event, span::Link,
-};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::Event, span::Link};
 
 /// Keys, some of them the beginning of another, one empty, one not ASCII.
-pub const KEYS: [&str; 8] = [
-    "",
-    "a",
-    "ab",
-    "http.method",
-    "url.full",
-    "url.full.query",
-    "schlüssel",
-    "user.email",
-];
+pub const KEYS: [&str; 8] = ["", "a", "ab", "http.method", "url.full", "url.full.query", "schlüssel", "user.email"];
 
 pub fn text(rng: &mut Rng) -> String {
     match rng.below(12) {
@@ -45,12 +34,10 @@ pub fn value(rng: &mut Rng, depth: usize) -> AnyValue {
         })),
         5 if rng.one_in(3) => Some(Value::StringValueStrindex(rng.number() as i32)),
         5..8 => Some(Value::StringValue(text(rng))),
-        8 | 9 => Some(Value::ArrayValue(ArrayValue {
-            values: (0..rng.below(4)).map(|_| value(rng, depth + 1)).collect(),
-        })),
-        _ => Some(Value::KvlistValue(KeyValueList {
-            values: attributes(rng, 3, depth + 1),
-        })),
+        8 | 9 => {
+            Some(Value::ArrayValue(ArrayValue { values: (0..rng.below(4)).map(|_| value(rng, depth + 1)).collect() }))
+        }
+        _ => Some(Value::KvlistValue(KeyValueList { values: attributes(rng, 3, depth + 1) })),
     };
     AnyValue { value }
 }
@@ -59,21 +46,13 @@ pub fn attributes(rng: &mut Rng, most: usize, depth: usize) -> Vec<KeyValue> {
     let one = |rng: &mut Rng| KeyValue {
         key: (*rng.pick(&KEYS)).to_owned(),
         value: (!rng.one_in(15)).then(|| value(rng, depth)),
-        key_strindex: if rng.one_in(20) {
-            rng.number() as i32
-        } else {
-            0
-        },
+        key_strindex: if rng.one_in(20) { rng.number() as i32 } else { 0 },
     };
     (0..rng.below(most + 1)).map(|_| one(rng)).collect()
 }
 
 fn count(rng: &mut Rng) -> u32 {
-    if rng.one_in(2) {
-        0
-    } else {
-        rng.number() as u32
-    }
+    if rng.one_in(2) { 0 } else { rng.number() as u32 }
 }
 
 fn event(rng: &mut Rng) -> Event {
@@ -100,35 +79,20 @@ pub fn span(rng: &mut Rng) -> Span {
     Span {
         trace_id: rng.bytes(16),
         span_id: rng.bytes(8),
-        trace_state: if rng.one_in(3) {
-            text(rng)
-        } else {
-            String::new()
-        },
+        trace_state: if rng.one_in(3) { text(rng) } else { String::new() },
         parent_span_id: if rng.one_in(2) { rng.bytes(8) } else { vec![] },
         flags: count(rng),
         name: text(rng),
-        kind: if rng.one_in(9) {
-            rng.number() as i32
-        } else {
-            rng.below(6) as i32
-        },
+        kind: if rng.one_in(9) { rng.number() as i32 } else { rng.below(6) as i32 },
         start_time_unix_nano: rng.number(),
         end_time_unix_nano: rng.number(),
         attributes: attributes(rng, 8, 0),
         dropped_attributes_count: count(rng),
-        events: (0..rng.below(8).saturating_sub(4))
-            .map(|_| event(rng))
-            .collect(),
+        events: (0..rng.below(8).saturating_sub(4)).map(|_| event(rng)).collect(),
         dropped_events_count: count(rng),
-        links: (0..rng.below(8).saturating_sub(5))
-            .map(|_| link(rng))
-            .collect(),
+        links: (0..rng.below(8).saturating_sub(5)).map(|_| link(rng)).collect(),
         dropped_links_count: count(rng),
-        status: rng.one_in(2).then(|| Status {
-            message: text(rng),
-            code: rng.below(3) as i32,
-        }),
+        status: rng.one_in(2).then(|| Status { message: text(rng), code: rng.below(3) as i32 }),
     }
 }
 
@@ -164,21 +128,13 @@ pub fn request(rng: &mut Rng, size: usize) -> ExportTraceServiceRequest {
                     dropped_attributes_count: count(rng),
                 }),
                 spans: (0..n).map(|_| span(rng)).collect(),
-                schema_url: if rng.one_in(3) {
-                    text(rng)
-                } else {
-                    String::new()
-                },
+                schema_url: if rng.one_in(3) { text(rng) } else { String::new() },
             });
         }
         resource_spans.push(ResourceSpans {
             resource: (!rng.one_in(5)).then(|| resource(rng)),
             scope_spans,
-            schema_url: if rng.one_in(3) {
-                text(rng)
-            } else {
-                String::new()
-            },
+            schema_url: if rng.one_in(3) { text(rng) } else { String::new() },
         });
     }
     ExportTraceServiceRequest { resource_spans }

@@ -45,12 +45,8 @@ fn plain_request(rng: &mut Rng, size: usize) -> ExportTraceServiceRequest {
             for span in &mut scope.spans {
                 plain(&mut span.attributes);
                 span.status.get_or_insert_default();
-                span.events
-                    .iter_mut()
-                    .for_each(|event| plain(&mut event.attributes));
-                span.links
-                    .iter_mut()
-                    .for_each(|link| plain(&mut link.attributes));
+                span.events.iter_mut().for_each(|event| plain(&mut event.attributes));
+                span.links.iter_mut().for_each(|link| plain(&mut link.attributes));
             }
         }
     }
@@ -153,20 +149,11 @@ fn the_specifications_example_is_read() {
     let request = ExportTraceServiceRequest::decode(&wire[..]).unwrap();
     let resource = request.resource_spans[0].resource.as_ref().unwrap();
     assert_eq!(resource.attributes[0].key, "service.name");
-    let scope = request.resource_spans[0].scope_spans[0]
-        .scope
-        .as_ref()
-        .unwrap();
-    assert_eq!(
-        (scope.name.as_str(), scope.version.as_str()),
-        ("my.library", "1.0.0")
-    );
+    let scope = request.resource_spans[0].scope_spans[0].scope.as_ref().unwrap();
+    assert_eq!((scope.name.as_str(), scope.version.as_str()), ("my.library", "1.0.0"));
     let span = span_of(&wire);
     assert_eq!(span.trace_id[..4], [0x5B, 0x8E, 0xFF, 0xF7]);
-    assert_eq!(
-        span.parent_span_id,
-        [0xEE, 0xE1, 0x9B, 0x7E, 0xC3, 0xC1, 0xB1, 0x73]
-    );
+    assert_eq!(span.parent_span_id, [0xEE, 0xE1, 0x9B, 0x7E, 0xC3, 0xC1, 0xB1, 0x73]);
     assert_eq!(span.name, "I'm a server span");
     assert_eq!(span.end_time_unix_nano, 1_544_712_661_000_000_000);
     assert_eq!(span.kind, 2);
@@ -220,9 +207,7 @@ fn what_senders_do_otherwise_is_understood() {
     assert_eq!(value(4), Some(Value::BytesValue(vec![0xFF, 0xEF])));
     assert_eq!(value(5), None);
     assert_eq!(value(6), Some(Value::StringValue(String::new())));
-    let Some(Value::ArrayValue(array)) = value(7) else {
-        panic!("no array")
-    };
+    let Some(Value::ArrayValue(array)) = value(7) else { panic!("no array") };
     assert_eq!(array.values[0].value, None);
     assert_eq!(array.values[1].value, Some(Value::BoolValue(false)));
 }
@@ -236,42 +221,21 @@ fn an_error_names_the_path() {
         from_json(&with_span(span)).unwrap_err()
     };
     let base = "resourceSpans[0].scopeSpans[0].spans[0]";
-    assert_eq!(
-        with("traceId", json!("5b8e")).path,
-        format!("{base}.traceId")
-    );
+    assert_eq!(with("traceId", json!("5b8e")).path, format!("{base}.traceId"));
     assert_eq!(with("traceId", json!(null)).path, format!("{base}.traceId"));
-    assert_eq!(
-        with("kind", json!("SPAN_KIND_SERVANT")).path,
-        format!("{base}.kind")
-    );
-    assert_eq!(
-        with("startTimeUnixNano", json!(-1)).path,
-        format!("{base}.startTimeUnixNano")
-    );
-    assert_eq!(
-        with("flags", json!(4_294_967_296u64)).path,
-        format!("{base}.flags")
-    );
-    assert_eq!(
-        with("endTimeUnixNano", json!(1.5)).path,
-        format!("{base}.endTimeUnixNano")
-    );
+    assert_eq!(with("kind", json!("SPAN_KIND_SERVANT")).path, format!("{base}.kind"));
+    assert_eq!(with("startTimeUnixNano", json!(-1)).path, format!("{base}.startTimeUnixNano"));
+    assert_eq!(with("flags", json!(4_294_967_296u64)).path, format!("{base}.flags"));
+    assert_eq!(with("endTimeUnixNano", json!(1.5)).path, format!("{base}.endTimeUnixNano"));
     let two = json!([{"key": "a", "value": {"intValue": 1, "stringValue": "b"}}]);
     let error = with("attributes", two);
-    assert_eq!(
-        error.path,
-        format!("{base}.attributes[0].value.stringValue")
-    );
+    assert_eq!(error.path, format!("{base}.attributes[0].value.stringValue"));
     let twice = json!([{"key": 5}]);
     assert_eq!(
         with("attributes", twice).to_string(),
         format!("expected a string, found a number at {base}.attributes[0].key")
     );
-    assert_eq!(
-        with("trace_id", json!("ff")).path,
-        format!("{base}.traceId")
-    );
+    assert_eq!(with("trace_id", json!("ff")).path, format!("{base}.traceId"));
     assert_eq!(from_json(b"[]").unwrap_err().path, "$");
     assert_eq!(from_json(b"{").unwrap_err().path, "$");
 }
@@ -283,9 +247,7 @@ fn deep_json_is_refused() {
         for _ in 0..depth {
             json = format!(r#"{{"arrayValue":{{"values":[{json}]}}}}"#);
         }
-        let json = format!(
-            r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"value":{json}}}]}}}}]}}"#
-        );
+        let json = format!(r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"value":{json}}}]}}}}]}}"#);
         match from_json(json.as_bytes()) {
             Ok(wire) => {
                 assert!(validate(&wire).is_ok());

@@ -63,12 +63,7 @@ pub struct Tricks {
 impl Tricks {
     pub fn random(rng: &mut Rng) -> Self {
         let often = |rng: &mut Rng| *rng.pick(&[0, 0, 4, 30]);
-        Self {
-            unknown: often(rng),
-            repeat: often(rng),
-            shuffle: often(rng),
-            overlong: often(rng),
-        }
+        Self { unknown: often(rng), repeat: often(rng), shuffle: often(rng), overlong: often(rng) }
     }
 }
 
@@ -136,11 +131,7 @@ fn parse(buf: &[u8]) -> Vec<Tlv> {
             }
         };
         let number = (key >> 3) as u32;
-        all.push(Tlv {
-            number,
-            wire,
-            value,
-        });
+        all.push(Tlv { number, wire, value });
     }
     all
 }
@@ -183,11 +174,7 @@ fn unknown(rng: &mut Rng, number: u32, depth: usize) -> Tlv {
             put_varint(&mut value, u64::from(number) << 3 | 4, 0);
         }
     }
-    Tlv {
-        number,
-        wire,
-        value,
-    }
+    Tlv { number, wire, value }
 }
 
 /// The same kind of message with tricks; valid if the message is.
@@ -233,14 +220,7 @@ pub fn mangle(rng: &mut Rng, tricks: Tricks, message: Message, buf: &[u8]) -> Ve
         };
         let (number, wire, value) = again;
         let at = rng.below(fields.len() + 1);
-        fields.insert(
-            at,
-            Tlv {
-                number,
-                wire,
-                value,
-            },
-        );
+        fields.insert(at, Tlv { number, wire, value });
     }
     if happens(rng, tricks.unknown) {
         let number = Message::unknown(rng);

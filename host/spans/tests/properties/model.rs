@@ -4,9 +4,7 @@ mod fields;
 
 use fields::{set_number, set_text};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{
-    AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value,
-};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use sluice_spans::{Table, Values};
@@ -77,12 +75,7 @@ pub fn attributes(request: &ExportTraceServiceRequest, table: Table, path: Path)
     }
 }
 
-fn set_attributes(
-    request: &mut ExportTraceServiceRequest,
-    table: Table,
-    path: Path,
-    attributes: Vec<KeyValue>,
-) {
+fn set_attributes(request: &mut ExportTraceServiceRequest, table: Table, path: Path, attributes: Vec<KeyValue>) {
     let wrapper = &mut request.resource_spans[path[0]];
     let place = match table {
         Table::Resources => &mut wrapper.resource.get_or_insert_default().attributes,
@@ -104,9 +97,7 @@ pub fn any_value(values: &Values, i: usize) -> AnyValue {
     let text = values.texts.get(i);
     let value = match values.types[i] {
         0 => None,
-        1 => Some(Value::StringValue(
-            String::from_utf8(text.to_vec()).unwrap(),
-        )),
+        1 => Some(Value::StringValue(String::from_utf8(text.to_vec()).unwrap())),
         2 => Some(Value::BoolValue(number == 1)),
         3 => Some(Value::IntValue(number as i64)),
         4 => Some(Value::DoubleValue(f64::from_bits(number))),
@@ -128,23 +119,14 @@ struct Work {
 }
 
 impl Work {
-    fn with_key<'a>(
-        &'a mut self,
-        key: &'a str,
-    ) -> impl Iterator<Item = &'a mut (Option<u32>, KeyValue, bool)> {
-        self.entries
-            .iter_mut()
-            .filter(move |(_, entry, is_there)| *is_there && entry.key == key)
+    fn with_key<'a>(&'a mut self, key: &'a str) -> impl Iterator<Item = &'a mut (Option<u32>, KeyValue, bool)> {
+        self.entries.iter_mut().filter(move |(_, entry, is_there)| *is_there && entry.key == key)
     }
 
     fn set(&mut self, key: &str, value: AnyValue) {
         self.changed = true;
         if self.with_key(key).next().is_none() {
-            let entry = KeyValue {
-                key: key.to_owned(),
-                value: Some(value),
-                key_strindex: 0,
-            };
+            let entry = KeyValue { key: key.to_owned(), value: Some(value), key_strindex: 0 };
             self.entries.push((None, entry, true));
             return;
         }
@@ -186,11 +168,7 @@ pub fn apply(request: &mut ExportTraceServiceRequest, ops: &[Op]) -> usize {
                 number += 1;
                 (Some(number - 1), entry, true)
             });
-            Work {
-                path,
-                entries: entries.collect(),
-                changed: false,
-            }
+            Work { path, entries: entries.collect(), changed: false }
         };
         works.push(paths.iter().map(work).collect());
     }
@@ -218,14 +196,10 @@ pub fn apply(request: &mut ExportTraceServiceRequest, ops: &[Op]) -> usize {
             }
             Op::SetEntries(t, entries, values) => {
                 for (i, entry) in entries.iter().enumerate() {
-                    on_entry(
-                        &mut works[*t as usize],
-                        *entry,
-                        |(_, key_value, is_there)| {
-                            key_value.value = Some(any_value(values, i));
-                            *is_there = true;
-                        },
-                    );
+                    on_entry(&mut works[*t as usize], *entry, |(_, key_value, is_there)| {
+                        key_value.value = Some(any_value(values, i));
+                        *is_there = true;
+                    });
                 }
             }
             Op::RemoveEntries(t, entries) => {
@@ -235,28 +209,14 @@ pub fn apply(request: &mut ExportTraceServiceRequest, ops: &[Op]) -> usize {
             }
             Op::Texts(t, field, rows, texts) => {
                 for (i, &row) in rows.iter().enumerate() {
-                    let text = if texts.len() == 1 {
-                        &texts[0]
-                    } else {
-                        &texts[i]
-                    };
+                    let text = if texts.len() == 1 { &texts[0] } else { &texts[i] };
                     set_text(request, *t, tables[*t as usize][row as usize], *field, text);
                 }
             }
             Op::Numbers(t, field, rows, numbers) => {
                 for (i, &row) in rows.iter().enumerate() {
-                    let number = if numbers.len() == 1 {
-                        numbers[0]
-                    } else {
-                        numbers[i]
-                    };
-                    set_number(
-                        request,
-                        *t,
-                        tables[*t as usize][row as usize],
-                        *field,
-                        number,
-                    );
+                    let number = if numbers.len() == 1 { numbers[0] } else { numbers[i] };
+                    set_number(request, *t, tables[*t as usize][row as usize], *field, number);
                 }
             }
             Op::Clean(_) => {}
@@ -289,11 +249,9 @@ fn drop_rows(request: &mut ExportTraceServiceRequest, dropped: &[Vec<Path>]) -> 
         for (s, scope) in resource.scope_spans.iter_mut().enumerate() {
             for (i, span) in scope.spans.iter_mut().enumerate() {
                 let mut n = 0..;
-                span.events
-                    .retain(|_| !dropped[3].contains(&[r, s, i, n.next().unwrap()]));
+                span.events.retain(|_| !dropped[3].contains(&[r, s, i, n.next().unwrap()]));
                 let mut n = 0..;
-                span.links
-                    .retain(|_| !dropped[4].contains(&[r, s, i, n.next().unwrap()]));
+                span.links.retain(|_| !dropped[4].contains(&[r, s, i, n.next().unwrap()]));
             }
         }
     }
@@ -309,9 +267,7 @@ fn drop_rows(request: &mut ExportTraceServiceRequest, dropped: &[Vec<Path>]) -> 
             let s = s.next().unwrap();
             let had = scope.spans.len();
             let mut i = 0..;
-            scope
-                .spans
-                .retain(|_| !dropped[2].contains(&[r, s, i.next().unwrap(), 0]));
+            scope.spans.retain(|_| !dropped[2].contains(&[r, s, i.next().unwrap(), 0]));
             count += had - scope.spans.len();
             had == 0 || !scope.spans.is_empty()
         });

@@ -20,10 +20,7 @@ fn owned(request: &ExportTraceServiceRequest) -> Vec<(Owner<'_>, &Span)> {
     let mut all = Vec::new();
     for resource in &request.resource_spans {
         for scope in &resource.scope_spans {
-            let header = ScopeSpans {
-                spans: vec![],
-                ..scope.clone()
-            };
+            let header = ScopeSpans { spans: vec![], ..scope.clone() };
             for span in &scope.spans {
                 let owner = (resource.resource.as_ref(), resource.schema_url.as_str());
                 all.push(((owner.0, owner.1, header.clone()), span));
@@ -37,14 +34,10 @@ fn owned(request: &ExportTraceServiceRequest) -> Vec<(Owner<'_>, &Span)> {
 fn canonical(request: &ExportTraceServiceRequest) -> ExportTraceServiceRequest {
     let mut out: Vec<ResourceSpans> = Vec::new();
     for resource in &request.resource_spans {
-        let same = |other: &ResourceSpans| {
-            other.resource == resource.resource && other.schema_url == resource.schema_url
-        };
+        let same =
+            |other: &ResourceSpans| other.resource == resource.resource && other.schema_url == resource.schema_url;
         if !out.last().is_some_and(same) {
-            out.push(ResourceSpans {
-                scope_spans: vec![],
-                ..resource.clone()
-            });
+            out.push(ResourceSpans { scope_spans: vec![], ..resource.clone() });
         }
         let scopes = &mut out.last_mut().unwrap().scope_spans;
         for scope in &resource.scope_spans {
@@ -56,31 +49,19 @@ fn canonical(request: &ExportTraceServiceRequest) -> ExportTraceServiceRequest {
             }
         }
     }
-    ExportTraceServiceRequest {
-        resource_spans: out,
-    }
+    ExportTraceServiceRequest { resource_spans: out }
 }
 
 fn check_parts(wire: &Bytes, parts: &[Bytes]) -> Result<(), TestCaseError> {
     let before = ExportTraceServiceRequest::decode(&wire[..]).unwrap();
-    let decoded: Vec<_> = parts
-        .iter()
-        .map(|part| ExportTraceServiceRequest::decode(&part[..]).unwrap())
-        .collect();
+    let decoded: Vec<_> = parts.iter().map(|part| ExportTraceServiceRequest::decode(&part[..]).unwrap()).collect();
     let spans: Vec<_> = decoded.iter().flat_map(owned).collect();
     prop_assert!(spans == owned(&before));
-    let bytes = |wire: &Bytes| -> Vec<Vec<u8>> {
-        spans_of(wire).iter().map(|span| span.1.to_vec()).collect()
-    };
+    let bytes = |wire: &Bytes| -> Vec<Vec<u8>> { spans_of(wire).iter().map(|span| span.1.to_vec()).collect() };
     prop_assert!(parts.iter().flat_map(bytes).collect::<Vec<_>>() == bytes(wire));
     let joined = join(parts.to_vec());
     let again = ExportTraceServiceRequest::decode(&joined[..]).unwrap();
-    prop_assert!(
-        canonical(&again) == canonical(&before),
-        "{:#?}\n{:#?}",
-        again,
-        before
-    );
+    prop_assert!(canonical(&again) == canonical(&before), "{:#?}\n{:#?}", again, before);
     prop_assert!(joined.len() <= parts.iter().map(Bytes::len).sum());
     prop_assert!(again.resource_spans.len() <= before.resource_spans.len());
     let (theirs, ours) = (validate(wire).unwrap(), validate(&joined).unwrap());
@@ -176,18 +157,12 @@ fn parts_are_no_larger_than_asked() {
         assert!(parts.iter().all(|part| part.len() <= most), "{most}");
         // No part is needlessly small either: two neighbours never fit into one.
         let sizes: Vec<usize> = parts.iter().map(Bytes::len).collect();
-        assert!(
-            sizes.windows(2).all(|pair| pair[0] + pair[1] > most - 200),
-            "{most}"
-        );
+        assert!(sizes.windows(2).all(|pair| pair[0] + pair[1] > most - 200), "{most}");
     }
     let alone = split_encoded(wire.clone(), 10, 1_000_000);
     assert_eq!(alone.len(), 1_000);
     let by_count = split_encoded(wire.clone(), usize::MAX, 300);
-    let counts: Vec<u32> = by_count
-        .iter()
-        .map(|part| count_spans(part).unwrap())
-        .collect();
+    let counts: Vec<u32> = by_count.iter().map(|part| count_spans(part).unwrap()).collect();
     assert_eq!(counts, [300, 300, 300, 100]);
     assert_eq!(split_encoded(wire.clone(), usize::MAX, 1_000), [wire]);
 }

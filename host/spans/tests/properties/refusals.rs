@@ -23,11 +23,7 @@ fn code(op: Op) -> Option<RefusalCode> {
 }
 
 fn values(types: &[u8], numbers: &[u64], texts: &[&[u8]]) -> Values {
-    Values {
-        types: types.to_vec(),
-        numbers: numbers.to_vec(),
-        texts: texts.iter().collect(),
-    }
+    Values { types: types.to_vec(), numbers: numbers.to_vec(), texts: texts.iter().collect() }
 }
 
 #[test]
@@ -38,15 +34,9 @@ fn edits_that_do_not_fit_are_refused() {
     assert_eq!(code(Op::Drop(Table::Scopes, vec![0])), Some(NotPossible));
     assert_eq!(code(Op::Drop(t, vec![20])), Some(OutOfRange));
     assert_eq!(code(Op::Drop(t, vec![19])), None);
-    assert_eq!(
-        code(Op::Remove(t, "k".into(), vec![u32::MAX])),
-        Some(OutOfRange)
-    );
+    assert_eq!(code(Op::Remove(t, "k".into(), vec![u32::MAX])), Some(OutOfRange));
     assert_eq!(code(Op::RemoveEntries(t, vec![1_000])), Some(OutOfRange));
-    assert_eq!(
-        set(&[0, 1, 2], values(&[1, 1], &[], &[b"a", b"b"])),
-        Some(Malformed)
-    );
+    assert_eq!(set(&[0, 1, 2], values(&[1, 1], &[], &[b"a", b"b"])), Some(Malformed));
     assert_eq!(set(&[0, 1, 2], values(&[1], &[], &[b"a"])), None);
     assert_eq!(set(&[], values(&[], &[], &[])), None);
     assert_eq!(set(&[0], values(&[1], &[], &[b"\xFF"])), Some(Malformed));
@@ -58,22 +48,9 @@ fn edits_that_do_not_fit_are_refused() {
     assert_eq!(set(&[0], values(&[0], &[], &[])), None);
     // An array of one int, and what is none.
     assert_eq!(set(&[0], values(&[5], &[], &[b"\x0A\x02\x18\x01"])), None);
-    assert_eq!(
-        set(&[0], values(&[5], &[], &[b"\x0A\x03\x18\x01"])),
-        Some(Malformed)
-    );
-    assert_eq!(
-        set(&[0], values(&[6], &[], &[b"\x08\x01"])),
-        Some(Malformed)
-    );
-    let broken = Values {
-        types: vec![1],
-        numbers: vec![],
-        texts: Texts {
-            ends: vec![5],
-            bytes: vec![b'a'],
-        },
-    };
+    assert_eq!(set(&[0], values(&[5], &[], &[b"\x0A\x03\x18\x01"])), Some(Malformed));
+    assert_eq!(set(&[0], values(&[6], &[], &[b"\x08\x01"])), Some(Malformed));
+    let broken = Values { types: vec![1], numbers: vec![], texts: Texts { ends: vec![5], bytes: vec![b'a'] } };
     assert_eq!(set(&[0], broken), Some(Malformed));
     let numbers = |field, number| code(Op::Numbers(t, field, vec![0], vec![number]));
     assert_eq!(numbers(1, 0), Some(Unknown));
@@ -95,18 +72,9 @@ fn edits_that_do_not_fit_are_refused() {
 fn reads_that_do_not_exist_are_refused() {
     let mut b = batch();
     assert_eq!(Table::try_from(5).unwrap_err().code, RefusalCode::Unknown);
-    assert_eq!(
-        b.numbers(Table::Spans, 5).unwrap_err().code,
-        RefusalCode::Unknown
-    );
-    assert_eq!(
-        b.texts(Table::Links, 2).unwrap_err().code,
-        RefusalCode::Unknown
-    );
-    assert_eq!(
-        b.trace_ids(Table::Scopes).unwrap_err().code,
-        RefusalCode::Unknown
-    );
+    assert_eq!(b.numbers(Table::Spans, 5).unwrap_err().code, RefusalCode::Unknown);
+    assert_eq!(b.texts(Table::Links, 2).unwrap_err().code, RefusalCode::Unknown);
+    assert_eq!(b.trace_ids(Table::Scopes).unwrap_err().code, RefusalCode::Unknown);
     let refusal = b.attribute(Table::Spans, b"\xFF").unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Malformed);
 }
@@ -117,14 +85,10 @@ fn a_value_for_all_rows_counts_for_each() {
     let rows: Vec<u32> = (0..20).collect();
     let mut edits = Edits::new();
     let value = Values::string(&"v".repeat(1_000));
-    edits
-        .set_attribute(&mut b, Table::Spans, "k", &rows, value)
-        .unwrap();
+    edits.set_attribute(&mut b, Table::Spans, "k", &rows, value).unwrap();
     assert!(edits.bytes() >= 20_000);
     let huge = Values::string(&"v".repeat(60 << 20));
-    let refusal = edits
-        .set_attribute(&mut b, Table::Spans, "k", &rows, huge)
-        .unwrap_err();
+    let refusal = edits.set_attribute(&mut b, Table::Spans, "k", &rows, huge).unwrap_err();
     assert_eq!(refusal.code, RefusalCode::Limit);
 }
 
@@ -134,9 +98,7 @@ fn an_array_with_tricks_is_made_regular_when_it_is_set() {
     let mut edits = Edits::new();
     // One value with an int and then another int: the last one counts.
     let array = values(&[5], &[], &[b"\x0A\x04\x18\x01\x18\x02"]);
-    edits
-        .set_attribute(&mut b, Table::Spans, "k", &[0], array)
-        .unwrap();
+    edits.set_attribute(&mut b, Table::Spans, "k", &[0], array).unwrap();
     b.commit(edits);
     let column = b.attribute(Table::Spans, b"k").unwrap();
     assert_eq!(column.values.texts.get(0), b"\x0A\x02\x18\x02");
@@ -147,9 +109,7 @@ fn an_unknown_field_in_a_value_that_was_set_is_cleaned() {
     let mut b = batch();
     let mut edits = Edits::new();
     let array = values(&[5], &[], &[b"\x0A\x02\x18\x01\x50\x01"]);
-    edits
-        .set_attribute(&mut b, Table::Spans, "k", &[0], array)
-        .unwrap();
+    edits.set_attribute(&mut b, Table::Spans, "k", &[0], array).unwrap();
     edits.clean(2);
     b.commit(edits);
     let column = b.attribute(Table::Spans, b"k").unwrap();

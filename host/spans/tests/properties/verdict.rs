@@ -11,19 +11,12 @@ use sluice_spans::{Batch, Table, count_spans, validate};
 
 /// Whether the ids that `prost` shows have the right lengths.
 fn ids_fit(request: &ExportTraceServiceRequest) -> bool {
-    let mut spans = request
-        .resource_spans
-        .iter()
-        .flat_map(|r| &r.scope_spans)
-        .flat_map(|s| &s.spans);
+    let mut spans = request.resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans);
     spans.all(|span| {
         span.trace_id.len() == 16
             && span.span_id.len() == 8
             && [0, 8].contains(&span.parent_span_id.len())
-            && span
-                .links
-                .iter()
-                .all(|l| l.trace_id.len() == 16 && l.span_id.len() == 8)
+            && span.links.iter().all(|l| l.trace_id.len() == 16 && l.span_id.len() == 8)
     })
 }
 
@@ -79,11 +72,7 @@ fn protobuf_like(rng: &mut Rng, size: usize) -> Vec<u8> {
         match key & 7 {
             0 => out.push(rng.next() as u8 & 0x7F),
             2 => {
-                let inner = if rng.one_in(2) {
-                    protobuf_like(rng, size / 3)
-                } else {
-                    vec![b'a'; 3]
-                };
+                let inner = if rng.one_in(2) { protobuf_like(rng, size / 3) } else { vec![b'a'; 3] };
                 out.push(inner.len() as u8);
                 out.extend(inner);
             }
@@ -140,13 +129,7 @@ fn nested(mut inner: Vec<u8>, field: u8, depth: usize) -> Vec<u8> {
 #[test]
 fn nesting_is_counted_as_prost_counts() {
     for depth in 40..56 {
-        for leaf in [
-            &[][..],
-            &[0x08, 0x01],
-            &[0x10, 0x01],
-            &[0x98, 0x06, 0x01],
-            &[0x9B, 0x06, 0x9C, 0x06],
-        ] {
+        for leaf in [&[][..], &[0x08, 0x01], &[0x10, 0x01], &[0x98, 0x06, 0x01], &[0x9B, 0x06, 0x9C, 0x06]] {
             // Arrays in arrays: AnyValue.array_value (5) and ArrayValue.values (1) in turn.
             let mut value = leaf.to_vec();
             for _ in 0..depth {
@@ -186,21 +169,12 @@ fn an_error_says_where() {
     bad.resource_spans.truncate(1);
     let span = crate::generator::span(&mut Rng::new(8));
     let scope = opentelemetry_proto::tonic::trace::v1::ScopeSpans {
-        spans: vec![
-            span.clone(),
-            opentelemetry_proto::tonic::trace::v1::Span {
-                trace_id: vec![1; 15],
-                ..span
-            },
-        ],
+        spans: vec![span.clone(), opentelemetry_proto::tonic::trace::v1::Span { trace_id: vec![1; 15], ..span }],
         ..Default::default()
     };
     bad.resource_spans = vec![
         Default::default(),
-        opentelemetry_proto::tonic::trace::v1::ResourceSpans {
-            scope_spans: vec![scope],
-            ..Default::default()
-        },
+        opentelemetry_proto::tonic::trace::v1::ResourceSpans { scope_spans: vec![scope], ..Default::default() },
     ];
     let error = validate(&bad.encode_to_vec()).unwrap_err();
     assert_eq!(error.path, "resourceSpans[1].scopeSpans[0].spans[1]");

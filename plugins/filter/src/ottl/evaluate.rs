@@ -82,12 +82,10 @@ impl Node {
                 let text = text(operand.value(loaded, row)?)?;
                 Ok(text.is_some_and(|text| pattern.is_match(&text)))
             }
-            Self::HasPrefix(text, prefix) => {
-                Ok(string("HasPrefix", text.value(loaded, row)?)?.starts_with(string("HasPrefix", prefix.value(loaded, row)?)?))
-            }
-            Self::HasSuffix(text, suffix) => {
-                Ok(string("HasSuffix", text.value(loaded, row)?)?.ends_with(string("HasSuffix", suffix.value(loaded, row)?)?))
-            }
+            Self::HasPrefix(text, prefix) => Ok(string("HasPrefix", text.value(loaded, row)?)?
+                .starts_with(string("HasPrefix", prefix.value(loaded, row)?)?)),
+            Self::HasSuffix(text, suffix) => Ok(string("HasSuffix", text.value(loaded, row)?)?
+                .ends_with(string("HasSuffix", suffix.value(loaded, row)?)?)),
             Self::Is(kind, operand) => Ok(matches!(
                 (kind, operand.value(loaded, row)?),
                 (Type::String, Value::String(_))
@@ -152,7 +150,9 @@ fn text(value: Value<'_>) -> Result<Option<Cow<'_, [u8]>>, EvaluationError> {
         Value::Int(number) => Cow::Owned(number.to_string().into_bytes()),
         Value::Float(number) => Cow::Owned(number.to_string().into_bytes()),
         Value::Bytes(bytes) => Cow::Owned(bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()),
-        Value::List(_) | Value::Map(_) => return Err(EvaluationError("IsMatch of a list or a map is not supported yet".to_owned())),
+        Value::List(_) | Value::Map(_) => {
+            return Err(EvaluationError("IsMatch of a list or a map is not supported yet".to_owned()));
+        }
     }))
 }
 

@@ -59,7 +59,9 @@ impl<'a> Lexer<'a> {
             '0' if second == Some('x') => self.bytes(column),
             '0'..='9' => self.number(column),
             '+' | '-' | '.' if begins_number => self.number(column),
-            'a'..='z' | 'A'..='Z' | '_' => Ok(Kind::Name(self.take(|c| c.is_ascii_alphanumeric() || c == '_').to_owned())),
+            'a'..='z' | 'A'..='Z' | '_' => {
+                Ok(Kind::Name(self.take(|c| c.is_ascii_alphanumeric() || c == '_').to_owned()))
+            }
             '=' | '!' | '<' | '>' => self.comparison(column, first, second),
             '(' | ')' | '[' | ']' | '.' | ',' | '{' | '}' | ':' | '+' | '-' | '*' | '/' => {
                 self.skip(1);
@@ -129,8 +131,11 @@ impl<'a> Lexer<'a> {
         }
         let text = self.rest.get(..end).unwrap_or_default();
         self.skip(end);
-        let literal = if is_float { text.parse().ok().map(Literal::Float) } else { text.parse().ok().map(Literal::Int) };
-        literal.map(Kind::Literal).ok_or_else(|| SyntaxError::new(column, format!("`{text}` does not fit a 64-bit number")))
+        let literal =
+            if is_float { text.parse().ok().map(Literal::Float) } else { text.parse().ok().map(Literal::Int) };
+        literal
+            .map(Kind::Literal)
+            .ok_or_else(|| SyntaxError::new(column, format!("`{text}` does not fit a 64-bit number")))
     }
 
     fn string(&mut self, column: usize) -> Result<Kind, SyntaxError> {
@@ -164,7 +169,10 @@ impl<'a> Lexer<'a> {
                     };
                     out.push(c.ok_or_else(|| {
                         let escape = escaped.map(String::from).unwrap_or_default();
-                        SyntaxError::new(column, format!("the string has an unknown escape `\\{escape}`; a backslash is `\\\\`"))
+                        SyntaxError::new(
+                            column,
+                            format!("the string has an unknown escape `\\{escape}`; a backslash is `\\\\`"),
+                        )
                     })?);
                 }
                 c => out.push(c),
@@ -207,7 +215,15 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused_where_it_is() {
-        for (text, column) in [("name = 1", 6), ("a ! b", 3), ("\"open", 1), (r#"a == "\d""#, 6), ("a & b", 3), ("0x1", 1), ("99999999999999999999", 1)] {
+        for (text, column) in [
+            ("name = 1", 6),
+            ("a ! b", 3),
+            ("\"open", 1),
+            (r#"a == "\d""#, 6),
+            ("a & b", 3),
+            ("0x1", 1),
+            ("99999999999999999999", 1),
+        ] {
             assert_eq!(tokens(text).unwrap_err().column, column, "{text}");
         }
     }

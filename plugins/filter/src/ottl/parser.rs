@@ -145,7 +145,10 @@ impl Parser {
 
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
         if self.depth == MAX_DEPTH {
-            return Err(SyntaxError::new(self.column(), format!("more than {MAX_DEPTH} parentheses within each other")));
+            return Err(SyntaxError::new(
+                self.column(),
+                format!("more than {MAX_DEPTH} parentheses within each other"),
+            ));
         }
         self.depth += 1;
         let result = read(self);
@@ -191,7 +194,9 @@ impl Parser {
                 return Ok(Operand::Literal(literal));
             }
             Kind::Name(name) => name.clone(),
-            Kind::Punctuation('[' | '{') => return Err(SyntaxError::new(column, "lists and maps are not supported yet")),
+            Kind::Punctuation('[' | '{') => {
+                return Err(SyntaxError::new(column, "lists and maps are not supported yet"));
+            }
             _ => return Err(self.unexpected("a value")),
         };
         self.next += 1;
@@ -210,7 +215,8 @@ impl Parser {
         }
         if name.starts_with(|c: char| c.is_ascii_uppercase()) {
             let number = enumeration(&name);
-            let number = number.ok_or_else(|| SyntaxError::new(column, format!("`{name}` is no enum that is known here")))?;
+            let number =
+                number.ok_or_else(|| SyntaxError::new(column, format!("`{name}` is no enum that is known here")))?;
             return Ok(Operand::Literal(Literal::Int(number)));
         }
         self.path(name, column)
@@ -292,11 +298,14 @@ impl Parser {
         let field = parts.get(usize::from(named.is_some())..).unwrap_or_default().join(".");
         let found = match (field.as_str(), key) {
             ("attributes", Some(key)) => Some(Column::Attribute(key)),
-            ("attributes", None) => return Err(SyntaxError::new(column, "all attributes as one value are not supported yet: name a key")),
+            ("attributes", None) => {
+                return Err(SyntaxError::new(column, "all attributes as one value are not supported yet: name a key"));
+            }
             (_, Some(_)) => return Err(SyntaxError::new(column, format!("a key of `{whole}` is not supported yet"))),
             (field, None) => context.field(field),
         };
-        let found = found.ok_or_else(|| SyntaxError::new(column, format!("the path `{whole}` is not supported yet")))?;
+        let found =
+            found.ok_or_else(|| SyntaxError::new(column, format!("the path `{whole}` is not supported yet")))?;
         Ok(self.column_of(Path { table: context.table(), column: found }))
     }
 
@@ -334,7 +343,10 @@ mod tests {
             (r#"kind == 1 + 1"#, "arithmetic (`+`) is not supported yet, at column 11"),
             (r#"name == ["a"]"#, "lists and maps are not supported yet, at column 9"),
             (r#"kind == SPAN_KIND_OTHER"#, "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
-            (r#"IsMatch(name, attributes["p"])"#, "a pattern that is no string literal is not supported yet, at column 15"),
+            (
+                r#"IsMatch(name, attributes["p"])"#,
+                "a pattern that is no string literal is not supported yet, at column 15",
+            ),
             (r#"spanevent.name == "a""#, "`spanevent.name` is of another context than the condition, at column 1"),
         ];
         for (text, expected) in cases {
@@ -362,7 +374,12 @@ mod tests {
 
     #[test]
     fn without_a_context_paths_must_name_theirs() {
-        assert!(Parsed::new(r#"name == "a""#, None).unwrap_err().to_string().starts_with("`name` must begin with its context"));
+        assert!(
+            Parsed::new(r#"name == "a""#, None)
+                .unwrap_err()
+                .to_string()
+                .starts_with("`name` must begin with its context")
+        );
         assert!(!Parsed::new(r#"span.name == "a" and resource.attributes["k"] == 1"#, None).unwrap().of_events);
         assert!(Parsed::new(r#"span.name == "a" and spanevent.name == "b""#, None).unwrap().of_events);
     }

@@ -67,7 +67,9 @@ impl Context {
             (Self::Resource, "dropped_attributes_count") => Column::Number(DROPPED_ATTRIBUTES_OF_RESOURCE),
             (Self::Scope, "name") => Column::Text(fields::SCOPE_NAME),
             (Self::Scope, "version") => Column::Text(fields::SCOPE_VERSION),
-            (Self::Scope | Self::SpanEvent, "dropped_attributes_count") => Column::Number(DROPPED_ATTRIBUTES_OF_SCOPE_OR_EVENT),
+            (Self::Scope | Self::SpanEvent, "dropped_attributes_count") => {
+                Column::Number(DROPPED_ATTRIBUTES_OF_SCOPE_OR_EVENT)
+            }
             (Self::SpanEvent, "name") => Column::Text(fields::EVENT_NAME),
             (Self::SpanEvent, "time_unix_nano") => Column::Number(EVENT_TIME_UNIX_NANO),
             (Self::Span, "name") => Column::Text(fields::SPAN_NAME),

@@ -33,7 +33,9 @@ impl Pattern {
     /// Whether it matches anywhere in a text; bytes that are no UTF-8 match nothing.
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
         match self {
-            Self::Contains(part) => part.is_empty() || str::from_utf8(text).is_ok_and(|text| text.contains(part.as_str())),
+            Self::Contains(part) => {
+                part.is_empty() || str::from_utf8(text).is_ok_and(|text| text.contains(part.as_str()))
+            }
             Self::StartsWith(start) => text.starts_with(start.as_bytes()),
             Self::EndsWith(end) => text.ends_with(end.as_bytes()),
             Self::Is(whole) => text == whole.as_bytes(),

@@ -86,7 +86,9 @@ impl Operator {
             (Value::Int(left), Value::Float(right)) => (left as f64).partial_cmp(&right),
             (Value::Float(left), Value::Int(right)) => left.partial_cmp(&(right as f64)),
             (Value::Float(left), Value::Float(right)) => left.partial_cmp(&right),
-            (Value::String(left), Value::String(right)) | (Value::Bytes(left), Value::Bytes(right)) => Some(left.cmp(right)),
+            (Value::String(left), Value::String(right)) | (Value::Bytes(left), Value::Bytes(right)) => {
+                Some(left.cmp(right))
+            }
             (Value::List(left), Value::List(right)) | (Value::Map(left), Value::Map(right)) => {
                 return match self {
                     Self::Equal => left == right,

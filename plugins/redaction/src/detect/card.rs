@@ -20,7 +20,8 @@ pub(super) fn runs(bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
             probe += stride;
             continue;
         }
-        let from = probe - bytes.get(..probe).unwrap_or_default().iter().rev().take_while(|byte| in_card(**byte)).count();
+        let from =
+            probe - bytes.get(..probe).unwrap_or_default().iter().rev().take_while(|byte| in_card(**byte)).count();
         let to = probe + bytes.get(probe..).unwrap_or_default().iter().take_while(|byte| in_card(**byte)).count();
         if to - from >= stride {
             found(from..to);
@@ -42,8 +43,10 @@ fn run(bytes: &[u8], run: Range<usize>, found: &mut Vec<Range<usize>>) {
             continue;
         }
         let group = group(bytes, from, run.end);
-        let digits: Vec<(usize, u8)> =
-            group.clone().filter_map(|at| bytes.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| (at, byte - b'0'))).collect();
+        let digits: Vec<(usize, u8)> = group
+            .clone()
+            .filter_map(|at| bytes.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| (at, byte - b'0')))
+            .collect();
         if !in_hex(bytes, &group) {
             within(&digits, found);
         }
@@ -138,10 +141,25 @@ mod tests {
     #[test]
     fn published_test_cards_are_found() {
         for card in [
-            "4111111111111111", "5555555555554444", "378282246310005", "6011111111111117", "30569309025904",
-            "3530111333300000", "4222222222222", "4111 1111 1111 1111", "5105-1051-0510-5100", "6304000000000000018",
+            "4111111111111111",
+            "5555555555554444",
+            "378282246310005",
+            "6011111111111117",
+            "30569309025904",
+            "3530111333300000",
+            "4222222222222",
+            "4111 1111 1111 1111",
+            "5105-1051-0510-5100",
+            "6304000000000000018",
         ] {
-            for text in [card.to_owned(), format!("card={card}"), format!("pay with {card}, please"), format!("x{{\"n\":\"{card}\"}}"), format!("Visa{card}"), format!("card_{card}_x")] {
+            for text in [
+                card.to_owned(),
+                format!("card={card}"),
+                format!("pay with {card}, please"),
+                format!("x{{\"n\":\"{card}\"}}"),
+                format!("Visa{card}"),
+                format!("card_{card}_x"),
+            ] {
                 assert_eq!(find(&text), [card], "in {text:?}");
             }
         }
@@ -156,8 +174,14 @@ mod tests {
     #[test]
     fn what_is_no_card_is_left_alone() {
         for text in [
-            "4111111111111112", "1234567890123", "0000000000000000", "4111111111111111a", "deadbeef4111111111111111",
-            "41111111111111111111111", "4111  1111  1111  1111", "1763701200000000000",
+            "4111111111111112",
+            "1234567890123",
+            "0000000000000000",
+            "4111111111111111a",
+            "deadbeef4111111111111111",
+            "41111111111111111111111",
+            "4111  1111  1111  1111",
+            "1763701200000000000",
         ] {
             assert_eq!(find(text), Vec::<String>::new(), "in {text:?}");
         }

@@ -44,7 +44,10 @@ mod tests {
 
     #[test]
     fn addresses_are_found_and_nothing_else() {
-        assert_eq!(find("mail ada.lovelace+x@example.co.uk, or bob@x.io."), ["ada.lovelace+x@example.co.uk", "bob@x.io"]);
+        assert_eq!(
+            find("mail ada.lovelace+x@example.co.uk, or bob@x.io."),
+            ["ada.lovelace+x@example.co.uk", "bob@x.io"]
+        );
         assert_eq!(find("<ada@example.com>"), ["ada@example.com"]);
         assert_eq!(find("/users?mail=ada@example.com&x=1"), ["ada@example.com"]);
         assert_eq!(find("j\u{f6}rg@m\u{fc}ller.de"), ["j\u{f6}rg@m\u{fc}ller.de"]);

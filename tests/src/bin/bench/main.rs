@@ -5,11 +5,7 @@
 //! sink that are processes too and are not counted. Rows are measured in turn, round after round,
 //! and the median of the rounds is shown.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the table is this program's output"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is this program's output")]
 #![allow(
     clippy::indexing_slicing,
     clippy::duration_suboptimal_units,
@@ -70,34 +66,19 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let wants = |part| args.only.is_none_or(|only| only == part);
     if wants(Part::E2e) {
-        let shapes = if args.shapes.is_empty() {
-            Shape::value_variants().to_vec()
-        } else {
-            args.shapes.clone()
-        };
+        let shapes = if args.shapes.is_empty() { Shape::value_variants().to_vec() } else { args.shapes.clone() };
         let mut runs = Vec::new();
         for round in 1..=args.rounds {
             for &connections in &args.connections {
                 for &shape in &shapes {
-                    eprintln!(
-                        "round {round} of {}: {}, {connections} connections",
-                        args.rounds,
-                        shape.title()
-                    );
-                    runs.push((
-                        shape,
-                        connections,
-                        round::measure(shape, connections, args.spans)?,
-                    ));
+                    eprintln!("round {round} of {}: {}, {connections} connections", args.rounds, shape.title());
+                    runs.push((shape, connections, round::measure(shape, connections, args.spans)?));
                 }
             }
         }
         let rows = table::rows(&shapes, &args.connections, &runs);
         let source = traffic::requests()?.source;
-        print!(
-            "{}",
-            table::render(&rows, &source, args.rounds, args.markdown)
-        );
+        print!("{}", table::render(&rows, &source, args.rounds, args.markdown));
     }
     if args.memory || args.only == Some(Part::Memory) {
         print!("{}", memory::measure(args.memory_seconds, args.markdown)?);

@@ -20,10 +20,7 @@ pub fn measure(seconds: u64, markdown: bool) -> Result<String> {
     let load = ["--seconds", load.as_str()];
 
     let mut sink = Talk::start(Command::new(process::release("sink")).arg("--count-only"))?;
-    let upstream = sink.hear_event("listening")?["address"]
-        .as_str()
-        .context("an address")?
-        .parse()?;
+    let upstream = sink.hear_event("listening")?["address"].as_str().context("an address")?.parse()?;
     let subject = Subject::start(Shape::Four, upstream)?;
     let sent = round::load(&subject, CONNECTIONS, &load)?;
     let healthy = subject.end()?.peak_bytes;
@@ -44,10 +41,7 @@ pub fn measure(seconds: u64, markdown: bool) -> Result<String> {
         line("upstream healthy", healthy, &sent),
         line("upstream down, queue full", full, &refused),
     ];
-    Ok(format!(
-        "\n{seconds} s each, {CONNECTIONS} connections.\n\n{}",
-        grid(&lines, markdown)
-    ))
+    Ok(format!("\n{seconds} s each, {CONNECTIONS} connections.\n\n{}", grid(&lines, markdown)))
 }
 
 fn line(name: &str, peak: u64, load: &serde_json::Value) -> Vec<String> {

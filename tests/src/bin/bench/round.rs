@@ -34,19 +34,14 @@ pub struct Measured {
 /// Measures one shape once.
 pub fn measure(shape: Shape, connections: usize, spans: u64) -> Result<Measured> {
     let mut sink = Talk::start(Command::new(process::release("sink")).arg("--count-only"))?;
-    let upstream = sink.hear_event("listening")?["address"]
-        .as_str()
-        .context("an address")?
-        .parse()?;
+    let upstream = sink.hear_event("listening")?["address"].as_str().context("an address")?.parse()?;
     let subject = Subject::start(shape, upstream)?;
     let sink_before = cpu(sink.pid())?;
     let load = load(&subject, connections, &["--spans", &spans.to_string()])?;
     let busy = subject.cpu()?;
     let sink_busy = cpu(sink.pid())?.saturating_sub(sink_before);
     let used = subject.end()?;
-    let arrived = sink.ask("totals")?["spans"]
-        .as_f64()
-        .context("a number of spans")?;
+    let arrived = sink.ask("totals")?["spans"].as_f64().context("a number of spans")?;
     sink.finish()?;
     let sent = load["spans"].as_f64().context("a number of spans")?;
     let seconds = load["seconds"].as_f64().context("seconds")?;
@@ -68,10 +63,7 @@ pub fn load(subject: &Subject, connections: usize, how_long: &[&str]) -> Result<
     let mut command = Command::new(process::release("load"));
     command.arg("--target").arg(subject.address().to_string());
     command.arg("--connections").arg(connections.to_string());
-    command
-        .arg("--in-flight")
-        .arg(IN_FLIGHT.to_string())
-        .args(how_long);
+    command.arg("--in-flight").arg(IN_FLIGHT.to_string()).args(how_long);
     let mut load = Talk::start(&mut command)?;
     let said = loop {
         if let Some(said) = load.hear_within(Duration::from_secs(600))? {

@@ -43,11 +43,7 @@ impl Shape {
         let config = match self {
             Self::Null | Self::NullPerCore => {
                 let mut command = Command::new(process::release("null-proxy"));
-                command
-                    .arg("--listen")
-                    .arg(listen.to_string())
-                    .arg("--upstream")
-                    .arg(upstream.to_string());
+                command.arg("--listen").arg(listen.to_string()).arg("--upstream").arg(upstream.to_string());
                 if self == Self::NullPerCore {
                     command.arg("--per-core");
                 }
@@ -57,12 +53,8 @@ impl Shape {
             Self::Four => "four.yaml",
         };
         let mut command = Command::new(process::sluice());
-        command
-            .args(["run", "--config"])
-            .arg(process::workspace().join("examples/bench").join(config));
-        command
-            .env("RECEIVER", listen.to_string())
-            .env("UPSTREAM", upstream.to_string());
+        command.args(["run", "--config"]).arg(process::workspace().join("examples/bench").join(config));
+        command.env("RECEIVER", listen.to_string()).env("UPSTREAM", upstream.to_string());
         command.env("SLUICE_CACHE_DIR", cache.path());
         command
     }
@@ -101,13 +93,8 @@ impl Subject {
         let log = cache.path().join("log");
         let listen = free_address()?;
         let mut command = shape.command(listen, upstream, &cache);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log)?);
-        let mut child = process::tie(&mut command)
-            .spawn()
-            .with_context(|| format!("{command:?}"))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?);
+        let mut child = process::tie(&mut command).spawn().with_context(|| format!("{command:?}"))?;
         let watch = Some(Watch::start(child.id()));
         let up = wait::within(PATIENCE, || match child.try_wait() {
             Ok(None) => TcpStream::connect(listen).is_ok().then_some(true),
@@ -116,22 +103,10 @@ impl Subject {
         if up != Some(true) {
             let _ = child.kill();
             let _ = child.wait();
-            bail!(
-                "{} did not start:\n{}",
-                shape.title(),
-                fs::read_to_string(&log).unwrap_or_default()
-            );
+            bail!("{} did not start:\n{}", shape.title(), fs::read_to_string(&log).unwrap_or_default());
         }
         let started_with = cpu(child.id())?;
-        Ok(Self {
-            child,
-            address: listen,
-            started_with,
-            watch,
-            ended: false,
-            log,
-            _cache: cache,
-        })
+        Ok(Self { child, address: listen, started_with, watch, ended: false, log, _cache: cache })
     }
 
     /// Where it listens.
@@ -146,9 +121,7 @@ impl Subject {
 
     /// The largest resident set so far.
     pub fn peak_bytes(&self) -> u64 {
-        self.watch
-            .as_ref()
-            .map_or(0, |watch| watch.peak.load(Ordering::Relaxed))
+        self.watch.as_ref().map_or(0, |watch| watch.peak.load(Ordering::Relaxed))
     }
 
     /// Has it drain and end, and gives what it used.
@@ -156,22 +129,14 @@ impl Subject {
         process::signal(&self.child, libc::SIGTERM);
         let pid = self.child.id() as libc::pid_t;
         let usage = wait::within(PATIENCE, || reap(pid));
-        let Some((status, cpu)) = usage else {
-            bail!("process {pid} does not end")
-        };
+        let Some((status, cpu)) = usage else { bail!("process {pid} does not end") };
         self.ended = true;
         let killed_by_us = libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGTERM;
         if !killed_by_us && status != 0 {
-            bail!(
-                "it ended with {status:#x}:\n{}",
-                fs::read_to_string(&self.log).unwrap_or_default()
-            );
+            bail!("it ended with {status:#x}:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
         let peak_bytes = self.watch.take().map_or(0, Watch::stop);
-        Ok(Used {
-            cpu: cpu.saturating_sub(self.started_with),
-            peak_bytes,
-        })
+        Ok(Used { cpu: cpu.saturating_sub(self.started_with), peak_bytes })
     }
 }
 
@@ -229,10 +194,7 @@ struct Watch {
 
 impl Watch {
     fn start(pid: u32) -> Self {
-        let (stop, peak) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
+        let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let thread = thread::spawn({
             let (stop, peak) = (Arc::clone(&stop), Arc::clone(&peak));
             move || {
@@ -254,26 +216,15 @@ impl Watch {
 
 /// The high-water mark of a process, or what it and its children hold now if that is more.
 fn resident(pid: u32) -> u64 {
-    let children =
-        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let others: u64 = children
-        .split_whitespace()
-        .filter_map(|child| child.parse().ok())
-        .map(|child| field(child, "VmRSS:"))
-        .sum();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let others: u64 =
+        children.split_whitespace().filter_map(|child| child.parse().ok()).map(|child| field(child, "VmRSS:")).sum();
     field(pid, "VmHWM:").max(field(pid, "VmRSS:") + others)
 }
 
 /// A field of /proc/PID/status in bytes; 0 if the process is gone.
 fn field(pid: u32, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .unwrap_or_default();
-    line.split_whitespace()
-        .next()
-        .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
-        .unwrap_or_default()
-        * 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kilobytes| kilobytes.parse::<u64>().ok()).unwrap_or_default() * 1024
 }

@@ -21,12 +21,7 @@ pub fn rows(shapes: &[Shape], connections: &[usize], runs: &Runs) -> Vec<Row> {
         let null = median(runs, Shape::Null, connections);
         for &shape in shapes {
             if let Some(median) = median(runs, shape, connections) {
-                rows.push(Row {
-                    shape,
-                    connections,
-                    median,
-                    null_cpu_ns: null.map(|null| null.cpu_ns),
-                });
+                rows.push(Row { shape, connections, median, null_cpu_ns: null.map(|null| null.cpu_ns) });
             }
         }
     }
@@ -35,9 +30,7 @@ pub fn rows(shapes: &[Shape], connections: &[usize], runs: &Runs) -> Vec<Row> {
 
 /// The run that is in the middle by CPU per span.
 fn median(runs: &Runs, shape: Shape, connections: usize) -> Option<Measured> {
-    let ours = runs
-        .iter()
-        .filter(|run| run.0 == shape && run.1 == connections);
+    let ours = runs.iter().filter(|run| run.0 == shape && run.1 == connections);
     let mut ours: Vec<Measured> = ours.map(|run| run.2).collect();
     ours.sort_by(|one, other| one.cpu_ns.total_cmp(&other.cpu_ns));
     ours.get(ours.len() / 2).copied()
@@ -45,21 +38,10 @@ fn median(runs: &Runs, shape: Shape, connections: usize) -> Option<Measured> {
 
 /// The table as text or as Markdown.
 pub fn render(rows: &[Row], source: &str, rounds: usize, markdown: bool) -> String {
-    let heads = [
-        "",
-        "connections",
-        "CPU ns/span",
-        "× null",
-        "spans/s",
-        "cores",
-        "peak MB",
-        "left",
-    ];
+    let heads = ["", "connections", "CPU ns/span", "× null", "spans/s", "cores", "peak MB", "left"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     for row in rows {
-        let ratio = row.null_cpu_ns.map_or_else(String::new, |null| {
-            format!("{:.2}", row.median.cpu_ns / null)
-        });
+        let ratio = row.null_cpu_ns.map_or_else(String::new, |null| format!("{:.2}", row.median.cpu_ns / null));
         lines.push(vec![
             row.shape.title().to_owned(),
             row.connections.to_string(),
@@ -79,24 +61,14 @@ pub fn render(rows: &[Row], source: &str, rounds: usize, markdown: bool) -> Stri
 /// Lays cells out in columns, the first line as the head.
 pub fn grid(lines: &[Vec<String>], markdown: bool) -> String {
     let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
+    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).filter_map(width).collect();
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
             let before = if markdown { "| " } else { "" };
             let pad = " ".repeat(width - cell.chars().count());
-            let _ = if column == 0 {
-                write!(text, "{before}{cell}{pad}")
-            } else {
-                write!(text, "{before}{pad}{cell}")
-            };
+            let _ = if column == 0 { write!(text, "{before}{cell}{pad}") } else { write!(text, "{before}{pad}{cell}") };
             text.push_str(if markdown { " " } else { "  " });
         }
         text.push_str(if markdown { "|\n" } else { "\n" });

@@ -15,18 +15,11 @@ use crate::{interrupt, plugins, sides};
 const FRAME: Duration = Duration::from_millis(250);
 
 /// The rule as the example has it, and as it is edited.
-const RULE: (&str, &str) = (
-    r#"# - 'attributes["http.route"] == "/health"'"#,
-    r#"- 'attributes["http.route"] == "/health"'"#,
-);
+const RULE: (&str, &str) =
+    (r#"# - 'attributes["http.route"] == "/health"'"#, r#"- 'attributes["http.route"] == "/health"'"#);
 
 /// Traffic through the config as it is; shows one span before and after. Gives what was sent.
-pub fn as_configured(
-    cast: &mut Cast,
-    screen: &mut Screen,
-    promises: &mut Promises,
-    seconds: u64,
-) -> Result<Sent> {
+pub fn as_configured(cast: &mut Cast, screen: &mut Screen, promises: &mut Promises, seconds: u64) -> Result<Sent> {
     screen.title("Traffic: redaction, two attributes, a filter, a sampler");
     let sample = cast.shop.hear_event("sample")?;
     let question = format!("span {}", sample["span_id"].as_str().context("a span id")?);
@@ -44,14 +37,9 @@ pub fn as_configured(
     let sent = cast.mark()?;
     let all_arrived = wait::within(wait::PATIENCE, || {
         let arrived = cast.checks_arrived().ok()?;
-        (1..=sent.checks)
-            .all(|check| arrived.binary_search(&check).is_ok())
-            .then_some(())
+        (1..=sent.checks).all(|check| arrived.binary_search(&check).is_ok()).then_some(())
     });
-    let text = format!(
-        "all {} health checks sent before the rule was edited arrived",
-        sent.checks
-    );
+    let text = format!("all {} health checks sent before the rule was edited arrived", sent.checks);
     promises.note(all_arrived.is_some() && sent.checks > 0, text);
     Ok(sent)
 }
@@ -66,26 +54,17 @@ pub struct Edited {
 pub fn rule_edited(cast: &mut Cast, screen: &mut Screen, at_edit: Sent) -> Result<Edited> {
     screen.title("A rule is edited on disk: health checks are to be dropped");
     let edited = cast.config.replacen(RULE.0, RULE.1, 1);
-    anyhow::ensure!(
-        edited != cast.config,
-        "the example has lost the rule that is edited"
-    );
+    anyhow::ensure!(edited != cast.config, "the example has lost the rule that is edited");
     let seen = cast.sluice.swaps("filter").len();
     let saved = Instant::now();
     cast.sluice.folder().write("config.yaml", edited);
     let swap = cast.sluice.wait_swap("filter", seen);
     let took = saved.elapsed();
-    anyhow::ensure!(
-        swap["outcome"] == "ok" || swap["outcome"] == "swapped",
-        "the rule was not taken: {swap}"
-    );
+    anyhow::ensure!(swap["outcome"] == "ok" || swap["outcome"] == "swapped", "the rule was not taken: {swap}");
     let sent = cast.mark()?;
     screen.say(&format!("  - {}", RULE.0));
     screen.say(&format!("  + {}", RULE.1));
-    screen.say(&format!(
-        "  in effect {} ms after it was saved, between two batches; {swap}",
-        took.as_millis()
-    ));
+    screen.say(&format!("  in effect {} ms after it was saved, between two batches; {swap}", took.as_millis()));
     Ok(Edited { sent, at_edit })
 }
 
@@ -102,10 +81,7 @@ pub fn as_edited(
     let sent = Sent::read(&cast.shop.hear_event("closed")?)?;
     cast.shop.finish()?;
     let settled = || {
-        (cast.sluice.metrics().sum(
-            "sluice_account_spans",
-            &[("level", "destination"), ("outcome", "held")],
-        ) == 0.0)
+        (cast.sluice.metrics().sum("sluice_account_spans", &[("level", "destination"), ("outcome", "held")]) == 0.0)
             .then_some(())
     };
     wait::within(wait::PATIENCE, settled).context("spans stay in the queue")?;
@@ -118,8 +94,7 @@ pub fn as_edited(
         edited.at_edit.checks,
         edited.sent.checks - edited.at_edit.checks
     ));
-    let text =
-        format!("none of the {after} health checks sent after the rule was in effect arrived");
+    let text = format!("none of the {after} health checks sent after the rule was in effect arrived");
     promises.note(after > 0 && last <= edited.sent.checks, text);
     Ok(sent)
 }
@@ -128,10 +103,7 @@ pub fn as_edited(
 pub fn stay(cast: &Cast, screen: &mut Screen) {
     screen.title("Yours: send OTLP to localhost:4317 (gRPC) or localhost:4318 (HTTP); Ctrl-C ends");
     let config = cast.sluice.folder().config();
-    screen.say(&format!(
-        "  its config, to be edited while it runs: {}",
-        config.display()
-    ));
+    screen.say(&format!("  its config, to be edited while it runs: {}", config.display()));
     interrupt::stay_until_asked(|| {
         screen.live(&plugins::table(&cast.sluice.metrics()));
         std::thread::sleep(FRAME);
@@ -139,13 +111,7 @@ pub fn stay(cast: &Cast, screen: &mut Screen) {
 }
 
 /// Ends the collector and checks the books.
-pub fn close(
-    mut cast: Cast,
-    screen: &mut Screen,
-    promises: &mut Promises,
-    stayed: bool,
-    sent: Sent,
-) -> Result<()> {
+pub fn close(mut cast: Cast, screen: &mut Screen, promises: &mut Promises, stayed: bool, sent: Sent) -> Result<()> {
     for line in plugins::table(&cast.sluice.metrics()) {
         screen.say(&line);
     }
@@ -155,14 +121,10 @@ pub fn close(
         screen.say(&format!("  {}", account_line(entry)));
     }
 
-    let found = cast
-        .sink
-        .ask(&format!("search {}", serde_json::to_string(&cast.secrets)?))?;
+    let found = cast.sink.ask(&format!("search {}", serde_json::to_string(&cast.secrets)?))?;
     let leaked = found["found"].as_array().map_or(usize::MAX, Vec::len);
     // That what was not to be touched is found shows that the search can find.
-    let seen = cast.sink.ask(r#"search ["WB-2025-0001"]"#)?["found"]
-        .as_array()
-        .map_or(0, Vec::len);
+    let seen = cast.sink.ask(r#"search ["WB-2025-0001"]"#)?["found"].as_array().map_or(0, Vec::len);
     let text = format!(
         "none of {} card numbers and e-mail addresses is upstream, in {} bytes",
         cast.secrets.len(),
@@ -172,41 +134,18 @@ pub fn close(
 
     let received = end.account.sum("receiver", "received");
     if stayed {
-        promises.note(
-            received >= sent.spans,
-            format!("all {} spans of the shop were received", sent.spans),
-        );
+        promises.note(received >= sent.spans, format!("all {} spans of the shop were received", sent.spans));
     } else {
         promises.note(
             received == sent.spans && received > 0,
-            format!(
-                "the shop made {} spans, {received} were received",
-                sent.spans
-            ),
+            format!("the shop made {} spans, {received} were received", sent.spans),
         );
     }
-    let arrived = cast.sink.ask("totals")?["spans"]
-        .as_i64()
-        .unwrap_or_default();
+    let arrived = cast.sink.ask("totals")?["spans"].as_i64().unwrap_or_default();
     let delivered = end.account.sum("destination", "delivered");
-    promises.note(
-        arrived == delivered,
-        format!("{delivered} spans were delivered, upstream has {arrived}"),
-    );
-    promises.note(
-        end.account.missing() == 0,
-        format!(
-            "{} spans are missing from the account",
-            end.account.missing()
-        ),
-    );
-    promises.note(
-        end.code == 0,
-        format!(
-            "the collector drained and ended with exit code {}",
-            end.code
-        ),
-    );
+    promises.note(arrived == delivered, format!("{delivered} spans were delivered, upstream has {arrived}"));
+    promises.note(end.account.missing() == 0, format!("{} spans are missing from the account", end.account.missing()));
+    promises.note(end.code == 0, format!("the collector drained and ended with exit code {}", end.code));
     cast.sink.finish()?;
     Ok(())
 }
@@ -223,35 +162,10 @@ fn flow(cast: &Cast, screen: &mut Screen, seconds: u64) {
 }
 
 fn account_line(entry: &Value) -> String {
-    let hidden = [
-        "event",
-        "kind",
-        "name",
-        "destination",
-        "timestamp",
-        "level",
-        "target",
-        "message",
-        "time",
-    ];
+    let hidden = ["event", "kind", "name", "destination", "timestamp", "level", "target", "message", "time"];
     let text = |name: &str| entry[name].as_str().unwrap_or_default();
-    let outcomes = entry
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| !hidden.contains(&name.as_str()));
-    let outcomes: Vec<String> = outcomes
-        .map(|(name, value)| format!("{name} {value}"))
-        .collect();
-    let arrow = if text("destination").is_empty() {
-        String::new()
-    } else {
-        format!(" → {}", text("destination"))
-    };
-    format!(
-        "{:<12} {}{arrow}: {}",
-        text("kind"),
-        text("name"),
-        outcomes.join(", ")
-    )
+    let outcomes = entry.as_object().into_iter().flatten().filter(|(name, _)| !hidden.contains(&name.as_str()));
+    let outcomes: Vec<String> = outcomes.map(|(name, value)| format!("{name} {value}")).collect();
+    let arrow = if text("destination").is_empty() { String::new() } else { format!(" → {}", text("destination")) };
+    format!("{:<12} {}{arrow}: {}", text("kind"), text("name"), outcomes.join(", "))
 }

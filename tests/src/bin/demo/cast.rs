@@ -37,10 +37,7 @@ impl Cast {
         interrupt::watch(sink.pid());
         let upstream = text(&sink.hear_event("listening")?["address"])?;
 
-        let mut variables = vec![
-            ("UPSTREAM", OsString::from(&upstream)),
-            ("SLUICE_LOGS", OsString::from("json")),
-        ];
+        let mut variables = vec![("UPSTREAM", OsString::from(&upstream)), ("SLUICE_LOGS", OsString::from("json"))];
         if !stay {
             let free = || OsString::from("localhost:0");
             variables.extend([
@@ -54,31 +51,18 @@ impl Cast {
         sluice.ready()?;
 
         let endpoint = format!("http://{}", sluice.grpc());
-        let shop = Talk::start(
-            Command::new(process::release("shop"))
-                .arg("--endpoint")
-                .arg(&endpoint),
-        )?;
+        let shop = Talk::start(Command::new(process::release("shop")).arg("--endpoint").arg(&endpoint))?;
         interrupt::watch(shop.pid());
         let secrets = serde_json::from_value(shop.hear_event("open")?["secrets"].clone())?;
 
         screen.title("Sluice: a shop's spans through four sandboxed plugins");
+        screen.say(&format!("  shop (OpenTelemetry SDK)  process {:>7}", shop.pid()));
         screen.say(&format!(
-            "  shop (OpenTelemetry SDK)  process {:>7}",
-            shop.pid()
+            "  sluice                    process {:>7}  OTLP on {endpoint}, config examples/quickstart",
+            sluice.pid()
         ));
-        screen.say(&format!("  sluice                    process {:>7}  OTLP on {endpoint}, config examples/quickstart", sluice.pid()));
-        screen.say(&format!(
-            "  upstream                  process {:>7}  OTLP on http://{upstream}",
-            sink.pid()
-        ));
-        Ok(Self {
-            sink,
-            sluice,
-            shop,
-            secrets,
-            config,
-        })
+        screen.say(&format!("  upstream                  process {:>7}  OTLP on http://{upstream}", sink.pid()));
+        Ok(Self { sink, sluice, shop, secrets, config })
     }
 
     /// Asks the shop to send all that it has made, and tells how much that was.
@@ -89,9 +73,7 @@ impl Cast {
 
     /// The numbers of the health checks that arrived upstream, in order.
     pub fn checks_arrived(&mut self) -> Result<Vec<i64>> {
-        Ok(serde_json::from_value(
-            self.sink.ask("checks")?["checks"].clone(),
-        )?)
+        Ok(serde_json::from_value(self.sink.ask("checks")?["checks"].clone())?)
     }
 }
 
@@ -107,15 +89,8 @@ pub struct Sent {
 impl Sent {
     /// What an event of the shop says.
     pub fn read(event: &Value) -> Result<Self> {
-        let number = |name: &str| {
-            event[name]
-                .as_i64()
-                .with_context(|| format!("the shop says no number of {name}"))
-        };
-        Ok(Self {
-            spans: number("spans")?,
-            checks: number("checks")?,
-        })
+        let number = |name: &str| event[name].as_i64().with_context(|| format!("the shop says no number of {name}"));
+        Ok(Self { spans: number("spans")?, checks: number("checks")? })
     }
 }
 

@@ -51,10 +51,7 @@ pub fn give_way() {
 
 /// Notes a child that must not be left behind.
 pub fn watch(pid: u32) {
-    CHILDREN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push(pid);
+    CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
 }
 
 /// Waits for Ctrl-C, doing something meanwhile.
@@ -66,10 +63,7 @@ pub fn stay_until_asked(mut meanwhile: impl FnMut()) {
 }
 
 fn end_all() {
-    let children = CHILDREN
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     for signal in [libc::SIGTERM, libc::SIGKILL] {
         for &child in &children {
             // SAFETY: a plain system call. Children are reaped by nobody but this process.

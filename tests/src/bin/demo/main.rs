@@ -5,11 +5,7 @@
 //! figure is from /metrics, from the collector's log or from the upstream, and the exit code is
 //! not 0 unless all promises held.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "what it shows is what it is for"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it shows is what it is for")]
 #![allow(
     clippy::indexing_slicing,
     clippy::duration_suboptimal_units,

@@ -11,10 +11,7 @@ pub struct Screen {
 impl Screen {
     /// The screen that stdout is.
     pub fn new() -> Self {
-        Self {
-            terminal: stdout().is_terminal(),
-            live: 0,
-        }
+        Self { terminal: stdout().is_terminal(), live: 0 }
     }
 
     /// Says something that stays.
@@ -25,11 +22,7 @@ impl Screen {
 
     /// Says what comes now.
     pub fn title(&mut self, text: &str) {
-        let text = if self.terminal {
-            format!("\n\x1b[1m{text}\x1b[0m")
-        } else {
-            format!("\n== {text}")
-        };
+        let text = if self.terminal { format!("\n\x1b[1m{text}\x1b[0m") } else { format!("\n== {text}") };
         self.say(&text);
     }
 
@@ -67,17 +60,8 @@ impl Screen {
 
 /// How many characters fit beside each other.
 pub fn width() -> usize {
-    let mut size = libc::winsize {
-        ws_row: 0,
-        ws_col: 0,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the call writes to the place given and keeps no reference.
     let known = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) == 0 };
-    if known && size.ws_col > 0 {
-        usize::from(size.ws_col)
-    } else {
-        120
-    }
+    if known && size.ws_col > 0 { usize::from(size.ws_col) } else { 120 }
 }

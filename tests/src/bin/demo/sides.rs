@@ -8,26 +8,12 @@ use serde_json::Value;
 pub fn beside(before: &Value, after: &Value, width: usize) -> Vec<String> {
     let (left, right) = (flat(before), flat(after));
     let mut keys: Vec<&String> = left.iter().map(|(key, _)| key).collect();
-    keys.extend(
-        right
-            .iter()
-            .map(|(key, _)| key)
-            .filter(|key| !left.iter().any(|(known, _)| known == *key)),
-    );
-    let name = keys
-        .iter()
-        .map(|key| key.chars().count())
-        .max()
-        .unwrap_or(0);
+    keys.extend(right.iter().map(|(key, _)| key).filter(|key| !left.iter().any(|(known, _)| known == *key)));
+    let name = keys.iter().map(|key| key.chars().count()).max().unwrap_or(0);
     let column = (width.saturating_sub(name + 10) / 2).clamp(16, 56);
-    let (left, right): (BTreeMap<_, _>, BTreeMap<_, _>) = (
-        left.iter().cloned().collect(),
-        right.iter().cloned().collect(),
-    );
-    let mut lines = vec![format!(
-        "    {:<name$}  {:<column$}  {}",
-        "", "sent by the shop", "arrived upstream"
-    )];
+    let (left, right): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        (left.iter().cloned().collect(), right.iter().cloned().collect());
+    let mut lines = vec![format!("    {:<name$}  {:<column$}  {}", "", "sent by the shop", "arrived upstream")];
     for key in keys {
         let (was, is) = (left.get(key), right.get(key));
         let mark = if was == is { ' ' } else { '*' };
@@ -43,15 +29,11 @@ fn flat(span: &Value) -> Vec<(String, String)> {
     let mut lines = vec![("name".to_owned(), text(&span["name"]))];
     let pairs = |prefix: &str, pairs: &Value| -> Vec<(String, String)> {
         let all = pairs.as_array().into_iter().flatten();
-        all.map(|pair| (format!("{prefix}{}", text(&pair[0])), text(&pair[1])))
-            .collect()
+        all.map(|pair| (format!("{prefix}{}", text(&pair[0])), text(&pair[1]))).collect()
     };
     lines.extend(pairs("", &span["attributes"]));
     for event in span["events"].as_array().into_iter().flatten() {
-        lines.extend(pairs(
-            &format!("{}: ", text(&event["name"])),
-            &event["attributes"],
-        ));
+        lines.extend(pairs(&format!("{}: ", text(&event["name"])), &event["attributes"]));
     }
     lines.push(("status".to_owned(), text(&span["status"])));
     lines

@@ -85,7 +85,8 @@ fn a_bundled_type_without_the_block_has_the_defaults() {
 
 #[test]
 fn yaml_types_stay_in_json() {
-    let yaml = "a: 1\nb: 1.5\nc: '1'\nd: true\ne: null\nf: [x, {y: z}]\ng: -9223372036854775808\nh: 0x10\ni: yes\nj: 1e3\n";
+    let yaml =
+        "a: 1\nb: 1.5\nc: '1'\nd: true\ne: null\nf: [x, {y: z}]\ng: -9223372036854775808\nh: 0x10\ni: yes\nj: 1e3\n";
     let passed: serde_json::Value = serde_json::from_str(&plugin("attributes", yaml).config_json).unwrap();
     // YAML 1.2, core schema.
     let expected = json!({

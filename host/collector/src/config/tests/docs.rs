@@ -67,7 +67,9 @@ fn the_defaults_on_the_page_are_those_of_the_program() {
 fn what_is_commented_out_on_the_page_can_be_used_too() {
     for block in blocks("yaml defaults") {
         let block = block.replace("sha256: 9f2c…", &format!("sha256: {:0<64}", "9f2c"));
-        let lines = block.lines().map(|line| line.replacen("# ", if line.trim_start().starts_with('#') { "" } else { "# " }, 1));
+        let lines = block
+            .lines()
+            .map(|line| line.replacen("# ", if line.trim_start().starts_with('#') { "" } else { "# " }, 1));
         let block = lines.collect::<Vec<_>>().join("\n");
         load(&[text(GOOD), text(&block)]).map_err(|problems| format!("{problems}\n{block}")).unwrap();
     }

@@ -38,13 +38,23 @@ fn an_empty_file_changes_nothing() {
 #[test]
 fn what_is_set_comes_last() {
     let set = |argument: &str| Source::Set(argument.to_owned());
-    let sources = [text(GOOD), set("receivers.otlp.protocols.grpc.endpoint=localhost:1"), set("receivers::otlp::protocols::grpc::endpoint=localhost:2")];
+    let sources = [
+        text(GOOD),
+        set("receivers.otlp.protocols.grpc.endpoint=localhost:1"),
+        set("receivers::otlp::protocols::grpc::endpoint=localhost:2"),
+    ];
     assert_eq!(endpoint(&sources), "localhost:2");
 
     let told = |argument: &str| load(&[text(GOOD), set(argument)]).unwrap_err().to_string();
-    assert_eq!(told("nonsense"), "--set nonsense: error: write KEY=VALUE, such as `exporters.otlp.endpoint=localhost:4317`\n");
+    assert_eq!(
+        told("nonsense"),
+        "--set nonsense: error: write KEY=VALUE, such as `exporters.otlp.endpoint=localhost:4317`\n"
+    );
     assert_eq!(told("a..b=1"), "--set a..b=1: error: a step of the key is empty\n");
-    assert_eq!(told("exporters.debug.verbosty=basic"), "--set exporters.debug.verbosty=basic: error: unknown key `verbosty`; did you mean `verbosity`?\n");
+    assert_eq!(
+        told("exporters.debug.verbosty=basic"),
+        "--set exporters.debug.verbosty=basic: error: unknown key `verbosty`; did you mean `verbosity`?\n"
+    );
 }
 
 #[test]
@@ -81,7 +91,8 @@ fn both_spellings_of_renamed_types_are_one() {
             "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}\nexporters: {{ {kind}: {{ endpoint: '{endpoint}' }} }}\nservice: {{ pipelines: {{ traces: {{ receivers: [otlp], exporters: [{kind}] }} }} }}\n"
         )
     };
-    for (old, new, endpoint) in [("otlp", "otlp_grpc", "localhost:1"), ("otlphttp", "otlp_http", "http://localhost:1")] {
+    for (old, new, endpoint) in [("otlp", "otlp_grpc", "localhost:1"), ("otlphttp", "otlp_http", "http://localhost:1")]
+    {
         let (old, new) = (config(&[text(&yaml(old, endpoint))]), config(&[text(&yaml(new, endpoint))]));
         assert_eq!(old.exporters[0].settings, new.exporters[0].settings);
     }
@@ -102,9 +113,16 @@ fn what_is_done_elsewhere_is_in_no_pipeline() {
 fn modules_are_relative_to_their_file_and_are_watched() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("c.yaml");
-    std::fs::write(&file, format!("{GOOD}processors: {{ wasm: {{ module: plugins/a.wasm }}, filter: {{ sluice: {{ module: /b.wasm }} }} }}\n")).unwrap();
+    std::fs::write(
+        &file,
+        format!(
+            "{GOOD}processors: {{ wasm: {{ module: plugins/a.wasm }}, filter: {{ sluice: {{ module: /b.wasm }} }} }}\n"
+        ),
+    )
+    .unwrap();
     let config = config(&[Source::File(file.clone())]);
-    let modules: Vec<_> = config.processors.iter().map(|component| component.settings.module.clone().unwrap()).collect();
+    let modules: Vec<_> =
+        config.processors.iter().map(|component| component.settings.module.clone().unwrap()).collect();
     assert_eq!(modules, [folder.path().join("plugins/a.wasm"), "/b.wasm".into()]);
     assert_eq!(config.files().collect::<Vec<_>>(), [file.as_path(), &modules[0], &modules[1]]);
 }
@@ -112,7 +130,8 @@ fn modules_are_relative_to_their_file_and_are_watched() {
 #[test]
 fn the_drain_and_the_state_are_those_of_the_sluice_extension() {
     assert_eq!(config(&[text(GOOD)]).drain_timeout(), Duration::from_secs(25));
-    let yaml = GOOD.replace("service: {", "service: { extensions: [sluice],") + "extensions: { sluice: { drain_timeout: 3s, state_dir: /var/lib/sluice } }\n";
+    let yaml = GOOD.replace("service: {", "service: { extensions: [sluice],")
+        + "extensions: { sluice: { drain_timeout: 3s, state_dir: /var/lib/sluice } }\n";
     let config = config(&[text(&yaml)]);
     assert_eq!(config.drain_timeout(), Duration::from_secs(3));
     assert_eq!(config.used_extensions().count(), 1);

@@ -9,11 +9,15 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("nothing is wrong", GOOD, &[]),
     ("an empty file", "", &["c.yaml:1:1: error: there is no `service`: nothing would run"]),
     ("a list", "- a\n", &["c.yaml:1:1: error: `the configuration` must be a mapping, not a list"]),
-    ("a mistyped section", "recievers:\nservice: { pipelines: { traces: { receivers: [a], exporters: [b] } } }\n", &[
-        "c.yaml:1:1: error: unknown key `recievers`; did you mean `receivers`?",
-        "c.yaml:2:47: error: pipeline `traces`: receiver `a` is not defined in `receivers`",
-        "c.yaml:2:63: error: pipeline `traces`: exporter `b` is not defined in `exporters`",
-    ]),
+    (
+        "a mistyped section",
+        "recievers:\nservice: { pipelines: { traces: { receivers: [a], exporters: [b] } } }\n",
+        &[
+            "c.yaml:1:1: error: unknown key `recievers`; did you mean `receivers`?",
+            "c.yaml:2:47: error: pipeline `traces`: receiver `a` is not defined in `receivers`",
+            "c.yaml:2:63: error: pipeline `traces`: exporter `b` is not defined in `exporters`",
+        ],
+    ),
     (
         "a mistyped key deep down, a wrong type, a wrong duration: all at once",
         "\
@@ -109,7 +113,11 @@ service:
             "c.yaml:5:1: error: while parsing a node, did not find expected node content",
         ],
     ),
-    ("two documents", "a: 1\n---\nb: 2\n", &["c.yaml:2:1: error: one document a file; give the other in a file of its own"]),
+    (
+        "two documents",
+        "a: 1\n---\nb: 2\n",
+        &["c.yaml:2:1: error: one document a file; give the other in a file of its own"],
+    ),
     ("a key that is none", "? [a]\n: 1\n", &["c.yaml:1:3: error: a key must be a plain word"]),
 ];
 
@@ -123,14 +131,20 @@ fn everything_wrong_is_told_with_its_place_in_one_run() {
 /// Added to what is good at the top level, and all that is told of it; every line is line 4 or
 /// after.
 const ADDED: &[(&str, &[&str])] = &[
-    ("processors: { batch: { send_batch_size: 10, timeout: 1s } }", &[
-        "c.yaml:4:15: warning: `batch` does nothing here: exporters batch, see `sending_queue.batch`; it can be taken out",
-        "c.yaml:4:15: warning: processor `batch` is in no pipeline",
-    ]),
-    ("processors: { wasm: }", &[
-        "c.yaml:4:15: error: a `wasm` processor needs `module`, the path of the component",
-        "c.yaml:4:15: warning: processor `wasm` is in no pipeline",
-    ]),
+    (
+        "processors: { batch: { send_batch_size: 10, timeout: 1s } }",
+        &[
+            "c.yaml:4:15: warning: `batch` does nothing here: exporters batch, see `sending_queue.batch`; it can be taken out",
+            "c.yaml:4:15: warning: processor `batch` is in no pipeline",
+        ],
+    ),
+    (
+        "processors: { wasm: }",
+        &[
+            "c.yaml:4:15: error: a `wasm` processor needs `module`, the path of the component",
+            "c.yaml:4:15: warning: processor `wasm` is in no pipeline",
+        ],
+    ),
     (
         "processors:\n  wasm:\n    module: a.wasm\n    public_key: k\n    profile: compat\n    on_failure: quarantine\n    on_poison: drop\n    restart: {}\n    \
          rollout: { strategy: canary }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
@@ -150,12 +164,15 @@ const ADDED: &[(&str, &[&str])] = &[
             "c.yaml:15:13: error: `config` must be a mapping",
         ],
     ),
-    ("extensions: { sluice: { state_dir: s, admin: {}, trust: {}, require_signed: true } }", &[
-        "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
-        "c.yaml:4:39: error: `admin` is not supported yet",
-        "c.yaml:4:50: error: `trust` is not supported yet",
-        "c.yaml:4:61: error: `require_signed` is not supported yet",
-    ]),
+    (
+        "extensions: { sluice: { state_dir: s, admin: {}, trust: {}, require_signed: true } }",
+        &[
+            "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
+            "c.yaml:4:39: error: `admin` is not supported yet",
+            "c.yaml:4:50: error: `trust` is not supported yet",
+            "c.yaml:4:61: error: `require_signed` is not supported yet",
+        ],
+    ),
 ];
 
 #[test]
@@ -169,21 +186,33 @@ fn what_comes_later_is_refused_by_name() {
 const TELEMETRY: &[(&str, &[&str])] = &[
     ("logs: { level: DEBUG, encoding: json }", &[]),
     ("metrics: { level: none }", &[]),
-    ("metrics: { readers: [{ pull: { exporter: { prometheus: { host: 0.0.0.0, port: 8889, without_units: true } } } }] }", &[]),
-    ("logs: { level: loud, sampling: { enabled: false } }", &[
-        "c.yaml:7:20: error: `level` must be `debug` or `info` or `warn` or `error`",
-        "c.yaml:7:26: error: `sampling` is not supported yet",
-    ]),
-    ("metrics: { address: ':8889' }", &["c.yaml:7:16: warning: `address` is the Collector's older way; name a `pull` reader in `readers`"]),
-    ("metrics: { readers: [{ periodic: {} }, { pull: {} }, {}] }", &[
-        "c.yaml:7:28: error: `periodic` is not supported yet",
-        "c.yaml:7:46: error: `pull` needs `exporter: { prometheus: { host, port } }`",
-        "c.yaml:7:58: error: a reader is `pull: { exporter: { prometheus: { host, port } } }`",
-    ]),
-    ("metrics: { readers: [{ pull: { exporter: { prometheus: { port: 88888, without_units: false } } } }] }", &[
-        "c.yaml:7:62: error: 88888 is no port",
-        "c.yaml:7:75: error: `without_units: false` is not supported yet",
-    ]),
+    (
+        "metrics: { readers: [{ pull: { exporter: { prometheus: { host: 0.0.0.0, port: 8889, without_units: true } } } }] }",
+        &[],
+    ),
+    (
+        "logs: { level: loud, sampling: { enabled: false } }",
+        &[
+            "c.yaml:7:20: error: `level` must be `debug` or `info` or `warn` or `error`",
+            "c.yaml:7:26: error: `sampling` is not supported yet",
+        ],
+    ),
+    (
+        "metrics: { address: ':8889' }",
+        &["c.yaml:7:16: warning: `address` is the Collector's older way; name a `pull` reader in `readers`"],
+    ),
+    (
+        "metrics: { readers: [{ periodic: {} }, { pull: {} }, {}] }",
+        &[
+            "c.yaml:7:28: error: `periodic` is not supported yet",
+            "c.yaml:7:46: error: `pull` needs `exporter: { prometheus: { host, port } }`",
+            "c.yaml:7:58: error: a reader is `pull: { exporter: { prometheus: { host, port } } }`",
+        ],
+    ),
+    (
+        "metrics: { readers: [{ pull: { exporter: { prometheus: { port: 88888, without_units: false } } } }] }",
+        &["c.yaml:7:62: error: 88888 is no port", "c.yaml:7:75: error: `without_units: false` is not supported yet"],
+    ),
     ("traces: {}", &["c.yaml:7:5: error: `traces` is not supported yet"]),
 ];
 
@@ -254,9 +283,13 @@ fn whatever_the_text_it_is_told_and_nothing_worse() {
     use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
     let whole = CASES.iter().map(|(_, yaml, _)| *yaml).chain([crate::config::DEFAULT]).collect::<String>();
     let mut random = StdRng::seed_from_u64(1);
-    let pieces = ["${", "}", "$$", "&a ", "*a", "<<: ", "\t", "|\n", "? ", "- ", "'", "\"", "\u{feff}", "---\n", "\u{e9}", "!!int ", "{", "[", "]", ":", "\n", "#"];
+    let pieces = [
+        "${", "}", "$$", "&a ", "*a", "<<: ", "\t", "|\n", "? ", "- ", "'", "\"", "\u{feff}", "---\n", "\u{e9}",
+        "!!int ", "{", "[", "]", ":", "\n", "#",
+    ];
     for _ in 0..2_000 {
-        let mut text: Vec<char> = whole.chars().skip(random.random_range(0..whole.len())).take(random.random_range(0..400)).collect();
+        let mut text: Vec<char> =
+            whole.chars().skip(random.random_range(0..whole.len())).take(random.random_range(0..400)).collect();
         for _ in 0..random.random_range(1..6) {
             let at = random.random_range(0..=text.len());
             let end = text.len().min(at + random.random_range(0..3));

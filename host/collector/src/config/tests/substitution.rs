@@ -49,7 +49,9 @@ fn values_are_substituted_as_the_collector_does_it() {
 #[test]
 fn a_string_stays_what_the_variable_holds() {
     let yaml = format!("{GOOD}extensions: {{ health_check: {{ response_body: {{ healthy: '${{env:SECRET}}' }} }} }}\n");
-    let extension::Settings::HealthCheck(settings) = &config(&[super::text(&yaml)]).extensions[0].settings else { panic!("the one above") };
+    let extension::Settings::HealthCheck(settings) = &config(&[super::text(&yaml)]).extensions[0].settings else {
+        panic!("the one above")
+    };
     assert_eq!(settings.healthy.as_deref(), Some("00123"));
 }
 
@@ -71,7 +73,10 @@ fn what_cannot_be_substituted_is_told() {
 #[test]
 fn a_wrong_value_is_told_where_the_substitution_stands() {
     let yaml = GOOD.replace("grpc:", "grpc: { max_concurrent_streams: '${env:HOST}' }");
-    assert_eq!(told(&yaml), ["c.yaml:1:67: error: `max_concurrent_streams` must be a whole number from 0, not a string"]);
+    assert_eq!(
+        told(&yaml),
+        ["c.yaml:1:67: error: `max_concurrent_streams` must be a whole number from 0, not a string"]
+    );
 }
 
 #[test]
@@ -80,7 +85,10 @@ fn files_are_substituted_relative_to_the_configuration() {
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("token", "0123\n");
     write("rules.yaml", "- 'name == \"a\"'\n- b\n");
-    write("c.yaml", &format!("{GOOD}processors: {{ filter: {{ it: '${{file:rules.yaml}}', as: '<${{file:token}}>' }} }}\n"));
+    write(
+        "c.yaml",
+        &format!("{GOOD}processors: {{ filter: {{ it: '${{file:rules.yaml}}', as: '<${{file:token}}>' }} }}\n"),
+    );
     let file = folder.path().join("c.yaml");
     let config = config(&[Source::File(file.clone())]);
     let passed: serde_json::Value = serde_json::from_str(&config.processors[0].settings.config_json).unwrap();

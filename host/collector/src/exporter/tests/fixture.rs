@@ -46,7 +46,10 @@ pub async fn upstream(script: impl Fn(usize, &Seen) -> Option<Answer> + Send + S
 }
 
 /// The same, on a socket that is already bound.
-pub fn upstream_at(socket: tokio::net::TcpListener, script: impl Fn(usize, &Seen) -> Option<Answer> + Send + Sync + 'static) -> Upstream {
+pub fn upstream_at(
+    socket: tokio::net::TcpListener,
+    script: impl Fn(usize, &Seen) -> Option<Answer> + Send + Sync + 'static,
+) -> Upstream {
     let address = socket.local_addr().unwrap();
     let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let (log, script) = (Arc::clone(&seen), Arc::new(script) as Script);
@@ -64,7 +67,11 @@ pub fn upstream_at(socket: tokio::net::TcpListener, script: impl Fn(usize, &Seen
     Upstream { address, seen }
 }
 
-async fn answer(log: Arc<Mutex<Vec<Seen>>>, script: Script, request: Request<Incoming>) -> Result<Answer, hyper::Error> {
+async fn answer(
+    log: Arc<Mutex<Vec<Seen>>>,
+    script: Script,
+    request: Request<Incoming>,
+) -> Result<Answer, hyper::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let seen = Seen { path: head.uri.path().to_owned(), headers: head.headers, body, at: Instant::now() };
@@ -123,7 +130,11 @@ impl Fixture {
         let report = self.account.report();
         let [Entry::Destination { delivered, failed, held, missing, .. }] = &report[..] else { panic!("{report:?}") };
         assert_eq!(*missing, 0, "{report:?}");
-        (*delivered, *held, failed.iter().map(|(reason, spans)| format!("{reason}={spans}")).collect::<Vec<_>>().join(" "))
+        (
+            *delivered,
+            *held,
+            failed.iter().map(|(reason, spans)| format!("{reason}={spans}")).collect::<Vec<_>>().join(" "),
+        )
     }
 }
 

@@ -33,7 +33,8 @@ fn ok(message: &[u8]) -> Option<Answer> {
 }
 
 fn status(code: u8, details: Option<Any>) -> Option<Answer> {
-    let mut answer = Response::builder().header("content-type", "application/grpc").header("grpc-status", code.to_string());
+    let mut answer =
+        Response::builder().header("content-type", "application/grpc").header("grpc-status", code.to_string());
     if let Some(details) = details {
         let status = Status { code: i32::from(code), message: String::new(), details: vec![details] };
         answer = answer.header("grpc-status-details-bin", BASE64_STANDARD.encode(status.encode_to_vec()));
@@ -63,7 +64,10 @@ fn requests_go_out_together_as_the_bytes_that_came_in() {
         assert_eq!(bodies(&upstream), [message(&["a", "b", "c"])]);
         let seen = upstream.seen.lock().unwrap();
         assert_eq!(seen[0].path, "/opentelemetry.proto.collector.trace.v1.TraceService/Export");
-        assert_eq!((&seen[0].headers["te"], &seen[0].headers["grpc-timeout"], &seen[0].headers["x-tenant"]), (&"trailers".parse().unwrap(), &"5000m".parse().unwrap(), &"a".parse().unwrap()));
+        assert_eq!(
+            (&seen[0].headers["te"], &seen[0].headers["grpc-timeout"], &seen[0].headers["x-tenant"]),
+            (&"trailers".parse().unwrap(), &"5000m".parse().unwrap(), &"a".parse().unwrap())
+        );
         assert_eq!(exporter.account(), (3, 0, String::new()));
     });
 }
@@ -72,8 +76,25 @@ fn requests_go_out_together_as_the_bytes_that_came_in() {
 fn retryable_codes_are_tried_again_and_others_are_not() {
     // The list of the OTLP specification.
     const RETRYABLE: [u8; 6] = [1, 4, 10, 11, 14, 15];
-    let names = ["", "", "unknown", "invalid_argument", "", "not_found", "already_exists", "permission_denied", "resource_exhausted",
-        "failed_precondition", "", "", "unimplemented", "internal", "", "", "unauthenticated"];
+    let names = [
+        "",
+        "",
+        "unknown",
+        "invalid_argument",
+        "",
+        "not_found",
+        "already_exists",
+        "permission_denied",
+        "resource_exhausted",
+        "failed_precondition",
+        "",
+        "",
+        "unimplemented",
+        "internal",
+        "",
+        "",
+        "unauthenticated",
+    ];
     run(async {
         for code in 1..=16 {
             let upstream = upstream(move |number, _| if number == 0 { status(code, None) } else { ok(b"") }).await;
@@ -95,7 +116,9 @@ fn retryable_codes_are_tried_again_and_others_are_not() {
 fn retry_info_is_honoured_and_makes_resource_exhausted_retryable() {
     run(async {
         let delay = Duration::from_millis(50);
-        let upstream = upstream(move |number, _| if number == 0 { status(8, Some(Any::retry_info(delay))) } else { ok(b"") }).await;
+        let upstream =
+            upstream(move |number, _| if number == 0 { status(8, Some(Any::retry_info(delay))) } else { ok(b"") })
+                .await;
         let exporter = exporter(&upstream, &format!("{RETRY}{NO_BATCH}"));
         exporter.put(request("a")).await;
         exporter.drain().await;
@@ -130,7 +153,10 @@ fn of_a_merged_request_only_the_guilty_part_fails() {
             exporter.put(request(name)).await;
         }
         exporter.drain().await;
-        assert_eq!(bodies(&upstream), [message(&["a", "bad", "c"]), message(&["a"]), message(&["bad"]), message(&["c"])]);
+        assert_eq!(
+            bodies(&upstream),
+            [message(&["a", "bad", "c"]), message(&["a"]), message(&["bad"]), message(&["c"])]
+        );
         assert_eq!(exporter.account(), (2, 0, "invalid_argument=1".to_owned()));
     });
 }
@@ -150,7 +176,8 @@ fn an_answer_that_does_not_come_is_a_deadline_and_tried_again() {
 fn what_is_not_delivered_at_the_drain_deadline_is_counted() {
     run(async {
         let upstream = upstream(|_, _| None).await;
-        let exporter = exporter(&upstream, "timeout: 1h\nsending_queue: { num_consumers: 1, batch: { enabled: false } }\n");
+        let exporter =
+            exporter(&upstream, "timeout: 1h\nsending_queue: { num_consumers: 1, batch: { enabled: false } }\n");
         exporter.put(request("a")).await;
         exporter.put(request("b")).await;
         until(|| upstream.seen.lock().unwrap().len() == 1).await;

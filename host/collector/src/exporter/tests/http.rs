@@ -40,7 +40,10 @@ fn json_is_sent_where_it_is_asked_for_and_compressed() {
         exporter.put(request("checkout")).await;
         exporter.drain().await;
         let seen = upstream.seen.lock().unwrap().remove(0);
-        assert_eq!((&seen.headers["content-type"], &seen.headers["content-encoding"]), (&"application/json".parse().unwrap(), &"zstd".parse().unwrap()));
+        assert_eq!(
+            (&seen.headers["content-type"], &seen.headers["content-encoding"]),
+            (&"application/json".parse().unwrap(), &"zstd".parse().unwrap())
+        );
         let json = Encoding::Zstd.decompress(seen.body, 1000).await.unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"], "checkout");

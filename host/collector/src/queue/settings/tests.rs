@@ -19,8 +19,12 @@ fn what_is_not_said_is_as_documented() {
     for yaml in ["", "sending_queue:", "sending_queue: { batch: }"] {
         let (settings, problems) = read(yaml);
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!((settings.max_bytes, settings.size, settings.on_full, settings.consumers), (64 << 20, None, OnFull::Refuse, 10));
-        let batch = Batching { flush_timeout: Duration::from_millis(200), min_size: 8192, max_size: 0, sizer: Sizer::Items };
+        assert_eq!(
+            (settings.max_bytes, settings.size, settings.on_full, settings.consumers),
+            (64 << 20, None, OnFull::Refuse, 10)
+        );
+        let batch =
+            Batching { flush_timeout: Duration::from_millis(200), min_size: 8192, max_size: 0, sizer: Sizer::Items };
         assert_eq!((settings.batch, settings.max_send_bytes), (Some(batch), 3 << 20), "{yaml}");
     }
 }
@@ -33,7 +37,10 @@ fn the_collectors_keys_are_read() {
     );
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!((settings.consumers, settings.size, settings.on_full), (3, Some((Sizer::Items, 500)), OnFull::Block));
-    assert_eq!(settings.batch, Some(Batching { flush_timeout: Duration::from_secs(1), min_size: 10, max_size: 20, sizer: Sizer::Bytes }));
+    assert_eq!(
+        settings.batch,
+        Some(Batching { flush_timeout: Duration::from_secs(1), min_size: 10, max_size: 20, sizer: Sizer::Bytes })
+    );
     assert_eq!(read("sending_queue: { batch: { enabled: false } }").0.batch, None);
     assert_eq!(read("sending_queue: { on_full: drop_oldest }").0.on_full, OnFull::DropOldest);
 }

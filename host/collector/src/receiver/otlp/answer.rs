@@ -89,7 +89,10 @@ impl Problem {
     }
 
     pub fn bad_data(field: &str, message: impl Into<String>) -> Self {
-        Self { detail: Detail::Field(field.to_owned()), ..Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message) }
+        Self {
+            detail: Detail::Field(field.to_owned()),
+            ..Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
+        }
     }
 
     fn too_large(message: impl Into<String>) -> Self {
@@ -97,7 +100,10 @@ impl Problem {
     }
 
     fn unavailable(message: impl Into<String>, retry_after: Duration) -> Self {
-        Self { detail: Detail::Retry(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message) }
+        Self {
+            detail: Detail::Retry(retry_after),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, message)
+        }
     }
 
     fn message(&self) -> &str {
@@ -154,7 +160,8 @@ impl From<OverBudget> for Problem {
 pub(super) fn grpc_success() -> Response<Body> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-    let mut response = Response::new(Body { data: Some(Bytes::from_static(&[0; PREFIX_BYTES])), trailers: Some(trailers) });
+    let mut response =
+        Response::new(Body { data: Some(Bytes::from_static(&[0; PREFIX_BYTES])), trailers: Some(trailers) });
     response.headers_mut().insert(CONTENT_TYPE, APPLICATION_GRPC);
     response
 }

@@ -49,7 +49,13 @@ pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Unread> {
 
 /// Reads what is left of a body after `first`, at most `limit` bytes in all. A body that came in
 /// one piece is not copied. `first` is charged already.
-pub(super) async fn rest(first: Bytes, expected: usize, body: &mut Incoming, limit: usize, charge: &mut Charge) -> Result<Bytes, Unread> {
+pub(super) async fn rest(
+    first: Bytes,
+    expected: usize,
+    body: &mut Incoming,
+    limit: usize,
+    charge: &mut Charge,
+) -> Result<Bytes, Unread> {
     if first.len() > limit {
         return Err(Unread::TooLarge { limit });
     }
@@ -57,7 +63,9 @@ pub(super) async fn rest(first: Bytes, expected: usize, body: &mut Incoming, lim
         return Ok(first);
     }
     let Some(mut next_bytes) = next(body).await? else { return Ok(first) };
-    let mut whole = BytesMut::with_capacity(expected.clamp(first.len() + next_bytes.len(), CREDIT_BYTES.max(first.len() + next_bytes.len())));
+    let mut whole = BytesMut::with_capacity(
+        expected.clamp(first.len() + next_bytes.len(), CREDIT_BYTES.max(first.len() + next_bytes.len())),
+    );
     whole.extend_from_slice(&first);
     loop {
         charge.grow(next_bytes.len())?;

@@ -45,7 +45,12 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 
 /// Serves a connection until it ends, the receiver closes and what is in flight has finished, or
 /// it is cut.
-pub(super) async fn serve<S: Submit>(stream: TcpStream, submit: S, server: Arc<Server>, mut phase: watch::Receiver<Phase>) {
+pub(super) async fn serve<S: Submit>(
+    stream: TcpStream,
+    submit: S,
+    server: Arc<Server>,
+    mut phase: watch::Receiver<Phase>,
+) {
     // It can only fail when the runtime is ending.
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let speaks = tokio::select! {

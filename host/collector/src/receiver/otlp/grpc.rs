@@ -18,13 +18,22 @@ use crate::receiver::Submit;
 use crate::receiver::admission::Charge;
 
 /// Answers one request.
-pub(super) async fn answer<S: Submit>(settings: &Grpc, server: &Server, submit: &S, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer<S: Submit>(
+    settings: &Grpc,
+    server: &Server,
+    submit: &S,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     if request.method() != Method::POST {
         return http_text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]");
     }
-    let is_grpc = request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
+    let is_grpc =
+        request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if !is_grpc {
-        return http_text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "415 unsupported media type, supported: [application/grpc]");
+        return http_text(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "415 unsupported media type, supported: [application/grpc]",
+        );
     }
     if request.uri().path() != EXPORT_PATH {
         let message = format!("unknown method {}", request.uri().path());

@@ -14,7 +14,12 @@ use crate::receiver::Submit;
 use crate::receiver::admission::Charge;
 
 /// Answers one request.
-pub(super) async fn answer<S: Submit>(settings: &Http, server: &Server, submit: &S, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer<S: Submit>(
+    settings: &Http,
+    server: &Server,
+    submit: &S,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
     if request.uri().path() != settings.traces_path {
         return http_text(StatusCode::NOT_FOUND, "404 page not found");
     }
@@ -45,7 +50,12 @@ pub(super) async fn answer<S: Submit>(settings: &Http, server: &Server, submit: 
     }
 }
 
-async fn message(settings: &Http, format: Format, request: &mut Request<Incoming>, charge: &mut Charge) -> Result<Bytes, Problem> {
+async fn message(
+    settings: &Http,
+    format: Format,
+    request: &mut Request<Incoming>,
+    charge: &mut Charge,
+) -> Result<Bytes, Problem> {
     let limit = settings.max_request_bytes;
     let encoding = encoding(request.headers())?;
     let mut body = body::whole(request.body_mut(), limit, charge).await?;
@@ -56,7 +66,8 @@ async fn message(settings: &Http, format: Format, request: &mut Request<Incoming
     match format {
         Format::Protobuf => Ok(body),
         Format::Json => {
-            let wire = sluice_spans::json::from_json(&body).map_err(|error| Problem::bad_data(&error.path, error.to_string()))?;
+            let wire = sluice_spans::json::from_json(&body)
+                .map_err(|error| Problem::bad_data(&error.path, error.to_string()))?;
             charge.grow(wire.len())?;
             Ok(wire.into())
         }

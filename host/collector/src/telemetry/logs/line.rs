@@ -8,8 +8,8 @@ use serde_json::Value as Json;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level};
 
-use super::{Encoding, OWN};
 use super::time::rfc3339;
+use super::{Encoding, OWN};
 
 /// What such a field begins with holds JSON.
 const EMBEDDED: &str = "json.";
@@ -81,7 +81,9 @@ impl Line {
             }
             (None, Json::String(text)) if name == "message" => self.message = Some(text),
             // Not a second key: `time` and `level` are the line's own.
-            (_, value) if name == "time" || name == "level" => self.fields.push((if name == "time" { "time_" } else { "level_" }, value)),
+            (_, value) if name == "time" || name == "level" => {
+                self.fields.push((if name == "time" { "time_" } else { "level_" }, value))
+            }
             (_, value) => self.fields.push((name.strip_prefix("r#").unwrap_or(name), value)),
         }
     }
@@ -100,7 +102,11 @@ fn name(level: Level) -> &'static str {
 /// A value on the console: words as they are, all else as JSON.
 fn plain(value: &Json) -> String {
     match value {
-        Json::String(text) if !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./:@+,[]%<>*".contains(c)) => text.clone(),
+        Json::String(text)
+            if !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || "-_./:@+,[]%<>*".contains(c)) =>
+        {
+            text.clone()
+        }
         other => other.to_string(),
     }
 }

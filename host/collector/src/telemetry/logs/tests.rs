@@ -35,7 +35,16 @@ fn a_line_of_json_holds_the_fields_with_their_types() {
     let dropped = json!({ "filter": { "matched": 3 } }).to_string();
     let lines = objects(|| {
         tracing::info!(event = "listening", component = "otlp", protocol = "grpc", address = %"127.0.0.1:43121");
-        tracing::warn!(event = "account", missing = -1_i64, spans = 7_u64, ok = true, share = 0.5, json.dropped = dropped, json.bad = "{", "it \"is\"\nso");
+        tracing::warn!(
+            event = "account",
+            missing = -1_i64,
+            spans = 7_u64,
+            ok = true,
+            share = 0.5,
+            json.dropped = dropped,
+            json.bad = "{",
+            "it \"is\"\nso"
+        );
     });
     let rest = |line: &Value| {
         let mut line = line.as_object().unwrap().clone();
@@ -43,7 +52,10 @@ fn a_line_of_json_holds_the_fields_with_their_types() {
         assert_eq!(time.as_str().unwrap().len(), "2026-11-21T05:45:52.123Z".len());
         Value::Object(line)
     };
-    assert_eq!(rest(&lines[0]), json!({ "level": "info", "event": "listening", "component": "otlp", "protocol": "grpc", "address": "127.0.0.1:43121" }));
+    assert_eq!(
+        rest(&lines[0]),
+        json!({ "level": "info", "event": "listening", "component": "otlp", "protocol": "grpc", "address": "127.0.0.1:43121" })
+    );
     let expected = json!({
         "level": "warn", "event": "account", "missing": -1, "spans": 7, "ok": true, "share": 0.5,
         "dropped": { "filter": { "matched": 3 } }, "bad": "{", "message": "it \"is\"\nso",
@@ -73,7 +85,8 @@ fn only_what_the_level_allows_is_shown_and_of_dependencies_less() {
     };
     let shown = |level| {
         let lines = logged(true, level, work);
-        let message = |line: &String| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
+        let message =
+            |line: &String| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
         lines.iter().map(message).collect::<Vec<_>>()
     };
     assert_eq!(shown(LevelFilter::DEBUG), ["debug", "info", "warn", "their warning"]);

@@ -16,7 +16,12 @@ fn endpoint(text: &str) -> Endpoint {
     Endpoint { text: text.to_owned(), mark: Mark::default() }
 }
 
-fn serve(component: &str, endpoint: &Endpoint, configured: bool, respond: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Result<Vec<SocketAddr>, super::BindError> {
+fn serve(
+    component: &str,
+    endpoint: &Endpoint,
+    configured: bool,
+    respond: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+) -> Result<Vec<SocketAddr>, super::BindError> {
     let respond: Arc<Respond> = Arc::new(respond);
     super::serve(component, endpoint, configured, &respond)
 }
@@ -33,7 +38,9 @@ async fn ask(address: SocketAddr, request: &str) -> String {
 #[tokio::test]
 async fn figures_are_served_at_every_address_of_the_host() {
     let metrics = Metrics::default();
-    let respond = move |path: &str| (path == "/metrics").then(|| text(StatusCode::OK, "text/plain; version=0.0.4", metrics.encode().unwrap()));
+    let respond = move |path: &str| {
+        (path == "/metrics").then(|| text(StatusCode::OK, "text/plain; version=0.0.4", metrics.encode().unwrap()))
+    };
     let addresses = serve("telemetry", &endpoint("localhost:0"), true, respond).unwrap();
     assert!(!addresses.is_empty());
     for address in addresses {
@@ -44,7 +51,12 @@ async fn figures_are_served_at_every_address_of_the_host() {
             let line = answer.lines().find(|line| line.starts_with(name));
             line.and_then(|line| line.rsplit_once(' ')).and_then(|(_, value)| value.parse::<f64>().ok())
         };
-        for name in ["otelcol_process_uptime ", "otelcol_process_cpu_seconds ", "otelcol_process_memory_rss ", "sluice_build_info{version="] {
+        for name in [
+            "otelcol_process_uptime ",
+            "otelcol_process_cpu_seconds ",
+            "otelcol_process_memory_rss ",
+            "sluice_build_info{version=",
+        ] {
             assert!(value(name).is_some_and(|value| value > 0.0), "{name} in {answer}");
         }
     }

@@ -80,7 +80,9 @@ impl Host {
         let entries = match &view.shown {
             None if all => entries,
             // Unfiltered numbers would tell how many entries are hidden.
-            None => return Err(refusal(RefusalCode::NotPossible, "entries have no numbers before `entries` was called")),
+            None => {
+                return Err(refusal(RefusalCode::NotPossible, "entries have no numbers before `entries` was called"));
+            }
             Some(shown) => {
                 let physical = |entry: u32| shown.get(entry as usize).copied().ok_or_else(out_of_range);
                 entries.into_iter().map(physical).collect::<Result<_, _>>()?
@@ -93,7 +95,8 @@ impl Host {
             Some(writable) => writable,
             unknown => {
                 let keys = batch.entry_keys(table, None)?;
-                let granted: Vec<bool> = keys.dictionary.iter().map(|key| grants.writes_attribute(table, key)).collect();
+                let granted: Vec<bool> =
+                    keys.dictionary.iter().map(|key| grants.writes_attribute(table, key)).collect();
                 let is_granted = |key: &u32| granted.get(*key as usize).copied().unwrap_or(false);
                 unknown.insert(keys.keys.iter().map(is_granted).collect())
             }
@@ -196,7 +199,14 @@ impl HostBatch for Host {
         })
     }
 
-    fn set_attribute(&mut self, _: Handle, number: u32, key: String, rows: Vec<u32>, values: wit::Values) -> Answer<()> {
+    fn set_attribute(
+        &mut self,
+        _: Handle,
+        number: u32,
+        key: String,
+        rows: Vec<u32>,
+        values: wit::Values,
+    ) -> Answer<()> {
         self.editing(number, |host, table| {
             host.may_write_attribute(table, &key)?;
             host.edits.set_attribute(&mut host.batch, table, &key, &rows, values.into())

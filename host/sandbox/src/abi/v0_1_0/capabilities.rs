@@ -109,7 +109,10 @@ impl Host {
             return Err(refusal(RefusalCode::Limit, "a metric's name or help text is longer than the limit"));
         }
         if !is_name(&name) || !labels.iter().all(|label| is_name(label) && label != "plugin") {
-            return Err(refusal(RefusalCode::Malformed, "a metric or label name does not follow [a-zA-Z_][a-zA-Z0-9_]*, or is `plugin`"));
+            return Err(refusal(
+                RefusalCode::Malformed,
+                "a metric or label name does not follow [a-zA-Z_][a-zA-Z0-9_]*, or is `plugin`",
+            ));
         }
         if let Some(number) = self.definitions.iter().position(|known| known.name == name) {
             let same = self.definitions.get(number).is_some_and(|known| known.kind == kind && known.labels == labels);

@@ -5,13 +5,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Status;
 use sluice_spans::Table;
 
-pub fn set_text(
-    request: &mut ExportTraceServiceRequest,
-    table: Table,
-    path: Path,
-    field: u32,
-    text: &str,
-) {
+pub fn set_text(request: &mut ExportTraceServiceRequest, table: Table, path: Path, field: u32, text: &str) {
     let wrapper = &mut request.resource_spans[path[0]];
     let place = match (table, field) {
         (Table::Resources, 1003) => &mut wrapper.schema_url,
@@ -19,11 +13,7 @@ pub fn set_text(
         (Table::Scopes, _) => {
             let scope = &mut wrapper.scope_spans[path[1]].scope;
             let scope = scope.get_or_insert_default();
-            if field == 1 {
-                &mut scope.name
-            } else {
-                &mut scope.version
-            }
+            if field == 1 { &mut scope.name } else { &mut scope.version }
         }
         (Table::Spans, 3) => &mut span_mut(request, path).trace_state,
         (Table::Spans, 5) => &mut span_mut(request, path).name,
@@ -38,13 +28,7 @@ pub fn set_text(
     text.clone_into(place);
 }
 
-pub fn set_number(
-    request: &mut ExportTraceServiceRequest,
-    table: Table,
-    path: Path,
-    field: u32,
-    number: u64,
-) {
+pub fn set_number(request: &mut ExportTraceServiceRequest, table: Table, path: Path, field: u32, number: u64) {
     let wrapper = &mut request.resource_spans[path[0]];
     let place = match (table, field) {
         (Table::Resources, 2) => {

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use prost::Message;
 use prometheus::Registry;
+use prost::Message;
 use tokio::sync::watch;
 
 use crate::config::section::Mark;
@@ -53,7 +53,9 @@ pub fn stub(says: impl Fn(&Bytes) -> Result<Accepted, Refused> + 'static) -> Stu
 }
 
 pub fn refuses_for_now() -> Stub {
-    stub(|_| Err(Refused::Unavailable { reason: "the queue is full".to_owned(), retry_after: Duration::from_millis(1500) }))
+    stub(|_| {
+        Err(Refused::Unavailable { reason: "the queue is full".to_owned(), retry_after: Duration::from_millis(1500) })
+    })
 }
 
 pub fn finds_malformed() -> Stub {
@@ -102,7 +104,12 @@ pub async fn serve(protocol: Protocol, stub: &Stub, budget: usize) -> Port {
     tokio::task::spawn_local(async move {
         loop {
             let (stream, _) = socket.accept().await.unwrap();
-            tokio::task::spawn_local(connection::serve(stream.into_std().unwrap(), stub.clone(), Arc::clone(&served), changes.clone()));
+            tokio::task::spawn_local(connection::serve(
+                stream.into_std().unwrap(),
+                stub.clone(),
+                Arc::clone(&served),
+                changes.clone(),
+            ));
         }
     });
     Port { address, phase, admission, server }
@@ -139,7 +146,8 @@ impl Answer {
 
     /// The `google.rpc.Status` in gRPC's header.
     pub fn details(&self) -> Status {
-        Status::decode(BASE64_STANDARD_NO_PAD.decode(self.header("grpc-status-details-bin")).unwrap().as_slice()).unwrap()
+        Status::decode(BASE64_STANDARD_NO_PAD.decode(self.header("grpc-status-details-bin")).unwrap().as_slice())
+            .unwrap()
     }
 }
 
@@ -152,7 +160,13 @@ pub struct Ask {
 }
 
 pub fn post(content_type: &'static str, body: &[u8]) -> Ask {
-    Ask { method: "POST", path: "/v1/traces", headers: vec![("content-type", content_type)], body: body.to_vec(), http2: false }
+    Ask {
+        method: "POST",
+        path: "/v1/traces",
+        headers: vec![("content-type", content_type)],
+        body: body.to_vec(),
+        http2: false,
+    }
 }
 
 /// An `Export` call with one message, behind the prefix that gRPC prescribes.

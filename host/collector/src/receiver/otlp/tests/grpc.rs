@@ -13,7 +13,10 @@ fn success_is_an_empty_message_and_status_0() {
         let stub = accepts();
         let port = serve(grpc(1000), &stub, MUCH).await;
         let answer = export(0, b"spans").of(&port).await;
-        assert_eq!((answer.status, answer.header("content-type"), &*answer.body), (200, "application/grpc", &[0; 5][..]));
+        assert_eq!(
+            (answer.status, answer.header("content-type"), &*answer.body),
+            (200, "application/grpc", &[0; 5][..])
+        );
         assert_eq!(answer.trailers["grpc-status"], "0");
         assert_eq!(*stub.seen.borrow(), ["spans"]);
         assert_eq!(port.server.counters.accepted.get(), 5);
@@ -34,7 +37,10 @@ fn messages_are_decompressed() {
         export(0, b"spans").with("grpc-encoding", "gzip").of(&port).await;
         assert_eq!(*stub.seen.borrow(), ["spans", "spans", "spans"]);
         let unknown = export(1, b"spans").with("grpc-encoding", "snappy").of(&port).await;
-        assert_eq!((unknown.header("grpc-status"), unknown.header("grpc-accept-encoding")), ("12", "identity,gzip,zstd"));
+        assert_eq!(
+            (unknown.header("grpc-status"), unknown.header("grpc-accept-encoding")),
+            ("12", "identity,gzip,zstd")
+        );
     });
 }
 
@@ -45,7 +51,9 @@ fn too_large_is_resource_exhausted_without_retry_info() {
         let zeros = vec![0; 1001];
         let compressed = Encoding::Gzip.compress(&[zeros.clone().into()]).unwrap();
         assert!(compressed.len() < 100);
-        for ask in [export(0, &zeros), export(0, &vec![0; 5_000_000]), export(1, &compressed).with("grpc-encoding", "gzip")] {
+        for ask in
+            [export(0, &zeros), export(0, &vec![0; 5_000_000]), export(1, &compressed).with("grpc-encoding", "gzip")]
+        {
             let answer = ask.of(&port).await;
             assert_eq!((answer.header("grpc-status"), answer.header("grpc-status-details-bin")), ("8", ""));
         }
@@ -73,7 +81,10 @@ fn no_room_is_unavailable_with_retry_info() {
         assert_eq!(answer.details().retry_delay(), Some(Duration::from_millis(1500)));
         let budget = serve(grpc(1000), &accepts(), 10).await;
         let answer = export(0, b"more than ten").of(&budget).await;
-        assert_eq!((answer.header("grpc-status"), answer.details().retry_delay()), ("14", Some(Duration::from_secs(1))));
+        assert_eq!(
+            (answer.header("grpc-status"), answer.details().retry_delay()),
+            ("14", Some(Duration::from_secs(1)))
+        );
     });
 }
 

@@ -21,7 +21,12 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 fn what_is_no_otlp_request_is_told_so_in_plain_text() {
     let other_path = Ask { path: "/v1/metrics", ..post(PROTOBUF, b"") };
     let get = Ask { method: "GET", ..post(PROTOBUF, b"") };
-    let table = [(other_path, 404, ""), (get, 405, "POST"), (post("text/html", b""), 415, ""), (post("application/x-protobufx", b""), 415, "")];
+    let table = [
+        (other_path, 404, ""),
+        (get, 405, "POST"),
+        (post("text/html", b""), 415, ""),
+        (post("application/x-protobufx", b""), 415, ""),
+    ];
     local(async {
         let stub = accepts();
         let port = serve(http(100), &stub, MUCH).await;
@@ -81,7 +86,11 @@ fn the_limit_holds_before_and_after_decompression() {
             (post(PROTOBUF, &zstd::encode_all(&*zeros, 1).unwrap()).with("content-encoding", "zstd"), "zstd"),
         ] {
             let answer = ask.of(&port).await;
-            assert_eq!((answer.status, answer.header("content-type"), answer.header("retry-after")), (413, PROTOBUF, ""), "{what}");
+            assert_eq!(
+                (answer.status, answer.header("content-type"), answer.header("retry-after")),
+                (413, PROTOBUF, ""),
+                "{what}"
+            );
             // RESOURCE_EXHAUSTED, and no RetryInfo: it is not to be sent again.
             let status = Status::decode(answer.body).unwrap();
             assert_eq!((status.code, status.details.len()), (8, 0), "{what}");

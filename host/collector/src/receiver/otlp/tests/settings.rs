@@ -18,7 +18,10 @@ fn a_protocol_is_off_unless_it_is_named_and_has_the_collectors_defaults() {
     let (settings, problems) = read("protocols: { http: { traces_url_path: /t, max_request_body_size: 5 } }");
     assert!(problems.is_empty(), "{problems:?}");
     let http = settings.http.unwrap();
-    assert_eq!((http.endpoint.text.as_str(), http.traces_path.as_str(), http.max_request_bytes), ("localhost:4318", "/t", 5));
+    assert_eq!(
+        (http.endpoint.text.as_str(), http.traces_path.as_str(), http.max_request_bytes),
+        ("localhost:4318", "/t", 5)
+    );
 }
 
 #[test]
@@ -37,5 +40,8 @@ fn what_is_not_supported_is_told() {
 
 #[test]
 fn the_same_settings_elsewhere_in_the_file_are_the_same() {
-    assert_eq!(read("protocols: { grpc: { endpoint: 'a:1' } }").0, read("\n\nprotocols:\n  grpc:\n    endpoint: a:1").0);
+    assert_eq!(
+        read("protocols: { grpc: { endpoint: 'a:1' } }").0,
+        read("\n\nprotocols:\n  grpc:\n    endpoint: a:1").0
+    );
 }
