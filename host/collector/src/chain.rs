@@ -82,6 +82,7 @@ impl Slot {
     }
 
     /// The same instance under another plan.
+    #[must_use]
     pub fn under(&self, plan: SlotPlan) -> Self {
         Self { plan, instance: Rc::clone(&self.instance) }
     }

@@ -140,14 +140,14 @@ impl Collector {
     fn exporters_for(&mut self, config: &Config) -> Result<HashMap<Id, Serving>, exporter::StartError> {
         let mut exporters = HashMap::new();
         for Component { id, settings, .. } in config.used_exporters() {
-            let serving = match self.exporters.get(id).filter(|serving| serving.settings == *settings) {
-                Some(serving) => serving.clone(),
-                None => {
-                    let context =
-                        ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
-                    self.started += 1;
-                    Serving { settings: settings.clone(), exporter: exporter::start(id, settings, context)? }
-                }
+            let serving = if let Some(serving) = self.exporters.get(id).filter(|serving| serving.settings == *settings)
+            {
+                serving.clone()
+            } else {
+                let context =
+                    ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
+                self.started += 1;
+                Serving { settings: settings.clone(), exporter: exporter::start(id, settings, context)? }
             };
             exporters.insert(id.clone(), serving);
         }
@@ -222,10 +222,10 @@ impl Collector {
             }
         }
         for receiving in &mut self.receivers {
-            if !config.used_receivers().any(|component| component.id == receiving.id) {
-                if let Some(running) = receiving.running.take() {
-                    tokio::spawn(async move { running.close(deadline).await });
-                }
+            if !config.used_receivers().any(|component| component.id == receiving.id)
+                && let Some(running) = receiving.running.take()
+            {
+                tokio::spawn(async move { running.close(deadline).await });
             }
         }
     }

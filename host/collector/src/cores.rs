@@ -30,8 +30,11 @@ pub type LocalTask = Pin<Box<dyn Future<Output = ()>>>;
 /// Makes the next routes of a core out of its present ones.
 pub type Reroute = Box<dyn FnOnce(&Routes) -> Routes + Send>;
 
+/// What a core is given to do, between what it is doing.
+pub(crate) type Work = Box<dyn FnOnce(&Rc<Core>) + Send>;
+
 pub(crate) enum Job {
-    Run(Box<dyn FnOnce(&Rc<Core>) + Send>),
+    Run(Work),
     Stop,
 }
 
@@ -195,7 +198,7 @@ impl Core {
 impl CoreHandle {
     /// Hands a request over, unless the inbox is full. It counts as waiting there until `job`
     /// says otherwise through [`Core::waits`].
-    pub(crate) fn hand_over(&self, job: Box<dyn FnOnce(&Rc<Core>) + Send>) -> Result<(), Job> {
+    pub(crate) fn hand_over(&self, job: Work) -> Result<(), Job> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.inbox.try_send(Job::Run(job)).map_err(|refused| {
             self.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -55,6 +55,9 @@ pub struct Fresh {
     pub instances: Vec<Instance>,
 }
 
+/// The step that failed, why, and the problems of the plugin's configuration.
+type Problem = (Step, String, Vec<(String, String)>);
+
 /// All processors of a generation.
 #[derive(Default)]
 pub struct Processors {
@@ -110,7 +113,7 @@ impl Workshop {
         &self,
         component: &Component<processor::Settings>,
         present: Option<&Served>,
-    ) -> Result<(Served, Option<Fresh>), (Step, String, Vec<(String, String)>)> {
+    ) -> Result<(Served, Option<Fresh>), Problem> {
         let id = component.id.to_string();
         let settings = &component.settings;
         let fail = |step: Step| move |reason: String| (step, reason, Vec::new());

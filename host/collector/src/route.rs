@@ -63,6 +63,7 @@ pub struct Routes {
 impl Routes {
     /// The routes of the next generation: a processor in `fresh` (by id) is served by the given
     /// instance, any other by the instance that serves it now.
+    #[must_use]
     pub fn next(&self, plan: &Arc<Plan>, mut fresh: HashMap<String, Instance>) -> Self {
         let serving = |id: &str| self.slots.iter().flatten().find(|slot| slot.plan.id == id);
         let slot = |processor: &SlotPlan| match fresh.remove(&processor.id) {

@@ -1,5 +1,6 @@
 //! The life of the process: configuration → build → serve → drain.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -35,9 +36,8 @@ pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
     telemetry::logs::configure(&loaded.config.service.telemetry.logs);
-    let served = raise_file_limit()
-        .and_then(|()| control_runtime())
-        .and_then(|runtime| runtime.block_on(serve(args, loaded, bundle)));
+    raise_file_limit();
+    let served = control_runtime().and_then(|runtime| runtime.block_on(serve(args, loaded, bundle)));
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start.failed", "{error:#}");
         ExitCode::from(COULD_NOT_START)
@@ -50,7 +50,7 @@ pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
     let checked = workshop(&loaded, bundle, &Metrics::default(), 1);
-    match checked.and_then(|workshop| Ok(workshop.processors(&loaded.config, &Default::default()))) {
+    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new())) {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(unfit)) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -102,11 +102,11 @@ fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 /// A collector has a descriptor a connection: the soft limit of 1,024 that systems ship is for
 /// programs that use `select`.
-fn raise_file_limit() -> anyhow::Result<()> {
+fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current == limit.maximum {
-        return Ok(());
+        return;
     }
     let from = limit.current;
     limit.current = limit.maximum;
@@ -114,7 +114,6 @@ fn raise_file_limit() -> anyhow::Result<()> {
         Ok(()) => tracing::info!(event = "file_limit", from, to = limit.current, "raised the limit of open files"),
         Err(error) => tracing::warn!(event = "file_limit", from, %error, "cannot raise the limit of open files"),
     }
-    Ok(())
 }
 
 fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
@@ -138,7 +137,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let account = Account::new(metrics.registry())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workshop = workshop(&loaded, bundle, &metrics, cores)?;
-    let processors = match workshop.processors(&loaded.config, &Default::default()) {
+    let processors = match workshop.processors(&loaded.config, &HashMap::new()) {
         Ok(processors) => processors,
         Err(unfit) => {
             config::print(&diagnostics(&loaded, unfit));

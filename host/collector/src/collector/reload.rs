@@ -35,7 +35,7 @@ impl Collector {
         match self.apply(config, processors, Some(trigger)).await {
             Ok(()) => tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied"),
             Err(error) => {
-                tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason = %error)
+                tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason = %error);
             }
         }
     }
@@ -63,7 +63,9 @@ impl Collector {
     /// Tells of a processor that the cores have just taken over, and shows it as serving.
     pub(super) fn tell_swapped(&self, fresh: &Fresh, served: &HashMap<String, Served>, trigger: Option<Trigger>) {
         let Some(now) = served.get(&fresh.id) else { return };
-        if let Some(before) = self.served.get(&fresh.id) {
+        // The same code under another configuration goes on being shown.
+        let other = |before: &&Served| before.prepared.digest() != now.prepared.digest();
+        if let Some(before) = self.served.get(&fresh.id).filter(other) {
             let version = &before.prepared.description().version;
             self.workshop.metrics.retire(&fresh.id, version, before.prepared.digest());
         }

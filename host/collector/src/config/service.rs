@@ -86,7 +86,7 @@ impl Service {
                 for (name, mark, node) in entries {
                     match pipeline_id(&name) {
                         Ok(id) => {
-                            pipelines.extend(node.into_section().map(|section| Pipeline::read(id, mark, section)))
+                            pipelines.extend(node.into_section().map(|section| Pipeline::read(id, mark, section)));
                         }
                         Err(reason) => listed.error(&name, reason),
                     }

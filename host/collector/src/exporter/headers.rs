@@ -15,7 +15,7 @@ pub(super) fn read(exporter: &mut Section<'_>) -> HeaderMap {
             }
             (Err(_), _) => exporter.error("headers", format!("`{name}` is no header name")),
             (_, Err(_)) => {
-                exporter.error("headers", format!("the value of `{name}` holds characters that a header cannot"))
+                exporter.error("headers", format!("the value of `{name}` holds characters that a header cannot"));
             }
         }
     }

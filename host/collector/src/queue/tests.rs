@@ -130,7 +130,7 @@ impl Model {
             match on_full {
                 OnFull::Refuse | OnFull::Block => return false,
                 OnFull::DropOldest if !self.waiting.is_empty() => {
-                    self.dropped += i64::from(self.waiting.pop_front().unwrap())
+                    self.dropped += i64::from(self.waiting.pop_front().unwrap());
                 }
                 OnFull::DropOldest | OnFull::DropNewest => {
                     self.passed += i64::from(spans);

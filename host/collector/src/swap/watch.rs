@@ -1,6 +1,6 @@
 //! Notices that a file has changed.
 //!
-//! Folders are watched, not files: editors, `mv` and ConfigMap mounts replace a file by renaming,
+//! Folders are watched, not files: editors, `mv` and `ConfigMap` mounts replace a file by renaming,
 //! which a watch on the old inode would not see. A burst of events becomes one trigger, sent when
 //! the folder has been quiet for a moment. A trigger says only that something may have changed;
 //! whoever gets it compares contents. When the kernel cannot watch, that is logged and SIGHUP

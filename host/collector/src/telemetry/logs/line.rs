@@ -82,7 +82,7 @@ impl Line {
             (None, Json::String(text)) if name == "message" => self.message = Some(text),
             // Not a second key: `time` and `level` are the line's own.
             (_, value) if name == "time" || name == "level" => {
-                self.fields.push((if name == "time" { "time_" } else { "level_" }, value))
+                self.fields.push((if name == "time" { "time_" } else { "level_" }, value));
             }
             (_, value) => self.fields.push((name.strip_prefix("r#").unwrap_or(name), value)),
         }
