@@ -4,7 +4,7 @@
 //! requests need, the plugin instances included, so that a healthy request takes no lock and
 //! meets no other thread before the queue. What crosses between cores: a new connection, new
 //! routes, and a whole request when its own core has more waiting than another (see
-//! [`Core::less_busy_peer`]).
+//! `Core::less_busy_peer`).
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;

@@ -1,8 +1,9 @@
-//! The plugins under `tests/guests`, built the way that anybody's plugin is.
+//! Plugins outside the workspace, built the way that anybody's plugin is.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
@@ -14,18 +15,27 @@ use sluice_tests::process;
 pub fn tester(stamp: &str) -> Vec<u8> {
     static BUILT: Mutex<Option<HashMap<String, Vec<u8>>>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    let built = built.get_or_insert_default();
-    built.entry(stamp.to_owned()).or_insert_with(|| build("tester", stamp)).clone()
+    let make = || {
+        let out = process::target().join(format!("test-guests/tester-{stamp}.wasm"));
+        fs::create_dir_all(out.parent().unwrap()).unwrap();
+        let guest = process::workspace().join("tests/guests/tester");
+        build_stamped(&guest, &[OsStr::new("--out"), out.as_os_str()], stamp);
+        fs::read(out).unwrap()
+    };
+    built.get_or_insert_default().entry(stamp.to_owned()).or_insert_with(make).clone()
 }
 
-fn build(guest: &str, stamp: &str) -> Vec<u8> {
-    let workspace = process::workspace();
-    let out: PathBuf = process::target().join(format!("test-guests/{guest}-{stamp}.wasm"));
-    fs::create_dir_all(out.parent().unwrap()).unwrap();
+/// Builds the plugin in a folder.
+#[track_caller]
+pub fn build(folder: &Path, args: &[&OsStr]) {
+    build_stamped(folder, args, "none");
+}
+
+#[track_caller]
+fn build_stamped(folder: &Path, args: &[&OsStr], stamp: &str) {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["xtask", "build", "--plugin"]).arg(workspace.join("tests/guests").join(guest)).arg("--out").arg(&out);
-    command.current_dir(workspace).env("STAMP", stamp);
+    command.args(["xtask", "build", "--plugin"]).arg(folder).args(args);
+    command.current_dir(process::workspace()).env("STAMP", stamp);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
-    fs::read(out).unwrap()
 }

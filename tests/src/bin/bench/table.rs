@@ -53,9 +53,18 @@ pub fn render(rows: &[Row], source: &str, rounds: usize, markdown: bool) -> Stri
             format!("{:.1}%", row.median.left * 100.0),
         ]);
     }
-    let mut text = format!("Requests: {source}; median of {rounds} rounds; 8 in flight.\n\n");
+    let mut text = format!("{}; requests: {source}; median of {rounds} rounds; 8 in flight.\n\n", machine());
     text.push_str(&grid(&lines, markdown));
     text
+}
+
+/// How many cores of what make.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = |line: &str| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned());
+    let make = text.lines().find_map(named).unwrap_or_else(|| std::env::consts::ARCH.to_owned());
+    format!("{cores} cores of {make}")
 }
 
 /// Lays cells out in columns, the first line as the head.
