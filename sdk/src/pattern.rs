@@ -81,6 +81,14 @@ fn escape<'a>(after: &'a str, in_class: bool, flavor: Flavor, out: &mut String) 
         ('S', _) => out.push_str(r"[^\t\n\f\r ]"),
         ('b', false) => out.push_str(r"(?-u:\b)"),
         ('B', false) => out.push_str(r"(?-u:\B)"),
+        ('x' | 'p' | 'P', _) if rest.starts_with('{') => {
+            // `\x{e9}`, `\p{Greek}`: these braces are part of the escape.
+            let end = rest.find('}').map_or(rest.len(), |end| end + 1);
+            let (braces, rest) = rest.split_at(end);
+            out.extend(['\\', c]);
+            out.push_str(braces);
+            return rest;
+        }
         ('Q', _) => {
             let (quoted, rest) = rest.split_once(r"\E").unwrap_or((rest, ""));
             for c in quoted.chars() {

@@ -2,6 +2,7 @@
 
 use serde::de::IgnoredAny;
 use sluice_sdk::prelude::*;
+use sluice_sdk::serde_json::{Value, from_value};
 
 use crate::Filter;
 use crate::ottl::{Columns, Context, Parsed};
@@ -51,14 +52,16 @@ struct Traces {
 #[serde(untagged)]
 enum Group {
     One(String),
-    Many(Conditions),
+    /// Read as [`Many`] on its own, so that an error says what is wrong in it.
+    Many(Value),
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Conditions {
+struct Many {
     context: Option<String>,
-    conditions: Vec<String>,
+    #[serde(rename = "conditions")]
+    texts: Vec<String>,
     error_mode: Option<ErrorMode>,
 }
 
@@ -118,7 +121,10 @@ impl Builder {
     fn group(&mut self, path: String, group: Group, mode: ErrorMode) {
         let group = match group {
             Group::One(text) => return self.add(path, text, None, mode),
-            Group::Many(group) => group,
+            Group::Many(group) => match from_value::<Many>(group) {
+                Ok(group) => group,
+                Err(error) => return self.problems.push(ConfigError::new(path, error.to_string())),
+            },
         };
         let context = match group.context.as_deref() {
             None => None,
@@ -131,7 +137,7 @@ impl Builder {
                 return self.problems.push(ConfigError::new(format!("{path}.context"), message));
             }
         };
-        for (i, text) in group.conditions.into_iter().enumerate() {
+        for (i, text) in group.texts.into_iter().enumerate() {
             self.add(format!("{path}.conditions[{i}]"), text, context, group.error_mode.unwrap_or(mode));
         }
     }

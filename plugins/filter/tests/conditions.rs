@@ -92,8 +92,7 @@ fn left(config: &str) -> String {
     let outcome = run::<Filter>(config, &request().encode_to_vec()).expect("it filters");
     let request = ExportTraceServiceRequest::decode(outcome.wire.as_slice()).unwrap();
     let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-    let span =
-        |span: Span| span.name + &span.events.into_iter().map(|event| format!(" {}", event.name)).collect::<String>();
+    let span = |span: Span| span.events.into_iter().fold(span.name, |left, event| left + " " + &event.name);
     scopes.flat_map(|scope| scope.spans).map(span).collect::<Vec<_>>().join(", ")
 }
 
@@ -236,6 +235,7 @@ fn bad_configurations_are_refused_with_their_path() {
             "trace_conditions[0].context",
             "unknown context `log`",
         ),
+        (r#"{"trace_conditions": [{"condition": []}]}"#, "trace_conditions[0]", "unknown field `condition`"),
         (r#"{"error_mode": "panic"}"#, "error_mode", "unknown variant `panic`"),
         (r#"{"spans": {}}"#, "spans", "not supported"),
         (r#"{"traces": {"spans": []}}"#, "traces.spans", "unknown field `spans`"),

@@ -1,4 +1,4 @@
-//! The span attribute `sampling.priority`, of OpenTracing's conventions.
+//! The span attribute `sampling.priority`, of `OpenTracing`'s conventions.
 
 use sluice_sdk::{Values, kind};
 
@@ -18,7 +18,6 @@ impl Priority {
     /// a negative number, says nothing.
     pub(crate) fn of(values: &Values, row: usize) -> Self {
         match values.kind(row) {
-            kind::ABSENT => Self::Defer,
             kind::INT => Self::of_number((values.bits(row) as i64) as f64),
             kind::DOUBLE => Self::of_number(f64::from_bits(values.bits(row))),
             kind::STRING => values.texts.str(row).parse().map_or(Self::Defer, Self::of_number),

@@ -165,7 +165,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn rewritten(text: &str, change: impl FnOnce(&mut TraceState<'_>)) -> String {
+    fn rewritten<'a>(text: &'a str, change: impl FnOnce(&mut TraceState<'a>)) -> String {
         let mut state = TraceState::parse(text).unwrap();
         change(&mut state);
         let mut out = Vec::new();
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_an_entry_without_values() {
-        assert_eq!(rewritten("ot=th:8,a=b", |state| state.clear_threshold()), "a=b");
-        assert_eq!(rewritten("ot=th:8", |state| state.clear_threshold()), "");
+        assert_eq!(rewritten("ot=th:8,a=b", TraceState::clear_threshold), "a=b");
+        assert_eq!(rewritten("ot=th:8", TraceState::clear_threshold), "");
     }
 
     #[test]

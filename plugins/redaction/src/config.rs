@@ -70,15 +70,15 @@ impl Config {
     /// Makes the rules, or says everything that is wrong.
     pub fn rules(self) -> Result<Rules, Vec<ConfigError>> {
         let mut problems = self.unsupported();
-        let mut patterns = |key: &str, sources: Vec<String>| compile(key, sources, &mut problems);
+        let mut patterns = |key: &str, sources: &[String]| compile(key, sources, &mut problems);
         let rules = Rules {
             allow_all_keys: self.allow_all_keys,
             allowed: self.allowed_keys,
             ignored: self.ignored_keys,
-            ignored_patterns: patterns("ignored_key_patterns", self.ignored_key_patterns),
-            blocked_keys: patterns("blocked_key_patterns", self.blocked_key_patterns),
-            blocked_values: patterns("blocked_values", self.blocked_values),
-            allowed_values: patterns("allowed_values", self.allowed_values),
+            ignored_patterns: patterns("ignored_key_patterns", &self.ignored_key_patterns),
+            blocked_keys: patterns("blocked_key_patterns", &self.blocked_key_patterns),
+            blocked_values: patterns("blocked_values", &self.blocked_values),
+            allowed_values: patterns("allowed_values", &self.allowed_values),
             detectors: Vec::new(),
         };
         let mut detectors = Vec::new();
@@ -124,7 +124,7 @@ impl Config {
     }
 }
 
-fn compile(key: &str, sources: Vec<String>, problems: &mut Vec<ConfigError>) -> Vec<Regex> {
+fn compile(key: &str, sources: &[String], problems: &mut Vec<ConfigError>) -> Vec<Regex> {
     let mut patterns = Vec::new();
     for (i, source) in sources.iter().enumerate() {
         match Regex::new(&from_go(source, Flavor::Regex)) {

@@ -335,14 +335,14 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name_and_column() {
         let cases = [
-            (r#"name == Substring(name, 0, 2)"#, "`Substring` is not supported yet, at column 9"),
+            (r"name == Substring(name, 0, 2)", "`Substring` is not supported yet, at column 9"),
             (r#"name == "a" and duration > 3"#, "the path `duration` is not supported yet, at column 17"),
             (r#"attributes["a"]["b"] == 1"#, "a key within a value is not supported yet, at column 16"),
-            (r#"attributes == nil"#, "all attributes as one value are not supported yet: name a key, at column 1"),
+            (r"attributes == nil", "all attributes as one value are not supported yet: name a key, at column 1"),
             (r#"trace_state["k"] == "v""#, "a key of `trace_state` is not supported yet, at column 1"),
-            (r#"kind == 1 + 1"#, "arithmetic (`+`) is not supported yet, at column 11"),
+            (r"kind == 1 + 1", "arithmetic (`+`) is not supported yet, at column 11"),
             (r#"name == ["a"]"#, "lists and maps are not supported yet, at column 9"),
-            (r#"kind == SPAN_KIND_OTHER"#, "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
+            (r"kind == SPAN_KIND_OTHER", "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
             (
                 r#"IsMatch(name, attributes["p"])"#,
                 "a pattern that is no string literal is not supported yet, at column 15",

@@ -64,7 +64,10 @@ pub fn rule_edited(cast: &mut Cast, screen: &mut Screen, at_edit: Sent) -> Resul
     let sent = cast.mark()?;
     screen.say(&format!("  - {}", RULE.0));
     screen.say(&format!("  + {}", RULE.1));
-    screen.say(&format!("  in effect {} ms after it was saved, between two batches; {swap}", took.as_millis()));
+    let steps = swap["ms"].as_object().into_iter().flatten();
+    let steps: Vec<String> = steps.map(|(step, took)| format!("{step} {took} ms")).collect();
+    screen.say(&format!("  in effect {} ms after it was saved, between two batches", took.as_millis()));
+    screen.say(&format!("  by the event plugin.swap: {}", steps.join(", ")));
     Ok(Edited { sent, at_edit })
 }
 
