@@ -10,6 +10,8 @@
 
 mod report;
 
+use std::sync::Arc;
+
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
 pub use report::Entry;
@@ -50,8 +52,8 @@ pub struct PipelineAccount {
 #[derive(Clone)]
 pub struct DestinationAccount {
     account: Account,
-    pipeline: String,
-    destination: String,
+    pipeline: Arc<str>,
+    destination: Arc<str>,
     /// Spans put into the destination's queue.
     pub passed: IntGauge,
     /// Spans that upstream accepted.
@@ -99,8 +101,8 @@ impl Account {
         let cell = |outcome| self.cell(["destination", pipeline, destination, outcome, "", ""]);
         DestinationAccount {
             account: self.clone(),
-            pipeline: pipeline.to_owned(),
-            destination: destination.to_owned(),
+            pipeline: pipeline.into(),
+            destination: destination.into(),
             passed: cell("passed"),
             delivered: cell("delivered"),
             held: cell("held"),

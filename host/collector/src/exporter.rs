@@ -217,13 +217,12 @@ impl Exporter {
     /// Sends what is queued without waiting for batches to fill, and tries again until the
     /// deadline; what is left then has failed. The exporter is of no use afterwards.
     pub async fn drain(&self, deadline: Instant) -> Undelivered {
-        let drained = tokio::time::timeout_at(deadline.into(), self.queue.drained()).await;
+        // What is left at the deadline is given up below.
+        let _ = tokio::time::timeout_at(deadline.into(), self.queue.drained()).await;
         self.queue.close();
         self.cut.send_replace(true);
-        if drained.is_err() {
-            // The tasks only have to notice.
-            let _ = tokio::time::timeout(SETTLE_TIME, self.cut.closed()).await;
-        }
+        // The tasks only have to notice; what they give up must be counted before it is told.
+        let _ = tokio::time::timeout(SETTLE_TIME, self.cut.closed()).await;
         Undelivered { spans: self.queue.shut_out() }
     }
 }

@@ -1,12 +1,13 @@
 //! The life of the process: configuration → build → serve → drain.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context as _;
-use sluice_sandbox::{Compiler, Options, Sandbox};
+use sluice_sandbox::{self as sandbox, Compiler, Options, Sandbox};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -119,13 +120,24 @@ fn raise_file_limit() {
 fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
     let exe =
         std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
-    let options = Options { cache_dir: loaded.config.cache_dir(), compiler: Compiler::Child { exe } };
     Ok(Workshop {
-        sandbox: Sandbox::new(options).context("cannot start the plugin sandbox")?,
+        sandbox: sandbox(loaded.config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
         metrics: PluginMetrics::new(metrics.registry())?,
         cores,
     })
+}
+
+/// The sandbox, with a cache if there is a place for one: without it start is slower, no more.
+fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> {
+    let options = Options { cache_dir, compiler: Compiler::Child { exe } };
+    match Sandbox::new(options.clone()) {
+        Err(sandbox::Error::Cache(error)) if options.cache_dir.is_some() => {
+            tracing::warn!(event = "cache", %error, "compiled plugins are not kept");
+            Sandbox::new(Options { cache_dir: None, ..options }).context("cannot start the plugin sandbox")
+        }
+        other => other.context("cannot start the plugin sandbox"),
+    }
 }
 
 async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Result<ExitCode> {

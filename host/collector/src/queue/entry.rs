@@ -38,19 +38,21 @@ impl SubAssign for Weight {
     }
 }
 
-/// Cuts a request into parts that may be sent. The last one carries the weight of all, so that
-/// the room is given back when nothing of the request is left.
+/// Cuts a request into parts that may be sent. Each weighs its share, so that the queue is empty
+/// only when all of them have gone; the last one gives back what is left of the room.
 pub(super) fn cut(waiting: Waiting, settings: &Settings) -> Vec<Waiting> {
     let Waiting { item, weight, since } = waiting;
     let wires = sluice_spans::split_encoded(item.wire, settings.max_send_bytes(), settings.max_send_spans());
     let last = wires.len().saturating_sub(1);
-    let mut left = item.spans;
+    let (mut left, mut room) = (item.spans, weight);
     let part = |(index, wire): (usize, Bytes)| {
         // Whatever the split did, the parts hold what the request was taken in for.
         let counted = sluice_spans::count_spans(&wire).unwrap_or(0).min(left);
         let spans = if index == last { left } else { counted };
         left -= spans;
-        let weight = if index == last { weight } else { Weight::default() };
+        let share = Weight { bytes: room.bytes.min(wire.len() as u64), requests: 0, spans: u64::from(spans) };
+        let weight = if index == last { room } else { share };
+        room -= weight;
         Waiting { item: Item { wire, spans, account: item.account.clone() }, weight, since }
     };
     wires.into_iter().enumerate().map(part).collect()
