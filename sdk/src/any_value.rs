@@ -3,12 +3,19 @@
 //! The walk sees every string that is in the bytes, overridden occurrences of a oneof included, so
 //! that nothing hides behind the value that a decoder would show. The host has validated the bytes.
 
+use std::fmt;
+
 use crate::columns::kind;
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const BYTES: u64 = 2;
+const GROUP: u64 = 3;
+const GROUP_END: u64 = 4;
 const FIXED32: u64 = 5;
+
+/// A value within a value within a value counts three for each; the host takes 100 in all.
+const MAX_DEPTH: usize = 128;
 
 /// What a length-delimited field holds.
 #[derive(Clone, Copy)]
@@ -19,16 +26,33 @@ enum Message {
     Value,
 }
 
+/// The bytes are no value of their kind. It does not happen with what the host gives, but whoever
+/// must not let a string pass has to say what happens if it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable;
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the nested value cannot be read")
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+type Replace<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
+
 /// Looks at every string and every byte value within an array or a map, and gives the bytes
 /// rebuilt with the replacements that `replace` returns; `None` if it returned none. Keys of maps
 /// are shown, too. `kind` is [`kind::ARRAY`] or [`kind::KVLIST`]; other kinds hold no strings.
-pub fn replace_strings(kind: u8, bytes: &[u8], replace: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
-    let message = match kind {
-        kind::ARRAY => Message::Array,
-        kind::KVLIST => Message::Map,
-        _ => return None,
-    };
-    rebuild(message, bytes, replace)
+///
+/// # Errors
+/// The bytes are no array or map.
+pub fn replace_strings(kind: u8, bytes: &[u8], replace: &mut Replace<'_>) -> Result<Option<Vec<u8>>, Unreadable> {
+    match kind {
+        kind::ARRAY => rebuild(Message::Array, bytes, replace, MAX_DEPTH),
+        kind::KVLIST => rebuild(Message::Map, bytes, replace, MAX_DEPTH),
+        _ => Ok(None),
+    }
 }
 
 enum Child {
@@ -48,25 +72,30 @@ fn child(message: Message, field: u64) -> Child {
     }
 }
 
-fn rebuild(message: Message, bytes: &[u8], replace: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+fn rebuild(
+    message: Message,
+    bytes: &[u8],
+    replace: &mut Replace<'_>,
+    depth: usize,
+) -> Result<Option<Vec<u8>>, Unreadable> {
+    let depth = depth.checked_sub(1).ok_or(Unreadable)?;
     let (mut out, mut copied, mut at) = (Vec::new(), 0, 0);
     while at < bytes.len() {
         let (key, body) = varint(bytes, at)?;
         let (field, wire) = (key >> 3, key & 7);
         if wire != BYTES {
-            at = skip(bytes, body, wire)?;
+            at = skip(bytes, body, field, wire, depth)?;
             continue;
         }
-        let (len, from) = varint(bytes, body)?;
-        let to = from.checked_add(usize::try_from(len).ok()?)?;
-        let content = bytes.get(from..to)?;
+        let (from, to) = delimited(bytes, body)?;
+        let content = bytes.get(from..to).ok_or(Unreadable)?;
         let new = match child(message, field) {
             Child::Text => replace(content),
-            Child::Nested(inner) => rebuild(inner, content, replace),
+            Child::Nested(inner) => rebuild(inner, content, replace, depth)?,
             Child::Other => None,
         };
         if let Some(new) = new {
-            out.extend_from_slice(bytes.get(copied..body)?);
+            out.extend_from_slice(bytes.get(copied..body).ok_or(Unreadable)?);
             put_varint(&mut out, new.len() as u64);
             out.extend_from_slice(&new);
             copied = to;
@@ -74,32 +103,53 @@ fn rebuild(message: Message, bytes: &[u8], replace: &mut dyn FnMut(&[u8]) -> Opt
         at = to;
     }
     if copied == 0 {
-        return None;
+        return Ok(None);
     }
-    out.extend_from_slice(bytes.get(copied..)?);
-    Some(out)
+    out.extend_from_slice(bytes.get(copied..).ok_or(Unreadable)?);
+    Ok(Some(out))
 }
 
 /// The number at `at`, and where it ends.
-fn varint(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+fn varint(bytes: &[u8], at: usize) -> Result<(u64, usize), Unreadable> {
     let mut value = 0;
-    for (i, byte) in bytes.get(at..)?.iter().take(10).enumerate() {
+    for (i, byte) in bytes.get(at..).ok_or(Unreadable)?.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte & 0x80 == 0 {
-            return Some((value, at + i + 1));
+            return Ok((value, at + i + 1));
         }
     }
-    None
+    Err(Unreadable)
 }
 
-/// Where a field ends that is not length-delimited. Groups, which OTLP does not have, end the walk.
-fn skip(bytes: &[u8], at: usize, wire: u64) -> Option<usize> {
-    match wire {
-        VARINT => varint(bytes, at).map(|(_, end)| end),
-        FIXED64 => Some(at + 8),
-        FIXED32 => Some(at + 4),
-        _ => None,
-    }
+/// Where the content of a length-delimited field begins and ends.
+fn delimited(bytes: &[u8], at: usize) -> Result<(usize, usize), Unreadable> {
+    let (len, from) = varint(bytes, at)?;
+    let len = usize::try_from(len).map_err(|_| Unreadable)?;
+    let to = from.checked_add(len).filter(|to| *to <= bytes.len()).ok_or(Unreadable)?;
+    Ok((from, to))
+}
+
+/// Where a field ends. OTLP has no groups, but one that nobody knows is valid.
+fn skip(bytes: &[u8], at: usize, field: u64, wire: u64, depth: usize) -> Result<usize, Unreadable> {
+    let end = match wire {
+        VARINT => varint(bytes, at)?.1,
+        FIXED64 => at + 8,
+        BYTES => delimited(bytes, at)?.1,
+        GROUP => {
+            let depth = depth.checked_sub(1).ok_or(Unreadable)?;
+            let mut at = at;
+            loop {
+                let (key, body) = varint(bytes, at)?;
+                if key & 7 == GROUP_END {
+                    break if key >> 3 == field { body } else { return Err(Unreadable) };
+                }
+                at = skip(bytes, body, key >> 3, key & 7, depth)?;
+            }
+        }
+        FIXED32 => at + 4,
+        _ => return Err(Unreadable),
+    };
+    if end > bytes.len() { Err(Unreadable) } else { Ok(end) }
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -2,8 +2,8 @@
 //! Rust's crates, so that they mean here what they mean there.
 //!
 //! The SDK itself depends on none of them, because they are most of a small plugin's size. Take
-//! - `regex-lite` (about 100 kB) for conditions on short texts, or
-//! - `regex` (about 700 kB, ten times as fast) to scan everything, with `default-features = false,
+//! - `regex-lite` (some 150 kB) for conditions on short texts, or
+//! - `regex` (some 600 kB, much faster) to scan everything, with `default-features = false,
 //!   features = ["std", "perf-dfa", "perf-inline", "unicode-case"]`; what is written here needs no
 //!   tables of Unicode classes.
 

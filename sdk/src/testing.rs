@@ -14,13 +14,18 @@
 //! assert_eq!(outcome.wire, b"");
 //! ```
 //!
-//! Access is not checked here: that is the host's, and needs the component.
+//! As in the host, the plugin may touch only what it asked for with its configuration: a pull or an
+//! edit of anything else is refused. Limits are not enforced, and log lines and metrics go nowhere.
+
+mod grants;
 
 use sluice_spans as host;
 
 use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::lifecycle::{Access, ConfigError, Failure, Plugin};
+
+pub(crate) use grants::Grants;
 
 /// What a plugin did to a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +45,8 @@ pub struct Outcome {
 pub enum Problem {
     /// The plugin refuses its configuration.
     Config(Vec<ConfigError>),
+    /// The configuration asks for more access than the plugin describes.
+    Access(String),
     /// The bytes are no OTLP request.
     Malformed(String),
     /// The plugin failed.
@@ -52,11 +59,13 @@ pub enum Problem {
 /// When the configuration or the bytes are refused, or the plugin fails.
 pub fn run<P: Plugin>(config_json: &str, otlp: &[u8]) -> Result<Outcome, Problem> {
     let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
-    let access = configured.access.unwrap_or_else(|| P::describe().access);
+    let described = P::describe().access;
+    let access = configured.access.unwrap_or_else(|| described.clone());
+    let grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
     let mut plugin = configured.plugin;
     let wire = bytes::Bytes::copy_from_slice(otlp);
     let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
-    let backend = Backend::new(batch);
+    let backend = Backend::new(batch, grants);
     let view = Batch::new(&backend);
     plugin.process(&view).map_err(Problem::Failed)?;
     view.push_pending().map_err(|refusal| Problem::Failed(refusal.into()))?;

@@ -22,7 +22,7 @@ impl Plugin for MarkSlow {
     }
 
     fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
-        Ok(Configured::new(Self { limit_nanos: config.slower_than_ms * 1_000_000 }))
+        Ok(Configured::new(Self { limit_nanos: config.slower_than_ms.saturating_mul(1_000_000) }))
     }
 
     fn process(&mut self, batch: &Batch) -> Result<(), Failure> {

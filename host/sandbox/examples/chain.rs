@@ -65,7 +65,8 @@ fn main() {
     }
     let per_span = |took: Duration| took.as_nanos() as f64 / (spans * u64::from(rounds)) as f64;
     println!("{spans} spans in {} requests, {rounds} rounds; ns a span", requests.len());
-    for (name, took) in ["validate", "filter", "redaction", "attributes", "sampler", "encode", "free"].iter().zip(took) {
+    for (name, took) in ["validate", "filter", "redaction", "attributes", "sampler", "encode", "free"].iter().zip(took)
+    {
         println!("{name:>12} {:8.1}", per_span(took));
     }
     println!("{:>12} {:8.1}", "all", per_span(took.iter().sum()));

@@ -32,6 +32,8 @@ struct ActionConfig {
 pub(crate) struct Action {
     pub key: String,
     pub effect: Effect,
+    /// Whether a later action reads what this one leaves.
+    pub is_read_later: bool,
 }
 
 /// What an action does with its key.
@@ -81,7 +83,16 @@ impl Config {
                 Err(problem) => problems.push(problem),
             }
         }
+        note_readers(&mut actions);
         if problems.is_empty() { Ok(actions) } else { Err(problems) }
+    }
+}
+
+fn note_readers(actions: &mut [Action]) {
+    let mut rest = actions;
+    while let Some((first, later)) = rest.split_first_mut() {
+        first.is_read_later = later.iter().any(|action| action.reads().any(|key| key == first.key));
+        rest = later;
     }
 }
 
@@ -97,7 +108,7 @@ impl ActionConfig {
             "update" => (true, false),
             "upsert" => (true, true),
             "delete" if value.is_none() && from_attribute.is_none() => {
-                return Ok(Action { key, effect: Effect::Delete });
+                return Ok(Action { key, effect: Effect::Delete, is_read_later: false });
             }
             "delete" => return Err(ConfigError::new(path, "`delete` takes neither `value` nor `from_attribute`")),
             "hash" | "extract" | "convert" => {
@@ -118,7 +129,7 @@ impl ActionConfig {
             (None, Some(from)) => Source::Attribute(from),
             _ => return Err(ConfigError::new(path, format!("`{action}` takes either `value` or `from_attribute`"))),
         };
-        Ok(Action { key, effect: Effect::Set { from, present, absent } })
+        Ok(Action { key, effect: Effect::Set { from, present, absent }, is_read_later: false })
     }
 
     fn refused(&self, path: &str) -> Result<(), ConfigError> {

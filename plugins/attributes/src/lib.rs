@@ -58,11 +58,15 @@ fn apply(action: &Action, batch: &Batch<'_>, rows: &[u32], columns: &mut Columns
     let key = &action.key;
     let (from, present, absent) = match &action.effect {
         Effect::Delete => {
-            columns.remove(key);
+            if action.is_read_later {
+                columns.remove(key);
+            }
             return Ok(batch.remove_attribute(Table::Spans, key, rows)?);
         }
         Effect::Set { from: Source::Constant(value), present: true, absent: true } => {
-            columns.set(key, rows, value);
+            if action.is_read_later {
+                columns.set(key, rows, value);
+            }
             return Ok(batch.set_attribute(Table::Spans, key, rows, value.clone())?);
         }
         Effect::Set { from, present, absent } => (from, *present, *absent),
@@ -84,7 +88,9 @@ fn apply(action: &Action, batch: &Batch<'_>, rows: &[u32], columns: &mut Columns
         Source::Constant(value) => value.clone(),
         Source::Attribute(other) => columns.values(other, &chosen),
     };
-    columns.set(key, &chosen, &values);
+    if action.is_read_later {
+        columns.set(key, &chosen, &values);
+    }
     Ok(batch.set_attribute(Table::Spans, key, &chosen, values)?)
 }
 

@@ -74,8 +74,12 @@ fn constants_keep_their_types() {
 /// The order of actions is that of the configuration, as in the Collector.
 #[test]
 fn later_actions_see_what_earlier_ones_did() {
-    let value = |key: &str, action: &str, value: &str| format!(r#"{{"key": "{key}", "action": "{action}", "value": "{value}"}}"#);
-    let from = |key: &str, action: &str, from: &str| format!(r#"{{"key": "{key}", "action": "{action}", "from_attribute": "{from}"}}"#);
+    let value = |key: &str, action: &str, value: &str| {
+        format!(r#"{{"key": "{key}", "action": "{action}", "value": "{value}"}}"#)
+    };
+    let from = |key: &str, action: &str, from: &str| {
+        format!(r#"{{"key": "{key}", "action": "{action}", "from_attribute": "{from}"}}"#)
+    };
     let delete = |key: &str| format!(r#"{{"key": "{key}", "action": "delete"}}"#);
     let cases = [
         (vec![delete("a"), value("a", "insert", "x")], vec![text("a", "x")]),
@@ -83,7 +87,10 @@ fn later_actions_see_what_earlier_ones_did() {
         (vec![value("n", "insert", "1"), value("n", "update", "2")], vec![text("a", "old"), text("n", "2")]),
         (vec![value("a", "update", "x"), from("c", "insert", "a")], vec![text("a", "x"), text("c", "x")]),
         (vec![from("c", "insert", "a"), delete("a"), from("d", "insert", "a")], vec![text("c", "old")]),
-        (vec![from("c", "insert", "a"), from("d", "insert", "c")], vec![text("a", "old"), text("c", "old"), text("d", "old")]),
+        (
+            vec![from("c", "insert", "a"), from("d", "insert", "c")],
+            vec![text("a", "old"), text("c", "old"), text("d", "old")],
+        ),
     ];
     for (actions, expected) in cases {
         let actions = actions.join(", ");
@@ -117,7 +124,11 @@ fn bad_configurations_are_refused_with_their_path() {
         (r#"{"actions": [{"key": "a", "action": "set"}]}"#, "actions[0].action", "unknown action `set`"),
         (r#"{"actions": [{"key": "a", "action": "insert"}]}"#, "actions[0]", "either `value` or"),
         (r#"{"actions": [{"key": "a", "action": "insert", "value": []}]}"#, "actions[0].value", "must be a string"),
-        (r#"{"actions": [{"key": "a", "action": "insert", "from_context": "x"}]}"#, "actions[0].from_context", "not supported"),
+        (
+            r#"{"actions": [{"key": "a", "action": "insert", "from_context": "x"}]}"#,
+            "actions[0].from_context",
+            "not supported",
+        ),
         (r#"{"actions": [{"key": "a", "action": "insert", "vale": 1}]}"#, "actions[0].vale", "unknown field `vale`"),
         (r#"{"actions": [{"key": "a", "action": "delete"}], "include": {}}"#, "include", "not supported yet"),
     ];

@@ -50,7 +50,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(problems);
         }
-        Ok(Sampler { mode: self.mode(), fail_closed: self.fail_closed })
+        Ok(Sampler::new(self.mode(), self.fail_closed))
     }
 
     fn problems(&self) -> Vec<ConfigError> {

@@ -68,12 +68,14 @@ pub fn candidates(detectors: &[Detector], bytes: &[u8], found: &mut Vec<Range<us
     let mut at = |places: &mut dyn Iterator<Item = usize>| found.extend(places.map(|at| at..at + 1));
     for detector in detectors {
         match detector {
-            Detector::Email => at(&mut memchr::memchr_iter(b'@', bytes)),
             Detector::BearerToken => at(&mut secret::bearer_candidates(bytes)),
             Detector::Jwt => at(&mut secret::jwt_candidates(bytes)),
-            Detector::UrlCredentials => at(&mut secret::authority_candidates(bytes)),
-            Detector::PaymentCard => {}
+            // Below, because they share a pass, or do not fit.
+            Detector::Email | Detector::UrlCredentials | Detector::PaymentCard => {}
         }
+    }
+    if detectors.iter().any(|detector| matches!(detector, Detector::Email | Detector::UrlCredentials)) {
+        at(&mut memchr::memchr_iter(b'@', bytes));
     }
     if detectors.contains(&Detector::PaymentCard) {
         card::runs(bytes, |run| found.push(run));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use sluice_sdk::{Texts, Values, any_value, kind};
 
 use crate::config::Rules;
-use crate::mask::mask;
+use crate::mask::{MASK, mask};
 
 /// Calls `masked` with each text that must be replaced and its replacement.
 pub fn texts(rules: &Rules, texts: &Texts, mut masked: impl FnMut(usize, &[u8])) {
@@ -20,15 +20,16 @@ pub fn texts(rules: &Rules, texts: &Texts, mut masked: impl FnMut(usize, &[u8]))
 /// Calls `masked` with each value that must be replaced, its type, and its replacement.
 pub fn entries(rules: &Rules, values: &Values, mut masked: impl FnMut(usize, u8, &[u8])) {
     suspects(rules, &values.texts, |i| {
-        let bytes = values.texts.get(i);
-        let replaced = match values.kind(i) {
-            kind @ (kind::ARRAY | kind::KVLIST) => {
-                any_value::replace_strings(kind, bytes, &mut |text| one(rules, text))
-            }
-            _ => one(rules, bytes),
+        let (kind, bytes) = (values.kind(i), values.texts.get(i));
+        let replaced = match kind {
+            kind::ARRAY | kind::KVLIST => any_value::replace_strings(kind, bytes, &mut |text| one(rules, text)),
+            _ => Ok(one(rules, bytes)),
         };
-        if let Some(replaced) = replaced {
-            masked(i, values.kind(i), &replaced);
+        match replaced {
+            Ok(Some(replaced)) => masked(i, kind, &replaced),
+            Ok(None) => {}
+            // What cannot be looked at does not leave.
+            Err(_) => masked(i, kind::STRING, MASK),
         }
     });
 }

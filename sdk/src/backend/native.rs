@@ -7,26 +7,34 @@ use sluice_spans as host;
 use super::Source;
 use crate::batch::{Refusal, Table};
 use crate::columns::{Column, Entries, EntryKeys, Texts, Values};
+use crate::testing::Grants;
 
-/// A batch and the edits of one call.
+/// The refusal code of a row or an entry that is none.
+const OUT_OF_RANGE: u32 = 3;
+
+/// A batch, the edits of one call, and what the plugin may touch.
 pub struct Backend {
     state: RefCell<State>,
+    grants: Grants,
 }
 
 struct State {
     batch: host::Batch,
     edits: host::Edits,
+    /// For each table whose entries were shown in part, the number in the batch of each that was.
+    shown: [Option<Vec<u32>>; 5],
 }
 
 impl Backend {
     /// A backend for one call.
-    pub fn new(batch: host::Batch) -> Self {
-        Self { state: RefCell::new(State { batch, edits: host::Edits::new() }) }
+    pub(crate) fn new(batch: host::Batch, grants: Grants) -> Self {
+        let state = State { batch, edits: host::Edits::new(), shown: [const { None }; 5] };
+        Self { state: RefCell::new(state), grants }
     }
 
     /// The batch, with the edits of the call applied.
     pub fn finish(self) -> (host::Batch, host::Committed) {
-        let State { mut batch, edits } = self.state.into_inner();
+        let State { mut batch, edits, .. } = self.state.into_inner();
         let committed = batch.commit(edits);
         (batch, committed)
     }
@@ -35,8 +43,29 @@ impl Backend {
         &self,
         work: impl FnOnce(&mut host::Batch, &mut host::Edits) -> Result<T, host::Refusal>,
     ) -> Result<T, Refusal> {
-        let State { batch, edits } = &mut *self.state.borrow_mut();
+        let State { batch, edits, .. } = &mut *self.state.borrow_mut();
         work(batch, edits).map_err(|refusal| Refusal { code: refusal.code as u32, message: refusal.message })
+    }
+
+    fn may_read(&self, of: Table, key: &[u8]) -> bool {
+        str::from_utf8(key).is_ok_and(|key| self.grants.reads_attribute(of, key).is_ok())
+    }
+
+    /// The numbers in the batch of entries that the plugin names by the numbers it was shown; all
+    /// must be granted to be written.
+    fn writable(&self, of: Table, entries: &[u32]) -> Result<Vec<u32>, Refusal> {
+        let out_of_range = || Refusal { code: OUT_OF_RANGE, message: "no such entry".to_owned() };
+        let keys = self.with(|batch, _| batch.entry_keys(table(of), None))?;
+        let state = self.state.borrow();
+        let shown = state.shown.get(of as usize).and_then(Option::as_ref);
+        let numbers = entries.iter().map(|&entry| {
+            let number = shown.map_or(Some(entry), |shown| shown.get(entry as usize).copied());
+            let number = number.ok_or_else(out_of_range)?;
+            let key = keys.keys.get(number as usize).copied().ok_or_else(out_of_range)?;
+            self.grants.writes_attribute(of, &String::from_utf8_lossy(keys.dictionary.get(key as usize)))?;
+            Ok(number)
+        });
+        numbers.collect()
     }
 }
 
@@ -92,65 +121,84 @@ impl Source for Backend {
     }
 
     fn texts(&self, of: Table, field: u32) -> Result<Texts, Refusal> {
+        self.grants.reads_text(of, field)?;
         self.with(|batch, _| batch.texts(table(of), field)).map(Into::into)
     }
 
     fn trace_ids(&self, of: Table) -> Result<Vec<u8>, Refusal> {
+        self.grants.reads(of, "ids")?;
         self.with(|batch, _| batch.trace_ids(table(of)))
     }
 
     fn span_ids(&self, of: Table) -> Result<Vec<u8>, Refusal> {
+        self.grants.reads(of, "ids")?;
         self.with(|batch, _| batch.span_ids(table(of)))
     }
 
     fn parent_span_ids(&self) -> Result<Vec<u8>, Refusal> {
+        self.grants.reads(Table::Spans, "ids")?;
         self.with(|batch, _| batch.parent_span_ids())
     }
 
     fn attribute(&self, of: Table, key: &str) -> Result<Column, Refusal> {
+        self.grants.reads_attribute(of, key)?;
         let column = self.with(|batch, _| batch.attribute(table(of), key.as_bytes()))?;
         Ok(Column { values: column.values.into(), duplicates: column.duplicates })
     }
 
     fn entries(&self, of: Table) -> Result<Entries, Refusal> {
-        let (entries, _) = self.with(|batch, _| batch.entries(table(of), None))?;
+        let granted = |key: &[u8]| self.may_read(of, key);
+        let (entries, shown) = self.with(|batch, _| batch.entries(table(of), Some(&granted)))?;
+        if let Some(place) = self.state.borrow_mut().shown.get_mut(of as usize) {
+            *place = shown;
+        }
         Ok(Entries { owners: entries.owners, values: entries.values.into() })
     }
 
     fn entry_keys(&self, of: Table) -> Result<EntryKeys, Refusal> {
-        let keys = self.with(|batch, _| batch.entry_keys(table(of), None))?;
+        let granted = |key: &[u8]| self.may_read(of, key);
+        let keys = self.with(|batch, _| batch.entry_keys(table(of), Some(&granted)))?;
         Ok(EntryKeys { keys: keys.keys, dictionary: keys.dictionary.into() })
     }
 
     fn drop_rows(&self, of: Table, rows: &[u32]) -> Result<(), Refusal> {
+        self.grants.writes(of, "drop")?;
         self.with(|batch, edits| edits.drop_rows(batch, table(of), rows))
     }
 
     fn set_attribute(&self, of: Table, key: &str, rows: &[u32], values: Values) -> Result<(), Refusal> {
+        self.grants.writes_attribute(of, key)?;
         self.with(|batch, edits| edits.set_attribute(batch, table(of), key, rows, values.into()))
     }
 
     fn remove_attribute(&self, of: Table, key: &str, rows: &[u32]) -> Result<(), Refusal> {
+        self.grants.writes_attribute(of, key)?;
         self.with(|batch, edits| edits.remove_attribute(batch, table(of), key, rows))
     }
 
     fn rename_attribute(&self, of: Table, key: &str, to: &str, rows: &[u32]) -> Result<(), Refusal> {
+        self.grants.writes_attribute(of, key)?;
+        self.grants.writes_attribute(of, to)?;
         self.with(|batch, edits| edits.rename_attribute(batch, table(of), key, to, rows))
     }
 
     fn set_entries(&self, of: Table, entries: &[u32], values: Values) -> Result<(), Refusal> {
-        self.with(|batch, edits| edits.set_entries(batch, table(of), entries, values.into()))
+        let entries = self.writable(of, entries)?;
+        self.with(|batch, edits| edits.set_entries(batch, table(of), &entries, values.into()))
     }
 
     fn remove_entries(&self, of: Table, entries: &[u32]) -> Result<(), Refusal> {
-        self.with(|batch, edits| edits.remove_entries(batch, table(of), entries))
+        let entries = self.writable(of, entries)?;
+        self.with(|batch, edits| edits.remove_entries(batch, table(of), &entries))
     }
 
     fn set_texts(&self, of: Table, field: u32, rows: &[u32], texts: Texts) -> Result<(), Refusal> {
+        self.grants.writes_text(of, field)?;
         self.with(|batch, edits| edits.set_texts(batch, table(of), field, rows, texts.into()))
     }
 
     fn set_numbers(&self, of: Table, field: u32, rows: &[u32], numbers: &[u64]) -> Result<(), Refusal> {
+        self.grants.writes_number(of, field)?;
         self.with(|batch, edits| edits.set_numbers(batch, table(of), field, rows, numbers))
     }
 

@@ -2,36 +2,31 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
-
-/// What every bearer token has before it, but for the letter whose case varies most.
-const BEARER: [&[u8]; 2] = [b"earer ", b"EARER "];
+/// What every bearer token has before it, in any case.
+const BEARER: &[u8] = b"bearer ";
 /// `{"` in base64: how the header and the payload of a JWT begin.
 const JWT: &[u8] = b"eyJ";
 const AUTHORITY: &[u8] = b"://";
 
-/// Where a bearer token could be.
+/// Where a bearer token could be: found by the first letter, checked by the word.
 pub(super) fn bearer_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    BEARER.into_iter().flat_map(move |word| memmem::find_iter(bytes, word))
+    let is_bearer =
+        |at: &usize| bytes.get(*at..at + BEARER.len()).is_some_and(|word| word.eq_ignore_ascii_case(BEARER));
+    memchr::memchr2_iter(b'B', b'b', bytes).filter(is_bearer)
 }
 
-/// Where a JWT could be.
+/// Where a JWT could be: found by its third letter, which is much rarer than the others.
 pub(super) fn jwt_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    memmem::find_iter(bytes, JWT)
-}
-
-/// Where a URL's authority could be.
-pub(super) fn authority_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    memmem::find_iter(bytes, AUTHORITY)
+    let first = memchr::memchr_iter(b'J', bytes).filter_map(|at| at.checked_sub(JWT.len() - 1));
+    first.filter(|at| bytes.get(*at..).is_some_and(|rest| rest.starts_with(JWT)))
 }
 
 /// Adds what follows `Bearer ` (RFC 6750: `b64token`).
 pub(super) fn bearer(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     for at in bearer_candidates(bytes) {
-        let first = at.checked_sub(1).and_then(|at| bytes.get(at));
-        let from = at + BEARER.first().map_or(0, |word| word.len());
+        let from = at + BEARER.len();
         let to = from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
-        if first.is_some_and(|byte| byte.eq_ignore_ascii_case(&b'b')) && to > from {
+        if to > from {
             found.push(from..to);
         }
     }
@@ -55,7 +50,7 @@ pub(super) fn jwt(bytes: &[u8], found: &mut Vec<Range<usize>>) {
 
 /// Adds the user information before the `@` of a URL (RFC 3986 §3.2.1).
 pub(super) fn url_credentials(bytes: &[u8], found: &mut Vec<Range<usize>>) {
-    for at in authority_candidates(bytes) {
+    for at in memchr::memmem::find_iter(bytes, AUTHORITY) {
         let from = at + AUTHORITY.len();
         let ends = |byte: u8| byte.is_ascii_whitespace() || b"/?#\"'<>\\".contains(&byte);
         let authority = bytes.get(from..from + len(bytes, from, |byte| !ends(byte))).unwrap_or_default();
