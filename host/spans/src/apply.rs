@@ -1,9 +1,10 @@
 //! Applying one staged edit: the index is patched in place, what is written goes into the arena,
 //! and rows remember what the encoder has to write anew.
 
-use crate::attributes::is_text;
+use crate::attributes::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
 use crate::edits::{Change, Edit};
-use crate::index::{DROPPED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED};
+use crate::encode::put_entry;
+use crate::index::{APPENDED, DROPPED, FIELDS_CHANGED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED};
 use crate::layout::ColumnAt;
 use crate::store::{Loc, Store};
 use crate::{Batch, Table, Texts, Values};
@@ -43,7 +44,7 @@ struct Editor<'a> {
 
 impl Editor<'_> {
     /// Notes that bits of a row changed, and that its span was touched.
-    fn mark(&mut self, row: u32, bits: u32) {
+    fn mark(&mut self, row: u32, bits: u64) {
         let is_child = matches!(self.table, Table::Events | Table::Links);
         let is_span = self.table == Table::Spans;
         let touched = if is_span { TOUCHED } else { 0 };
@@ -72,19 +73,27 @@ impl Editor<'_> {
             _ => return,
         };
         let key_at = if matches!(edit.change, Change::Remove(_)) { Loc::NONE } else { self.store.push(to.as_bytes()) };
-        let written = values.map(|values| Written::new(self.store, values));
+        let mut written = values.map(|values| Written::new(self.store, values));
+        let number = self.table.layout().attributes;
+        if let (Some(attributes), Some(_)) = (&mut self.index.table_mut(self.table).attributes, &written) {
+            attributes.expect(edit.targets.len());
+        }
         for (row, place) in edit.targets.iter(values.map_or(1, Values::len)) {
             let table = self.index.table_mut(self.table);
             let Some(attributes) = &mut table.attributes else {
                 return;
             };
             let i = row as usize;
-            let is_changed = match (&written, &edit.change) {
+            let is_changed = match (&mut written, &edit.change) {
                 (Some(written), _) => {
                     let (kind, value) = written.get(place);
-                    let key = (key.as_bytes(), key_at);
-                    attributes.set(self.store, i, key, kind, value);
-                    true
+                    let is_found = attributes.set(self.store, i, key.as_bytes(), kind, value);
+                    if !is_found {
+                        let entry = Entry { key: key_at, value, tlv: Loc::NONE, kind, changed: ADDED };
+                        attributes.add(i, written.encoded(self.store, number, entry));
+                        self.mark(row, bits << APPENDED);
+                    }
+                    is_found
                 }
                 (None, Change::Rename(key, to)) => {
                     let to = (to.as_bytes(), key_at);
@@ -129,10 +138,11 @@ impl Editor<'_> {
             let text = text_in(base, texts, place);
             let table = self.index.table_mut(self.table);
             let bits = if let ColumnAt::Text(slot, bits) = column {
-                if let Some(fields) = &mut table.fields {
-                    fields.set_text(row as usize, slot, text);
-                }
-                bits
+                let before = table.fields.as_mut().map(|fields| fields.set_text(row as usize, slot, text));
+                // What the message lacks need not be looked for in it. A status is one field for two.
+                let is_new = before.is_some_and(Loc::is_none) && bits & FIELDS_CHANGED == bits;
+                let is_appended = table.rows.get(row as usize).is_some_and(|row| row.changed & bits << APPENDED != 0);
+                if is_new || is_appended { bits << APPENDED } else { bits }
             } else {
                 if let Some(url) = table.schema_urls.get_mut(row as usize) {
                     *url = text;
@@ -162,12 +172,28 @@ impl Editor<'_> {
 struct Written<'a> {
     values: &'a Values,
     base: Loc,
+    /// The attribute that all rows share, once it was encoded.
+    shared: Option<Loc>,
 }
 
 impl<'a> Written<'a> {
     fn new(store: &mut Store, values: &'a Values) -> Self {
         let base = store.push(&values.texts.bytes);
-        Self { values, base }
+        Self { values, base, shared: None }
+    }
+
+    /// An added entry, ready to go out in the field `number`: encoded once if all rows share it,
+    /// else left to the encoder.
+    fn encoded(&mut self, store: &mut Store, number: u32, entry: Entry) -> Entry {
+        if self.values.len() != 1 {
+            return Entry { changed: entry.changed | KEY_CHANGED | VALUE_CHANGED, ..entry };
+        }
+        let tlv = *self.shared.get_or_insert_with(|| {
+            let mut out = Vec::new();
+            put_entry(store, number, &entry, &mut out);
+            store.push(&out)
+        });
+        Entry { tlv, ..entry }
     }
 
     /// Type and value as an entry keeps them.

@@ -11,6 +11,8 @@ use crate::wire::{LEN, fields, varint};
 pub(crate) const KEY_CHANGED: u8 = 1 << 1;
 pub(crate) const VALUE_CHANGED: u8 = 1 << 2;
 pub(crate) const REMOVED: u8 = 1 << 7;
+/// The entry is not on the sender's wire: an edit put it at the end of its row.
+pub(crate) const ADDED: u8 = 1 << 3;
 
 /// One attribute of one row.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +20,7 @@ pub(crate) struct Entry {
     pub key: Loc,
     /// A number, or a packed [`Loc`]; see [`is_text`].
     pub value: u64,
-    /// The `KeyValue` with its key and length; nowhere if an edit made it.
+    /// The `KeyValue` with its key and length, as it was before the changes.
     pub tlv: Loc,
     /// The `AnyValue`'s field number, 0 without a value.
     pub kind: u8,
@@ -61,23 +63,21 @@ struct Added {
 
 const NOTHING: u32 = u32::MAX;
 
-/// What an attribute takes on the wire at least, usually.
+/// How many attributes a row has, usually, and what one takes on the wire at least.
+const USUAL_ENTRIES: usize = 12;
 const USUAL_BYTES: usize = 16;
 
 impl Attributes {
     /// Finds the attributes of every row in the field `number`.
     pub fn read(store: &Store, rows: &[Row], number: u32) -> Self {
         let mut starts = Vec::with_capacity(rows.len() + 1);
-        let mut entries = Vec::new();
+        // The wire bounds what a hostile one may claim.
+        let likely = (USUAL_ENTRIES * rows.len()).min(store.wire.len() / USUAL_BYTES);
+        let mut entries = Vec::with_capacity(likely);
         starts.push(0);
         for row in rows {
-            read_row(store, row.content, number, &mut entries);
+            read_row(store.get(row.content), row.content, number, &mut entries);
             starts.push(entries.len() as u32);
-            if starts.len() == 2 {
-                // Most rows are like the first; the wire bounds what a hostile one may claim.
-                let likely = (entries.len() * rows.len()).min(store.wire.len() / USUAL_BYTES);
-                entries.reserve(likely);
-            }
         }
         Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false }
     }
@@ -98,6 +98,13 @@ impl Attributes {
         self.entries.get(self.range(row)).unwrap_or_default()
     }
 
+    /// The entries at the end of a row that edits have put there.
+    pub fn added_in(&self, row: usize) -> &[Entry] {
+        let entries = self.row(row);
+        let added = entries.iter().rev().take_while(|entry| entry.changed & ADDED != 0).count();
+        entries.get(entries.len() - added..).unwrap_or_default()
+    }
+
     /// The entries of every row.
     pub fn rows(&self) -> impl Iterator<Item = &[Entry]> {
         (1..self.starts.len()).map(|end| self.row(end - 1))
@@ -112,11 +119,11 @@ impl Attributes {
         Some(after.saturating_sub(1) as u32)
     }
 
-    /// Gives the first occurrence of a key a value and removes the others; adds it if there is
-    /// none.
-    pub fn set(&mut self, store: &Store, row: usize, key: (&[u8], Loc), kind: u8, value: u64) {
+    /// Gives the first occurrence of a key a value and removes the others; says whether there was
+    /// one.
+    pub fn set(&mut self, store: &Store, row: usize, key: &[u8], kind: u8, value: u64) -> bool {
         let mut is_found = false;
-        self.visit(store, row, key.0, |entry| {
+        self.visit(store, row, key, |entry| {
             if is_found {
                 entry.changed |= REMOVED;
             } else {
@@ -126,9 +133,7 @@ impl Attributes {
             }
             is_found = true;
         });
-        if !is_found {
-            self.add(row, Entry { key: key.1, value, tlv: Loc::NONE, kind, changed: KEY_CHANGED | VALUE_CHANGED });
-        }
+        is_found
     }
 
     /// Removes every occurrence of a key; says whether there was one.
@@ -197,7 +202,13 @@ impl Attributes {
         is_found
     }
 
-    fn add(&mut self, row: usize, entry: Entry) {
+    /// Makes room for entries that are going to be added.
+    pub fn expect(&mut self, entries: usize) {
+        self.added.reserve(entries);
+    }
+
+    /// Puts an entry at the end of a row.
+    pub fn add(&mut self, row: usize, entry: Entry) {
         if self.ends.is_empty() {
             let rows = self.starts.len().saturating_sub(1);
             self.ends.resize(rows, (NOTHING, NOTHING));
@@ -228,7 +239,11 @@ impl Attributes {
                 continue;
             }
             let stays = |entry: &&Entry| entry.changed & REMOVED == 0;
-            entries.extend(self.row(row).iter().filter(stays));
+            if self.has_removed {
+                entries.extend(self.row(row).iter().filter(stays));
+            } else {
+                entries.extend_from_slice(self.row(row));
+            }
             let mut next = self.ends.get(row).map_or(NOTHING, |ends| ends.0);
             while let Some(added) = self.added.get(next as usize) {
                 entries.extend(Some(&added.entry).filter(stays));
@@ -240,18 +255,29 @@ impl Attributes {
     }
 }
 
-fn read_row(store: &Store, content: Loc, number: u32, entries: &mut Vec<Entry>) {
-    let buf = store.get(content);
-    for field in fields(buf).filter(|field| field.is(number)) {
-        let tlv = content.part(field.start, field.end - field.start);
-        let body = content.part(field.body, field.len());
-        let key_value = field.content(buf);
-        let entry = plain_entry(key_value, body).unwrap_or_else(|| any_entry(key_value, body));
-        entries.push(Entry { tlv, ..entry });
+fn read_row(buf: &[u8], content: Loc, number: u32, entries: &mut Vec<Entry>) {
+    // The attributes of every table have numbers below 16: a key of one byte.
+    let key = (number << 3) as u8 | LEN;
+    let mut all = fields(buf);
+    while let Some(field) = all.next() {
+        if field.is(number) {
+            push_entry(buf, content, (field.start, field.body, field.end), entries);
+            while let Some(at) = all.next_short(key) {
+                push_entry(buf, content, at, entries);
+            }
+        }
     }
 }
 
 const EMPTY: Entry = Entry { key: Loc::NONE, value: 0, tlv: Loc::NONE, kind: 0, changed: 0 };
+
+#[inline]
+fn push_entry(buf: &[u8], content: Loc, (start, at, end): (usize, usize, usize), entries: &mut Vec<Entry>) {
+    let key_value = buf.get(at..end).unwrap_or_default();
+    let body = content.part(at, end - at);
+    let entry = plain_entry(key_value, body).unwrap_or_else(|| any_entry(key_value, body));
+    entries.push(Entry { tlv: content.part(start, end - start), ..entry });
+}
 
 /// The short way for a key, then a scalar, with every length one byte; nearly all are so.
 #[inline]
@@ -260,8 +286,7 @@ fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
         return None;
     };
     let key_len = usize::from(*key_len);
-    let (_, rest) = rest.split_at_checked(key_len)?;
-    let [0x12, value_len @ 0..0x80, value @ ..] = rest else {
+    let [0x12, value_len @ 0..0x80, value @ ..] = rest.get(key_len..)? else {
         return None;
     };
     if value.len() != usize::from(*value_len) {
@@ -283,6 +308,7 @@ fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
 }
 
 /// Any `KeyValue` that is regular.
+#[cold]
 fn any_entry(key_value: &[u8], body: Loc) -> Entry {
     let mut entry = EMPTY;
     for field in fields(key_value) {

@@ -60,17 +60,14 @@ impl Batch {
     }
 
     pub(crate) fn load_rows(&mut self, table: Table) {
-        let irregular = self.verdict.irregular;
-        self.index.load_rows(&mut self.store, irregular, table);
+        self.index.load_rows(&mut self.store, self.verdict, table);
     }
 
     pub(crate) fn load_fields(&mut self, table: Table) {
-        let irregular = self.verdict.irregular;
-        self.index.load_fields(&mut self.store, irregular, table);
+        self.index.load_fields(&mut self.store, self.verdict, table);
     }
 
     pub(crate) fn load_attributes(&mut self, table: Table) {
-        let irregular = self.verdict.irregular;
-        self.index.load_attributes(&mut self.store, irregular, table);
+        self.index.load_attributes(&mut self.store, self.verdict, table);
     }
 }

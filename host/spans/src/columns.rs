@@ -15,6 +15,11 @@ impl Texts {
         Self::default()
     }
 
+    /// No strings yet, but room for so many, with so many bytes in all.
+    pub fn with_capacity(texts: usize, bytes: usize) -> Self {
+        Self { ends: Vec::with_capacity(texts), bytes: Vec::with_capacity(bytes) }
+    }
+
     /// How many strings there are.
     pub fn len(&self) -> usize {
         self.ends.len()

@@ -57,6 +57,11 @@ impl Targets {
         Self(pairs)
     }
 
+    /// How many numbers there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// The numbers, each with the place of its value among `values` values.
     pub fn iter(&self, values: usize) -> impl Iterator<Item = (u32, usize)> {
         let of_all = values == 1;

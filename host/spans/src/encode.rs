@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 
-use crate::attributes::{Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
-use crate::index::{FIELDS_CHANGED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
+use crate::attributes::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
+use crate::index::{Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::Kind;
 use crate::store::{Loc, Store};
@@ -20,7 +20,8 @@ impl Batch {
         if !self.is_changed {
             return self.store.wire.clone();
         }
-        let room = self.store.wire.len() + self.store.arena.len() + HEADROOM;
+        let wire = self.store.wire.len();
+        let room = wire + self.grown.min(wire) + HEADROOM;
         let mut out = Vec::with_capacity(room);
         let splicer = Splicer { batch: self };
         splicer.request(&mut out);
@@ -71,9 +72,8 @@ fn rebuild(message: &[u8], mask: u32, out: &mut Vec<u8>, mut emit: impl FnMut(u3
         }
     }
     run.flush(out);
-    while missing != 0 {
-        emit(missing.trailing_zeros(), out);
-        missing &= missing - 1;
+    for number in bits(missing) {
+        emit(number, out);
     }
 }
 
@@ -121,7 +121,8 @@ impl Splicer<'_> {
                         run.add(field.start, field.end, out);
                     } else {
                         run.flush(out);
-                        put_frame(out, number, field.len(), |out| {
+                        let guess = field.len() + self.growth(table, i, row);
+                        put_frame(out, number, guess, |out| {
                             let body = content.part(field.body, field.len());
                             self.child(table, i, row, body, out);
                         });
@@ -145,7 +146,7 @@ impl Splicer<'_> {
             _ => return self.row(table, i, row, out),
         };
         let first = self.rows(below).partition_point(|row| (row.parent as usize) < i);
-        let mut is_written = row.changed & FIELDS_CHANGED == 0;
+        let mut is_written = row.rewritten() | row.appended() == 0;
         let mut is_url_written = row.changed & SCHEMA_URL_CHANGED == 0;
         let (keeps, keeps_url) = (is_written, is_url_written);
         let mut instead = |field: u32, out: &mut Vec<u8>| match field {
@@ -182,38 +183,67 @@ impl Splicer<'_> {
 
     /// The fields of a changed row.
     fn row(&self, table: Table, i: usize, row: &Row, out: &mut Vec<u8>) {
-        let layout = table.layout();
-        let mask = row.changed & FIELDS_CHANGED;
-        rebuild(self.store().get(row.content), mask, out, |number, out| {
-            if number == layout.attributes {
-                self.attributes(table, i, number, out);
-                return;
+        let message = self.store().get(row.content);
+        let rewritten = row.rewritten();
+        if rewritten == 0 {
+            out.extend_from_slice(message);
+        } else {
+            rebuild(message, rewritten, out, |number, out| self.field(table, i, row, number, out));
+        }
+        for number in bits(row.appended()) {
+            if number == table.layout().attributes {
+                self.added(table, i, number, out);
+            } else {
+                self.field(table, i, row, number, out);
             }
-            let children = [Table::Events, Table::Links];
-            if table == Table::Spans
-                && let Some(below) = children.into_iter().find(|below| below.layout().number == number)
-            {
-                self.below(below, i, number, out);
-                return;
+        }
+    }
+
+    /// How many bytes the appended fields of a span take; a guess for other rows.
+    fn growth(&self, table: Table, i: usize, row: &Row) -> usize {
+        let index = self.batch.index.table(table);
+        let sizes = bits(row.appended()).map(|number| {
+            if number == table.layout().attributes {
+                let added = index.attributes.as_ref().map_or(&[][..], |attributes| attributes.added_in(i));
+                return added.iter().map(|entry| entry.tlv.len as usize).sum();
             }
-            let Some(fields) = &self.batch.index.table(table).fields else {
-                return;
-            };
-            match layout.slots.get(number as usize) {
-                Some(Slot::Text(slot)) => self.text(number, fields.text(i, (*slot).into()), out),
-                Some(Slot::Number(slot)) => {
-                    put_number(layout, number, fields.number(i, (*slot).into()), out);
-                }
-                Some(Slot::Status) => self.status(i, row, out),
-                _ => {}
+            match (table.layout().slots.get(number as usize), &index.fields) {
+                (Some(Slot::Text(slot)), Some(fields)) => 2 + fields.text(i, (*slot).into()).len as usize,
+                _ => 0,
             }
         });
+        sizes.sum()
+    }
+
+    /// One changed field of a row.
+    fn field(&self, table: Table, i: usize, row: &Row, number: u32, out: &mut Vec<u8>) {
+        let layout = table.layout();
+        if number == layout.attributes {
+            self.attributes(table, i, number, out);
+            return;
+        }
+        let children = [Table::Events, Table::Links];
+        if table == Table::Spans
+            && let Some(below) = children.into_iter().find(|below| below.layout().number == number)
+        {
+            self.below(below, i, number, out);
+            return;
+        }
+        let Some(fields) = &self.batch.index.table(table).fields else {
+            return;
+        };
+        match layout.slots.get(number as usize) {
+            Some(Slot::Text(slot)) => self.text(number, fields.text(i, (*slot).into()), out),
+            Some(Slot::Number(slot)) => {
+                put_number(layout, number, fields.number(i, (*slot).into()), out);
+            }
+            Some(Slot::Status) => self.status(i, row, out),
+            _ => {}
+        }
     }
 
     fn text(&self, number: u32, text: Loc, out: &mut Vec<u8>) {
-        if text.len > 0 {
-            put_bytes(out, number, self.store().get(text));
-        }
+        put_text(self.store(), number, text, out);
     }
 
     fn status(&self, i: usize, row: &Row, out: &mut Vec<u8>) {
@@ -223,7 +253,7 @@ impl Splicer<'_> {
         let buf = self.store().get(row.content);
         let status = fields(buf).find(|field| field.is(15));
         let content = status.map_or(&[][..], |status| status.content(buf));
-        let bit = |changed: u32, number: u32| u32::from(row.changed & changed != 0) << number;
+        let bit = |changed: u64, number: u32| u32::from(row.changed & changed != 0) << number;
         let mask = bit(STATUS_MESSAGE_CHANGED, 2) | bit(STATUS_CODE_CHANGED, 3);
         put_frame(out, 15, content.len(), |out| {
             rebuild(content, mask, out, |number, out| {
@@ -261,49 +291,27 @@ impl Splicer<'_> {
         let Some(attributes) = &self.batch.index.table(table).attributes else {
             return;
         };
+        self.entries(attributes.row(row), number, out);
+    }
+
+    /// The entries that edits have put at the end of a row.
+    fn added(&self, table: Table, row: usize, number: u32, out: &mut Vec<u8>) {
+        if let Some(attributes) = &self.batch.index.table(table).attributes {
+            self.entries(attributes.added_in(row), number, out);
+        }
+    }
+
+    fn entries(&self, entries: &[Entry], number: u32, out: &mut Vec<u8>) {
         let mut run = Loc::NONE;
-        for entry in attributes.row(row) {
-            if entry.changed == 0 {
+        for entry in entries {
+            if entry.changed & !ADDED == 0 {
                 self.join_run(&mut run, entry.tlv, out);
             } else {
                 self.end_run(&mut run, out);
-                self.entry(entry, number, out);
+                put_entry(self.store(), number, entry, out);
             }
         }
         self.end_run(&mut run, out);
-    }
-
-    fn entry(&self, entry: &Entry, number: u32, out: &mut Vec<u8>) {
-        let whole = self.store().get(entry.tlv);
-        let content = fields(whole).next().map_or(&[][..], |field| field.content(whole));
-        let guess = content.len().max(entry.key.len as usize);
-        put_frame(out, number, guess, |out| {
-            let mask = u32::from(entry.changed & (KEY_CHANGED | VALUE_CHANGED));
-            rebuild(content, mask, out, |number, out| {
-                if number == 1 {
-                    self.text(1, entry.key, out);
-                } else {
-                    self.value(entry, out);
-                }
-            });
-        });
-    }
-
-    fn value(&self, entry: &Entry, out: &mut Vec<u8>) {
-        let kind = u32::from(entry.kind);
-        let text = if is_text(entry.kind) { entry.text() } else { Loc::NONE };
-        put_frame(out, 2, text.len as usize, |out| match entry.kind {
-            0 => {}
-            4 => {
-                put_key(out, kind, 1);
-                out.extend_from_slice(&entry.value.to_le_bytes());
-            }
-            2 | 3 | 8 => {
-                put_key(out, kind, 0);
-                put_varint(out, entry.value);
-            }
-            _ => put_bytes(out, kind, self.store().get(text)),
-        });
     }
 
     /// Adds a piece to a run of pieces that lie one after another, or begins another run.
@@ -320,6 +328,57 @@ impl Splicer<'_> {
         out.extend_from_slice(self.store().get(*run));
         *run = Loc::NONE;
     }
+}
+
+/// Writes a changed attribute as the field `number`: its key, its value, and what else it had.
+pub(crate) fn put_entry(store: &Store, number: u32, entry: &Entry, out: &mut Vec<u8>) {
+    let whole = store.get(entry.tlv);
+    let content = fields(whole).next().map_or(&[][..], |field| field.content(whole));
+    let guess = content.len().max(entry.key.len as usize);
+    let is_new = entry.tlv.is_none();
+    let mask = if is_new { KEY_CHANGED | VALUE_CHANGED } else { entry.changed & (KEY_CHANGED | VALUE_CHANGED) };
+    put_frame(out, number, guess, |out| {
+        rebuild(content, mask.into(), out, |number, out| {
+            if number == 1 {
+                put_text(store, 1, entry.key, out);
+            } else {
+                put_value(store, entry, out);
+            }
+        });
+    });
+}
+
+fn put_value(store: &Store, entry: &Entry, out: &mut Vec<u8>) {
+    let kind = u32::from(entry.kind);
+    let text = if is_text(entry.kind) { entry.text() } else { Loc::NONE };
+    put_frame(out, 2, text.len as usize, |out| match entry.kind {
+        0 => {}
+        4 => {
+            put_key(out, kind, 1);
+            out.extend_from_slice(&entry.value.to_le_bytes());
+        }
+        2 | 3 | 8 => {
+            put_key(out, kind, 0);
+            put_varint(out, entry.value);
+        }
+        _ => put_bytes(out, kind, store.get(text)),
+    });
+}
+
+/// Writes a text; an empty one is what an absent field means.
+fn put_text(store: &Store, number: u32, text: Loc, out: &mut Vec<u8>) {
+    if text.len > 0 {
+        put_bytes(out, number, store.get(text));
+    }
+}
+
+/// The numbers of the bits that are set, from the lowest.
+fn bits(mut mask: u32) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (mask != 0).then(|| mask.trailing_zeros());
+        mask &= mask.wrapping_sub(1);
+        bit
+    })
 }
 
 /// A number as its field is written; 0 is what an absent field means.

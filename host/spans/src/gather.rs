@@ -3,56 +3,44 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 
-use crate::Values;
+use crate::{Texts, Values};
 use crate::attributes::{Attributes, Entry, is_text};
 use crate::store::Store;
 
-/// Puts values into the shape in which they cross. A list that no value needs stays empty, and
-/// is filled up with nothings at the first value that does.
-pub(crate) struct Gather<'a> {
-    store: &'a Store,
-    values: Values,
-    rows: usize,
-}
-
-impl<'a> Gather<'a> {
-    pub fn new(store: &'a Store, rows: usize) -> Self {
-        let values = Values { types: Vec::with_capacity(rows), ..Values::default() };
-        Self { store, values, rows }
+/// Puts the values of entries into the shape in which they cross; nothing where there is none.
+/// A list that no value needs stays empty.
+pub(crate) fn gather<'a, I>(store: &Store, entries: I) -> Values
+where
+    I: ExactSizeIterator<Item = Option<&'a Entry>> + Clone,
+{
+    let rows = entries.len();
+    let mut types = Vec::with_capacity(rows);
+    let (mut has_texts, mut has_numbers, mut bytes) = (false, false, 0);
+    types.extend(entries.clone().map(|entry| {
+        let Some(entry) = entry else { return 0 };
+        if is_text(entry.kind) {
+            has_texts = true;
+            bytes += entry.text().len as usize;
+        } else {
+            has_numbers |= entry.kind != 0;
+        }
+        entry.kind
+    }));
+    let mut numbers = Vec::new();
+    if has_numbers {
+        let number = |entry: &&Entry| !is_text(entry.kind);
+        numbers.reserve(rows);
+        numbers.extend(entries.clone().map(|entry| entry.filter(number).map_or(0, |entry| entry.value)));
     }
-
-    #[inline]
-    pub fn push(&mut self, entry: Option<&Entry>) {
-        let Values { types, numbers, texts } = &mut self.values;
-        let before = types.len();
-        let kind = entry.map_or(0, |entry| entry.kind);
-        types.push(kind);
-        let is_text = is_text(kind);
-        let is_number = kind != 0 && !is_text;
-        if is_text {
-            if texts.ends.is_empty() {
-                texts.ends.reserve(self.rows);
-                texts.ends.resize(before, 0);
-            }
-            let text = entry.map(|entry| self.store.get(entry.text()));
+    let mut texts = Texts::new();
+    if has_texts {
+        texts = Texts::with_capacity(rows, bytes);
+        for entry in entries {
+            let text = entry.filter(|entry| is_text(entry.kind)).map(|entry| store.get(entry.text()));
             texts.push(text.unwrap_or_default());
-        } else if !texts.ends.is_empty() {
-            texts.push(&[]);
-        }
-        if is_number {
-            if numbers.is_empty() {
-                numbers.reserve(self.rows);
-                numbers.resize(before, 0);
-            }
-            numbers.push(entry.map_or(0, |entry| entry.value));
-        } else if !numbers.is_empty() {
-            numbers.push(0);
         }
     }
-
-    pub fn finish(self) -> Values {
-        self.values
-    }
+    Values { types, numbers, texts }
 }
 
 /// The distinct keys of a table, and which of them each entry has.

@@ -1,13 +1,13 @@
 //! The lazy index: where the rows of each table are, and later where their fields and attributes
 //! are. It is the state of the batch: edits patch it, and every read reads it.
 
-use crate::Table;
+use crate::{Table, Verdict};
 use crate::attributes::Attributes;
 use crate::rewrite::{Take, rewrite, survey};
 use crate::row_fields::RowFields;
 use crate::schema::{RESOURCE, SCOPE, SPAN, Schema};
 use crate::store::{Loc, Store};
-use crate::wire::fields;
+use crate::wire::{FieldAt, fields};
 
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
@@ -19,22 +19,38 @@ pub(crate) struct Row {
     pub content: Loc,
     /// The row of the owning table.
     pub parent: u32,
-    /// Bits of the message's fields to be written anew, and of those below.
-    pub changed: u32,
+    /// Bits of the message's fields to be written anew or appended, and of those below.
+    pub changed: u64,
+}
+
+impl Row {
+    /// The fields of the message that are to be written anew.
+    pub fn rewritten(&self) -> u32 {
+        (self.changed & FIELDS_CHANGED) as u32
+    }
+
+    /// The fields that are to be appended to the message, which lacks them; of the attributes, the
+    /// added ones. A field that is to be written anew is not among them.
+    pub fn appended(&self) -> u32 {
+        (self.changed >> APPENDED) as u32 & !self.rewritten()
+    }
 }
 
 /// Bits of [`Row::changed`] for fields of the row's message.
-pub(crate) const FIELDS_CHANGED: u32 = 0x1_FFFE;
-pub(crate) const STATUS_MESSAGE_CHANGED: u32 = 1 << 17;
-pub(crate) const STATUS_CODE_CHANGED: u32 = 1 << 18;
+pub(crate) const FIELDS_CHANGED: u64 = 0x1_FFFE;
+pub(crate) const STATUS_MESSAGE_CHANGED: u64 = 1 << 17;
+pub(crate) const STATUS_CODE_CHANGED: u64 = 1 << 18;
 /// A wrapper's `schema_url`.
-pub(crate) const SCHEMA_URL_CHANGED: u32 = 1 << 19;
+pub(crate) const SCHEMA_URL_CHANGED: u64 = 1 << 19;
 /// Something within a resource's or scope's wrapper, other than itself.
-pub(crate) const BELOW_CHANGED: u32 = 1 << 20;
+pub(crate) const BELOW_CHANGED: u64 = 1 << 20;
 /// The commit that is going on changes something in this span.
-pub(crate) const TOUCHED: u32 = 1 << 30;
+pub(crate) const TOUCHED: u64 = 1 << 30;
 /// The commit that is going on takes this row out.
-pub(crate) const DROPPED: u32 = 1 << 31;
+pub(crate) const DROPPED: u64 = 1 << 31;
+/// From here on, the same bits for fields that the message lacks: they go behind its others,
+/// which are copied as they are.
+pub(crate) const APPENDED: u32 = 32;
 
 /// One table.
 #[derive(Debug, Default)]
@@ -79,55 +95,63 @@ impl Index {
     }
 
     /// Finds the rows of a table, if that was not done yet.
-    pub fn load_rows(&mut self, store: &mut Store, irregular: bool, table: Table) {
+    pub fn load_rows(&mut self, store: &mut Store, verdict: Verdict, table: Table) {
         if !self.spans.is_loaded {
-            Boundaries { index: self, store, irregular }.read();
+            self.spans.rows.reserve(verdict.spans as usize);
+            Boundaries { index: self, store, irregular: verdict.irregular }.read();
             for table in [Table::Resources, Table::Scopes, Table::Spans] {
                 self.table_mut(table).is_loaded = true;
             }
         }
         if !self.table(table).is_loaded {
-            let rows = children(store, &self.spans.rows, table.layout().number);
-            let index = self.table_mut(table);
-            index.rows = rows;
-            index.is_loaded = true;
+            self.load_spans(store);
         }
+    }
+
+    /// Finds the fields of spans, and the rows of events and links, in one pass over the spans.
+    fn load_spans(&mut self, store: &Store) {
+        let Self { spans, events, links, .. } = self;
+        let row = |parent, content: Loc, field: FieldAt| Row {
+            tlv: content.part(field.start, field.end - field.start),
+            content: content.part(field.body, field.len()),
+            parent,
+            changed: 0,
+        };
+        let fields = RowFields::read(store, &spans.rows, Table::Spans.layout(), |parent, content, field| {
+            if field.number == Table::Events.layout().number {
+                events.rows.push(row(parent, content, field));
+            } else if field.number == Table::Links.layout().number {
+                links.rows.push(row(parent, content, field));
+            }
+        });
+        spans.fields = Some(fields);
+        events.is_loaded = true;
+        links.is_loaded = true;
     }
 
     /// Finds the intrinsic fields of a table's rows, if that was not done yet.
-    pub fn load_fields(&mut self, store: &mut Store, irregular: bool, table: Table) {
-        self.load_rows(store, irregular, table);
-        let index = self.table_mut(table);
-        if index.fields.is_none() {
-            index.fields = Some(RowFields::read(store, &index.rows, table.layout()));
+    pub fn load_fields(&mut self, store: &mut Store, verdict: Verdict, table: Table) {
+        self.load_rows(store, verdict, table);
+        if self.table(table).fields.is_some() {
+            return;
         }
+        if table == Table::Spans {
+            self.load_spans(store);
+            return;
+        }
+        let index = self.table_mut(table);
+        index.fields = Some(RowFields::read(store, &index.rows, table.layout(), |_, _, _| {}));
     }
 
     /// Finds the attributes of a table's rows, if that was not done yet.
-    pub fn load_attributes(&mut self, store: &mut Store, irregular: bool, table: Table) {
-        self.load_rows(store, irregular, table);
+    pub fn load_attributes(&mut self, store: &mut Store, verdict: Verdict, table: Table) {
+        self.load_rows(store, verdict, table);
         let index = self.table_mut(table);
         if index.attributes.is_none() {
             let field = table.layout().attributes;
             index.attributes = Some(Attributes::read(store, &index.rows, field));
         }
     }
-}
-
-/// The events or links of all spans.
-fn children(store: &Store, spans: &[Row], number: u32) -> Vec<Row> {
-    let mut rows = Vec::new();
-    for (parent, span) in (0..).zip(spans) {
-        for field in fields(store.get(span.content)).filter(|field| field.is(number)) {
-            rows.push(Row {
-                tlv: span.content.part(field.start, field.end - field.start),
-                content: span.content.part(field.body, field.len()),
-                parent,
-                changed: 0,
-            });
-        }
-    }
-    rows
 }
 
 /// The pass that finds resources, scopes and spans.

@@ -88,8 +88,8 @@ const fn layout(schema: &'static Schema, defs: &[(usize, Slot)], attributes: u32
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ColumnAt {
     /// A slot, and the bits of the fields to write when it changes.
-    Text(usize, u32),
-    Number(usize, u32, Width),
+    Text(usize, u64),
+    Number(usize, u64, Width),
     SchemaUrl,
 }
 

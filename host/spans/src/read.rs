@@ -1,9 +1,10 @@
 //! Column reads.
 
 use crate::attributes::Attributes;
-use crate::gather::{Gather, Keys};
+use crate::gather::{Keys, gather};
 use crate::layout::ColumnAt;
 use crate::row_fields::{NO_ID, RowFields};
+use crate::store::{Loc, Store};
 use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, fields};
 
 /// Says which attribute keys may be seen.
@@ -54,13 +55,13 @@ impl Batch {
             Some(ColumnAt::Text(slot, _)) => {
                 self.load_fields(table);
                 let index = self.index.table(table);
-                let texts = index.fields.iter().flat_map(|fields| fields.texts(slot));
-                Ok(texts.map(|text| self.store.get(text)).collect())
+                let texts = index.fields.as_ref().map(|fields| fields.texts(slot));
+                Ok(texts.map_or_else(Texts::new, |texts| pack(&self.store, index.rows.len(), texts)))
             }
             Some(ColumnAt::SchemaUrl) => {
                 self.load_rows(table);
-                let urls = self.index.table(table).schema_urls.iter();
-                Ok(urls.map(|&url| self.store.get(url)).collect())
+                let urls = &self.index.table(table).schema_urls;
+                Ok(pack(&self.store, urls.len(), urls.iter().copied()))
             }
             _ => Err(no_field(table, "text", field)),
         }
@@ -117,18 +118,18 @@ impl Batch {
         self.load_attributes(table);
         let store = &self.store;
         let index = self.index.table(table);
-        let mut values = Gather::new(store, index.rows.len());
+        let mut column = Vec::with_capacity(index.rows.len());
         let mut duplicates = Vec::new();
         let rows = index.attributes.iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {
             let mut found =
                 entries.iter().filter(|entry| entry.key.len as usize == key.len() && store.get(entry.key) == key);
-            values.push(found.next());
+            column.push(found.next());
             if found.next().is_some() {
                 duplicates.push(row);
             }
         }
-        Ok(Column { values: values.finish(), duplicates })
+        Ok(Column { values: gather(store, column.iter().copied()), duplicates })
     }
 
     /// Every occurrence of every granted attribute, all of them without `granted`. If it leaves
@@ -143,32 +144,30 @@ impl Batch {
         let Some(attributes) = &index.attributes else {
             return Ok((Entries::default(), granted.map(|_| Vec::new())));
         };
-        let shown = granted.map(|granted| {
-            let keys = Keys::of(&self.store, attributes);
-            let shown: Vec<bool> = keys.texts.iter().map(|key| granted(key)).collect();
-            let shows = |key: &u32| shown.get(*key as usize).copied().unwrap_or(false);
-            keys.of_entries.iter().map(shows).collect::<Vec<bool>>()
-        });
-        let is_shown = |number: usize| {
-            let flags = shown.as_ref();
-            flags.is_none_or(|flags| flags.get(number).copied().unwrap_or(false))
+        let all = attributes.entries();
+        let Some(granted) = granted else {
+            let mut owners = Vec::with_capacity(all.len());
+            for (row, entries) in (0..).zip(attributes.rows()) {
+                owners.resize(owners.len() + entries.len(), row);
+            }
+            return Ok((Entries { owners, values: gather(&self.store, all.iter().map(Some)) }, None));
         };
-        let mut values = Gather::new(&self.store, attributes.entries().len());
-        let mut owners = Vec::with_capacity(attributes.entries().len());
-        let mut numbers = Vec::new();
+        let keys = Keys::of(&self.store, attributes);
+        let shown: Vec<bool> = keys.texts.iter().map(|key| granted(key)).collect();
+        let is_shown = |number: usize| {
+            let key = keys.of_entries.get(number);
+            key.and_then(|&key| shown.get(key as usize)).copied().unwrap_or(false)
+        };
+        let (mut owners, mut numbers, mut visible) = (Vec::new(), Vec::new(), Vec::new());
         for (row, entries) in attributes.rows().enumerate() {
-            for (number, entry) in attributes.range(row).zip(entries) {
-                if is_shown(number) {
-                    owners.push(row as u32);
-                    values.push(Some(entry));
-                    if shown.is_some() {
-                        numbers.push(number as u32);
-                    }
-                }
+            for (number, entry) in attributes.range(row).zip(entries).filter(|(number, _)| is_shown(*number)) {
+                owners.push(row as u32);
+                numbers.push(number as u32);
+                visible.push(Some(entry));
             }
         }
-        let entries = Entries { owners, values: values.finish() };
-        Ok((entries, shown.map(|_| numbers)))
+        let values = gather(&self.store, visible.iter().copied());
+        Ok((Entries { owners, values }, Some(numbers)))
     }
 
     /// The keys of those entries; the dictionary has each granted key once.
@@ -202,6 +201,16 @@ impl Batch {
         self.load_fields(table);
         self.index.table(table).fields.as_ref()
     }
+}
+
+/// Texts from where they are, back to back.
+fn pack(store: &Store, rows: usize, texts: impl Iterator<Item = Loc> + Clone) -> Texts {
+    let bytes = texts.clone().map(|text| text.len as usize).sum();
+    let mut packed = Texts::with_capacity(rows, bytes);
+    for text in texts {
+        packed.push(store.get(text));
+    }
+    packed
 }
 
 pub(crate) fn no_field(table: Table, kind: &str, field: Field) -> Refusal {

@@ -4,7 +4,7 @@ use crate::index::Row;
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::{Kind, Schema};
 use crate::store::{Loc, Store};
-use crate::wire::{LEN, fields};
+use crate::wire::{FieldAt, LEN, fields};
 
 /// The position of an id that is absent.
 pub(crate) const NO_ID: u32 = u32::MAX;
@@ -40,16 +40,22 @@ impl Record {
 }
 
 impl RowFields {
-    /// Reads the fields of every row.
-    pub fn read(store: &Store, rows: &[Row], layout: &'static Layout) -> Self {
+    /// Reads the fields of every row. `other` is shown the length-delimited fields that are kept
+    /// nowhere here and are not attributes, with the number of their row.
+    pub fn read(
+        store: &Store,
+        rows: &[Row],
+        layout: &'static Layout,
+        mut other: impl FnMut(u32, Loc, FieldAt),
+    ) -> Self {
         let mut all = Self {
             texts: Vec::with_capacity(rows.len() * layout.texts),
             numbers: Vec::with_capacity(rows.len() * layout.numbers),
             ids: Vec::with_capacity(rows.len() * layout.ids),
             layout,
         };
-        for row in rows {
-            let record = read_row(store, row.content, layout);
+        for (i, row) in (0..).zip(rows) {
+            let record = read_row(store, row.content, layout, |field| other(i, row.content, field));
             let head = |len: usize| ..len;
             let texts = record.texts.get(head(layout.texts));
             all.texts.extend_from_slice(texts.unwrap_or_default());
@@ -61,7 +67,7 @@ impl RowFields {
         all
     }
 
-    pub fn texts(&self, slot: usize) -> impl Iterator<Item = Loc> {
+    pub fn texts(&self, slot: usize) -> impl Iterator<Item = Loc> + Clone {
         column(&self.texts, self.layout.texts, slot)
     }
 
@@ -84,10 +90,10 @@ impl RowFields {
         self.numbers.get(at).copied().unwrap_or(0)
     }
 
-    pub fn set_text(&mut self, row: usize, slot: usize, text: Loc) {
-        if let Some(place) = self.texts.get_mut(row * self.layout.texts + slot) {
-            *place = text;
-        }
+    /// Answers where the text was before.
+    pub fn set_text(&mut self, row: usize, slot: usize, text: Loc) -> Loc {
+        let place = self.texts.get_mut(row * self.layout.texts + slot);
+        place.map_or(text, |place| std::mem::replace(place, text))
     }
 
     pub fn set_number(&mut self, row: usize, slot: usize, number: u64) {
@@ -104,7 +110,7 @@ impl RowFields {
     }
 }
 
-fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item = T> {
+fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item = T> + Clone {
     items.iter().skip(slot).step_by(width.max(1)).copied()
 }
 
@@ -114,9 +120,15 @@ fn retain_records<T>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
 }
 
 #[inline]
-fn read_row(store: &Store, content: Loc, layout: &'static Layout) -> Record {
+fn read_row(store: &Store, content: Loc, layout: &'static Layout, mut other: impl FnMut(FieldAt)) -> Record {
     let mut record = Record { texts: [Loc::NONE; 3], numbers: [0; 8], ids: [NO_ID; 3] };
-    for field in fields(store.get(content)) {
+    let attributes = (layout.attributes << 3) as u8 | LEN;
+    let mut all = fields(store.get(content));
+    while let Some(field) = all.next() {
+        if field.is(layout.attributes) {
+            while all.next_short(attributes).is_some() {}
+            continue;
+        }
         match layout.slots.get(field.number as usize) {
             Some(Slot::Text(slot)) => {
                 record.put_text(*slot, content.part(field.body, field.len()));
@@ -134,6 +146,7 @@ fn read_row(store: &Store, content: Loc, layout: &'static Layout) -> Record {
             Some(Slot::Status) if field.wire_type == LEN => {
                 read_status(store, content.part(field.body, field.len()), &mut record);
             }
+            None | Some(Slot::Skip | Slot::Status) if field.wire_type == LEN => other(field),
             None | Some(Slot::Skip | Slot::Status) => {}
         }
     }

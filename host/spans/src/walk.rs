@@ -71,6 +71,11 @@ impl Walk {
     /// Checks the message that is `buf[at..]`; `depth` is how much nesting is left.
     pub fn message(&mut self, schema: &'static Schema, buf: &[u8], mut at: usize, depth: u32) -> Result<(), Fault> {
         let mut seen = 0u32;
+        if std::ptr::eq(schema, &raw const SPAN) {
+            self.verdict.spans += 1;
+            let (len, head) = plain_head(buf.get(at..).unwrap_or_default());
+            (at, seen) = (at + len, head);
+        }
         while at < buf.len() {
             let start = at;
             let Some((key, body)) = varint(buf, at) else {
@@ -145,7 +150,6 @@ impl Walk {
                 if depth == 0 {
                     return Err(Fault::new(at, What::TooDeep));
                 }
-                self.verdict.spans += u32::from(std::ptr::eq(schema, &raw const SPAN));
                 self.message(schema, buf, at, depth - 1)
             }
             Kind::String if !is_text(content) => Err(Fault::new(at, What::Utf8)),
@@ -195,27 +199,74 @@ fn is_text(bytes: &[u8]) -> bool {
 fn is_short_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let len = bytes.len();
-    let all = if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        // Both ends, which overlap in short texts, then what lies between them.
-        let mut all = u64::from_le_bytes(*first) | u64::from_le_bytes(*last);
-        if len > 16 {
-            let between = bytes.get(8..len - 8).unwrap_or_default();
-            if len > 64 {
-                return all & HIGH == 0 && between.is_ascii();
+    // Both ends, which overlap in short texts, then what lies between them.
+    let all = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        let mut all = both_halves(first) | both_halves(last);
+        if len > 32 {
+            let between = bytes.get(16..len - 16).unwrap_or_default();
+            match (between.first_chunk(), between.last_chunk()) {
+                (Some(first), Some(last)) if len <= 64 => all |= both_halves(first) | both_halves(last),
+                _ => return all & HIGH == 0 && between.is_ascii(),
             }
-            let (words, rest) = between.as_chunks();
-            for word in words {
-                all |= u64::from_le_bytes(*word);
-            }
-            all |= u64::from(rest.iter().fold(0, |all, byte| all | byte));
         }
         all
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        u64::from_le_bytes(*first) | u64::from_le_bytes(*last)
     } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
         u64::from(u32::from_le_bytes(*first) | u32::from_le_bytes(*last))
     } else {
         u64::from(bytes.iter().fold(0, |all, byte| all | byte))
     };
     all & HIGH == 0
+}
+
+#[inline]
+fn both_halves(bytes: &[u8; 16]) -> u64 {
+    let all = u128::from_le_bytes(*bytes);
+    all as u64 | (all >> 64) as u64
+}
+
+/// The fields with which spans begin that are written in the order of their numbers, up to the
+/// times. Answers how far they go and the bits of those that are there; the first that is not as
+/// nearly all are ends them, and goes the long way.
+#[inline]
+fn plain_head(span: &[u8]) -> (usize, u32) {
+    let (mut rest, mut seen) = (span, 0);
+    if let [0x0A, 16, tail @ ..] = rest
+        && let Some(tail) = tail.get(16..)
+    {
+        (rest, seen) = (tail, seen | 1 << 1);
+    }
+    if let [0x12, 8, tail @ ..] = rest
+        && let Some(tail) = tail.get(8..)
+    {
+        (rest, seen) = (tail, seen | 1 << 2);
+    }
+    if let [0x22, 8, tail @ ..] = rest
+        && let Some(tail) = tail.get(8..)
+    {
+        (rest, seen) = (tail, seen | 1 << 4);
+    }
+    if let [0x2A, len @ 0..0x80, tail @ ..] = rest
+        && let Some((name, tail)) = tail.split_at_checked(usize::from(*len))
+        && is_short_ascii(name)
+    {
+        (rest, seen) = (tail, seen | 1 << 5);
+    }
+    if let [0x30, 0..0x80, tail @ ..] = rest {
+        (rest, seen) = (tail, seen | 1 << 6);
+    }
+    if let [0x39, tail @ ..] = rest
+        && let Some(tail) = tail.get(8..)
+    {
+        (rest, seen) = (tail, seen | 1 << 7);
+    }
+    if let [0x41, tail @ ..] = rest
+        && let Some(tail) = tail.get(8..)
+    {
+        (rest, seen) = (tail, seen | 1 << 8);
+    }
+    (span.len() - rest.len(), seen)
 }
 
 /// Whether a `KeyValue` is as nearly all are: an ASCII key, then a scalar value, every length one

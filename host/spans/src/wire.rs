@@ -109,6 +109,23 @@ impl Fields<'_> {
     pub fn at(&self) -> usize {
         self.at
     }
+
+    /// The next field if its key is this one byte and its length is one byte: a short way through
+    /// fields that follow one another, as attributes do. Answers where it begins, where its content
+    /// begins, and where it ends.
+    #[inline]
+    pub fn next_short(&mut self, key: u8) -> Option<(usize, usize, usize)> {
+        let start = self.at;
+        let [first, len @ 0..0x80, ..] = self.buf.get(start..)? else {
+            return None;
+        };
+        let end = start + 2 + usize::from(*len);
+        if *first != key || end > self.buf.len() {
+            return None;
+        }
+        self.at = end;
+        Some((start, start + 2, end))
+    }
 }
 
 impl Iterator for Fields<'_> {
