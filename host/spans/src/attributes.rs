@@ -66,8 +66,29 @@ const NOTHING: u32 = u32::MAX;
 /// How many attributes a row has, usually, and what one takes on the wire at least.
 const USUAL_ENTRIES: usize = 12;
 const USUAL_BYTES: usize = 16;
+/// What a span takes on the wire, usually.
+const USUAL_ROW_BYTES: usize = 384;
 
 impl Attributes {
+    /// No rows yet, but room for some in a request of so many bytes.
+    pub fn with_capacity(bytes: usize) -> Self {
+        let mut starts = Vec::with_capacity(bytes / USUAL_ROW_BYTES);
+        starts.push(0);
+        let entries = Vec::with_capacity(bytes / USUAL_ROW_BYTES * USUAL_ENTRIES);
+        Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false }
+    }
+
+    /// Adds an entry to the row that is being written.
+    #[inline]
+    pub fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
+    /// Ends the row that is being written.
+    pub fn end_row(&mut self) {
+        self.starts.push(self.entries.len() as u32);
+    }
+
     /// Finds the attributes of every row in the field `number`.
     pub fn read(store: &Store, rows: &[Row], number: u32) -> Self {
         let mut starts = Vec::with_capacity(rows.len() + 1);
@@ -259,29 +280,32 @@ fn read_row(buf: &[u8], content: Loc, number: u32, entries: &mut Vec<Entry>) {
     // The attributes of every table have numbers below 16: a key of one byte.
     let key = (number << 3) as u8 | LEN;
     let mut all = fields(buf);
-    while let Some(field) = all.next() {
-        if field.is(number) {
-            push_entry(buf, content, (field.start, field.body, field.end), entries);
-            while let Some(at) = all.next_short(key) {
-                push_entry(buf, content, at, entries);
-            }
-        }
+    loop {
+        let (start, at, end) = match all.next_short(key) {
+            Some(short) => short,
+            None => match all.next() {
+                Some(field) if field.is(number) => (field.start, field.body, field.end),
+                Some(_) => continue,
+                None => return,
+            },
+        };
+        let key_value = buf.get(at..end).unwrap_or_default();
+        let body = content.part(at, end - at);
+        entries.push(Entry { tlv: content.part(start, end - start), ..read_entry(key_value, body) });
     }
 }
 
-const EMPTY: Entry = Entry { key: Loc::NONE, value: 0, tlv: Loc::NONE, kind: 0, changed: 0 };
-
+/// The key and value of a valid `KeyValue`.
 #[inline]
-fn push_entry(buf: &[u8], content: Loc, (start, at, end): (usize, usize, usize), entries: &mut Vec<Entry>) {
-    let key_value = buf.get(at..end).unwrap_or_default();
-    let body = content.part(at, end - at);
-    let entry = plain_entry(key_value, body).unwrap_or_else(|| any_entry(key_value, body));
-    entries.push(Entry { tlv: content.part(start, end - start), ..entry });
+pub(crate) fn read_entry(key_value: &[u8], body: Loc) -> Entry {
+    plain_entry(key_value, body).unwrap_or_else(|| any_entry(key_value, body))
 }
+
+pub(crate) const EMPTY: Entry = Entry { key: Loc::NONE, value: 0, tlv: Loc::NONE, kind: 0, changed: 0 };
 
 /// The short way for a key, then a scalar, with every length one byte; nearly all are so.
 #[inline]
-fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
+pub(crate) fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
     let [0x0A, key_len @ 0..0x80, rest @ ..] = key_value else {
         return None;
     };

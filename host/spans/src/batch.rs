@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use crate::index::Index;
+use crate::record::SpanParts;
 use crate::store::Store;
+use crate::walk::validate_with;
 use crate::{Malformed, Table, Verdict, validate};
 
 /// A batch of spans in wire format. The default is an empty one.
@@ -22,14 +24,30 @@ pub struct Batch {
     pub(crate) grown: usize,
 }
 
+/// The largest request that is indexed while it is validated, in bytes: an index can be sixteen
+/// times as large as what it indexes.
+const MAX_INDEXED: usize = 1 << 18;
+
 impl Batch {
-    /// Validates `wire` and wraps it.
+    /// Validates `wire` and wraps it. What is going to be asked for most likely, the fields and
+    /// attributes of spans, is indexed by the same walk, unless the request is so large that an
+    /// index of all of it at a time would be too much. For a batch that nobody may look into,
+    /// [`validate`] and [`Batch::from_validated`] cost less.
     ///
     /// # Errors
     /// See [`validate`].
     pub fn parse(wire: Bytes) -> Result<Self, Malformed> {
-        let verdict = validate(&wire)?;
-        Ok(Self::from_validated(wire, verdict))
+        if wire.len() > MAX_INDEXED {
+            let verdict = validate(&wire)?;
+            return Ok(Self::from_validated(wire, verdict));
+        }
+        let (verdict, parts) = validate_with(&wire, SpanParts::with_capacity(wire.len()))?;
+        let mut batch = Self::from_validated(wire, verdict);
+        // Irregular spans are indexed in copies that are normalised first.
+        if !verdict.irregular {
+            batch.index = parts.into_index();
+        }
+        Ok(batch)
     }
 
     /// Wraps bytes that [`validate`] has accepted with that verdict. Of other bytes the reads

@@ -86,7 +86,7 @@ const NESTING: u32 = 7;
 
 fn check_nested(kind: u8, text: &[u8], nested: &mut Verdict) -> bool {
     let schema = if kind == 5 { &ARRAY_VALUE } else { &KEY_VALUE_LIST };
-    let mut walk = Walk::default();
+    let mut walk: Walk = Walk::default();
     let result = walk.message(schema, text, 0, MAX_DEPTH - NESTING);
     nested.irregular |= walk.verdict.irregular;
     nested.unknown |= walk.verdict.unknown;

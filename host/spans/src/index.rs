@@ -74,6 +74,17 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// An index in which this much is known of spans already.
+    pub fn of_spans(fields: RowFields, attributes: Attributes, events: Vec<Row>, links: Vec<Row>) -> Self {
+        let children = |rows| TableIndex { rows, is_loaded: true, ..TableIndex::default() };
+        Self {
+            spans: TableIndex { fields: Some(fields), attributes: Some(attributes), ..TableIndex::default() },
+            events: children(events),
+            links: children(links),
+            ..Self::default()
+        }
+    }
+
     pub fn table(&self, table: Table) -> &TableIndex {
         match table {
             Table::Resources => &self.resources,

@@ -24,6 +24,7 @@ pub mod json;
 mod layout;
 mod malformed;
 mod read;
+mod record;
 mod refusal;
 mod rewrite;
 mod row_fields;

@@ -26,7 +26,7 @@ impl Take {
 
 /// What a valid message, given without its key and length, has in it.
 pub(crate) fn survey(schema: &'static Schema, message: &[u8]) -> Verdict {
-    let mut walk = Walk::default();
+    let mut walk: Walk = Walk::default();
     // The message was found valid as part of its request, where it had less depth left.
     let _ = walk.message(schema, message, 0, MAX_DEPTH);
     walk.verdict

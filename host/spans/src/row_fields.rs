@@ -19,13 +19,36 @@ pub(crate) struct RowFields {
 }
 
 /// The record of one row, as large as the largest table needs.
-struct Record {
-    texts: [Loc; 3],
-    numbers: [u64; 8],
-    ids: [u32; 3],
+pub(crate) struct Record {
+    pub texts: [Loc; 3],
+    pub numbers: [u64; 8],
+    pub ids: [u32; 3],
 }
 
 impl Record {
+    /// Of a row without fields.
+    pub const NONE: Self = Self { texts: [Loc::NONE; 3], numbers: [0; 8], ids: [NO_ID; 3] };
+
+    /// Takes over a field of the message `buf`, which lies at `content`; says whether it has a slot.
+    #[inline]
+    pub fn read(&mut self, buf: &[u8], content: Loc, layout: &'static Layout, field: FieldAt) -> bool {
+        match layout.slots.get(field.number as usize) {
+            Some(Slot::Text(slot)) => self.put_text(*slot, content.part(field.body, field.len())),
+            Some(Slot::Number(slot)) => self.put_number(*slot, number_of(layout.schema, field.number, field.value)),
+            Some(Slot::Id(slot)) => {
+                let at = if field.len() == 0 { NO_ID } else { content.at(field.body) };
+                if let Some(place) = self.ids.get_mut(usize::from(*slot)) {
+                    *place = at;
+                }
+            }
+            Some(Slot::Status) if field.wire_type == LEN => {
+                read_status(field.content(buf), content.part(field.body, field.len()), self);
+            }
+            None | Some(Slot::Skip | Slot::Status) => return false,
+        }
+        true
+    }
+
     fn put_text(&mut self, slot: u8, text: Loc) {
         if let Some(place) = self.texts.get_mut(usize::from(slot)) {
             *place = text;
@@ -48,23 +71,31 @@ impl RowFields {
         layout: &'static Layout,
         mut other: impl FnMut(u32, Loc, FieldAt),
     ) -> Self {
-        let mut all = Self {
-            texts: Vec::with_capacity(rows.len() * layout.texts),
-            numbers: Vec::with_capacity(rows.len() * layout.numbers),
-            ids: Vec::with_capacity(rows.len() * layout.ids),
-            layout,
-        };
+        let mut all = Self::with_capacity(rows.len(), layout);
         for (i, row) in (0..).zip(rows) {
             let record = read_row(store, row.content, layout, |field| other(i, row.content, field));
-            let head = |len: usize| ..len;
-            let texts = record.texts.get(head(layout.texts));
-            all.texts.extend_from_slice(texts.unwrap_or_default());
-            let numbers = record.numbers.get(head(layout.numbers));
-            all.numbers.extend_from_slice(numbers.unwrap_or_default());
-            let ids = record.ids.get(head(layout.ids));
-            all.ids.extend_from_slice(ids.unwrap_or_default());
+            all.push(&record);
         }
         all
+    }
+
+    /// No rows yet, but room for some.
+    pub fn with_capacity(rows: usize, layout: &'static Layout) -> Self {
+        Self {
+            texts: Vec::with_capacity(rows * layout.texts),
+            numbers: Vec::with_capacity(rows * layout.numbers),
+            ids: Vec::with_capacity(rows * layout.ids),
+            layout,
+        }
+    }
+
+    /// Adds a row.
+    #[inline]
+    pub fn push(&mut self, record: &Record) {
+        let Self { texts, numbers, ids, layout } = self;
+        texts.extend_from_slice(record.texts.get(..layout.texts).unwrap_or_default());
+        numbers.extend_from_slice(record.numbers.get(..layout.numbers).unwrap_or_default());
+        ids.extend_from_slice(record.ids.get(..layout.ids).unwrap_or_default());
     }
 
     pub fn texts(&self, slot: usize) -> impl Iterator<Item = Loc> + Clone {
@@ -121,40 +152,24 @@ fn retain_records<T>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
 
 #[inline]
 fn read_row(store: &Store, content: Loc, layout: &'static Layout, mut other: impl FnMut(FieldAt)) -> Record {
-    let mut record = Record { texts: [Loc::NONE; 3], numbers: [0; 8], ids: [NO_ID; 3] };
+    let mut record = Record::NONE;
     let attributes = (layout.attributes << 3) as u8 | LEN;
-    let mut all = fields(store.get(content));
+    let buf = store.get(content);
+    let mut all = fields(buf);
     while let Some(field) = all.next() {
         if field.is(layout.attributes) {
             while all.next_short(attributes).is_some() {}
             continue;
         }
-        match layout.slots.get(field.number as usize) {
-            Some(Slot::Text(slot)) => {
-                record.put_text(*slot, content.part(field.body, field.len()));
-            }
-            Some(Slot::Number(slot)) => {
-                let number = number_of(layout.schema, field.number, field.value);
-                record.put_number(*slot, number);
-            }
-            Some(Slot::Id(slot)) => {
-                let at = if field.len() == 0 { NO_ID } else { content.at(field.body) };
-                if let Some(place) = record.ids.get_mut(usize::from(*slot)) {
-                    *place = at;
-                }
-            }
-            Some(Slot::Status) if field.wire_type == LEN => {
-                read_status(store, content.part(field.body, field.len()), &mut record);
-            }
-            None | Some(Slot::Skip | Slot::Status) if field.wire_type == LEN => other(field),
-            None | Some(Slot::Skip | Slot::Status) => {}
+        if !record.read(buf, content, layout, field) && field.wire_type == LEN {
+            other(field);
         }
     }
     record
 }
 
-fn read_status(store: &Store, content: Loc, record: &mut Record) {
-    for field in fields(store.get(content)) {
+fn read_status(status: &[u8], content: Loc, record: &mut Record) {
+    for field in fields(status) {
         match field.number {
             2 => record.put_text(STATUS_MESSAGE, content.part(field.body, field.len())),
             3 => record.put_number(STATUS_CODE, sign_extended(field.value)),

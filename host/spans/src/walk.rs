@@ -3,9 +3,11 @@
 //! id has 16 bytes, a span id 8, a parent's id 8 or none.
 
 use crate::Malformed;
+use crate::attributes::{EMPTY, Entry, is_text, plain_entry, read_entry};
 use crate::malformed::{Fault, What};
 use crate::schema::{KEY_VALUE, Kind, REQUEST, SPAN, Schema};
-use crate::wire::{LEN, MAX_BYTES, MAX_DEPTH, fields, skip_value, varint};
+use crate::store::Loc;
+use crate::wire::{LEN, MAX_BYTES, MAX_DEPTH, fields, fixed64, skip_value, varint};
 
 /// What [`validate`] found out about well-formed input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,16 +27,44 @@ pub struct Verdict {
 /// Says what is wrong and where. What `prost` would not decode is refused, and so is an id of a
 /// wrong length, and input over 1 GiB.
 pub fn validate(wire: &[u8]) -> Result<Verdict, Malformed> {
-    let mut walk = Walk::default();
+    validate_with(wire, ()).map(|(verdict, ())| verdict)
+}
+
+/// Checks `wire` as [`validate`] does, and shows `recorder` the spans on the way.
+pub(crate) fn validate_with<R: Recorder>(wire: &[u8], recorder: R) -> Result<(Verdict, R), Malformed> {
+    let mut walk = Walk { verdict: Verdict::default(), recorder };
     let result = if wire.len() > MAX_BYTES {
         Err(Fault::new(0, What::TooLong))
     } else {
         walk.message(&REQUEST, wire, 0, MAX_DEPTH)
     };
     match result {
-        Ok(()) => Ok(walk.verdict),
+        Ok(()) => Ok((walk.verdict, walk.recorder)),
         Err(fault) => Err(Malformed::locate(wire, fault)),
     }
+}
+
+/// Is shown what the walk has found valid within spans, in the order of the wire. Positions are
+/// those in the whole request.
+pub(crate) trait Recorder {
+    /// Whether it wants to be shown anything.
+    const RECORDS: bool;
+    /// The next span has these fields at its beginning.
+    fn begin(&mut self, head: &Head);
+    /// The span has this attribute, from key to end.
+    fn attribute(&mut self, entry: Entry);
+    /// The span has this other field.
+    fn field(&mut self, buf: &[u8], start: usize, end: usize);
+    /// The span has ended.
+    fn end(&mut self);
+}
+
+impl Recorder for () {
+    const RECORDS: bool = false;
+    fn begin(&mut self, _: &Head) {}
+    fn attribute(&mut self, _: Entry) {}
+    fn field(&mut self, _: &[u8], _: usize, _: usize) {}
+    fn end(&mut self) {}
 }
 
 /// Counts the spans of valid input. Only the boundaries of messages are read, about 4 ns a span.
@@ -63,19 +93,35 @@ fn count_within(message: &[u8], base: usize, levels: u32, spans: &mut u32) -> Re
 
 /// The state of one walk.
 #[derive(Default)]
-pub(crate) struct Walk {
+pub(crate) struct Walk<R = ()> {
     pub verdict: Verdict,
+    recorder: R,
 }
 
-impl Walk {
+impl<R: Recorder> Walk<R> {
     /// Checks the message that is `buf[at..]`; `depth` is how much nesting is left.
-    pub fn message(&mut self, schema: &'static Schema, buf: &[u8], mut at: usize, depth: u32) -> Result<(), Fault> {
-        let mut seen = 0u32;
-        if std::ptr::eq(schema, &raw const SPAN) {
-            self.verdict.spans += 1;
-            let (len, head) = plain_head(buf.get(at..).unwrap_or_default());
-            (at, seen) = (at + len, head);
+    pub fn message(&mut self, schema: &'static Schema, buf: &[u8], at: usize, depth: u32) -> Result<(), Fault> {
+        if !std::ptr::eq(schema, &raw const SPAN) {
+            return self.fields::<false>(schema, buf, (at, 0), depth);
         }
+        self.verdict.spans += 1;
+        let head = plain_head(buf, at);
+        self.recorder.begin(&head);
+        self.fields::<true>(schema, buf, (head.end, head.seen), depth)?;
+        self.recorder.end();
+        Ok(())
+    }
+
+    /// Checks the fields from `at` on, when those with the bits `seen` have occurred. Those of a
+    /// span are shown to the recorder.
+    #[inline]
+    fn fields<const IS_SPAN: bool>(
+        &mut self,
+        schema: &'static Schema,
+        buf: &[u8],
+        (mut at, mut seen): (usize, u32),
+        depth: u32,
+    ) -> Result<(), Fault> {
         while at < buf.len() {
             let start = at;
             let Some((key, body)) = varint(buf, at) else {
@@ -94,10 +140,39 @@ impl Walk {
             seen |= 1 << number;
             at = self.field(field.kind, buf, (start, body), wire_type, depth)?;
             if depth > 2 && is_attribute(field.kind) {
-                at = skip_plain(buf, start, at);
+                if IS_SPAN && R::RECORDS {
+                    self.recorder.attribute(entry_at(buf, start, at));
+                }
+                at = self.plain_attributes::<IS_SPAN>(buf, start, at);
+            } else if IS_SPAN && R::RECORDS {
+                self.recorder.field(buf, start, at);
             }
         }
         if seen & schema.required == schema.required { Ok(()) } else { Err(Fault::new(at, What::MissingId)) }
+    }
+
+    /// Where the next field begins that is not a plain attribute with the same key as the one at
+    /// `first`: attributes follow one another, mostly.
+    #[inline]
+    fn plain_attributes<const IS_SPAN: bool>(&mut self, buf: &[u8], first: usize, mut at: usize) -> usize {
+        let key = buf.get(first).filter(|&&key| key < 0x80);
+        while let Some([field, len @ 0..0x80, rest @ ..]) = buf.get(at..)
+            && Some(field) == key
+            && let Some(key_value) = rest.get(..usize::from(*len))
+        {
+            let end = at + 2 + key_value.len();
+            if IS_SPAN && R::RECORDS {
+                let Some(entry) = plain_entry(key_value, Loc::new(at + 2, key_value.len())) else { break };
+                if !is_ascii_entry(key_value, &entry) {
+                    break;
+                }
+                self.recorder.attribute(Entry { tlv: Loc::new(at, end - at), ..entry });
+            } else if !is_plain(key_value) {
+                break;
+            }
+            at = end;
+        }
+        at
     }
 
     /// Checks a known field; answers where the next one begins.
@@ -152,7 +227,7 @@ impl Walk {
                 }
                 self.message(schema, buf, at, depth - 1)
             }
-            Kind::String if !is_text(content) => Err(Fault::new(at, What::Utf8)),
+            Kind::String if !is_utf8(content) => Err(Fault::new(at, What::Utf8)),
             Kind::Id(size) if len != size => Err(Fault::new(at, What::IdLength(size))),
             Kind::OptionalId(size) if len != size && len != 0 => Err(Fault::new(at, What::IdLength(size))),
             _ => Ok(()),
@@ -162,21 +237,6 @@ impl Walk {
 
 fn is_attribute(kind: Kind) -> bool {
     matches!(kind, Kind::Message(schema) if std::ptr::eq(schema, &raw const KEY_VALUE))
-}
-
-/// Where the next field begins that is not a plain attribute with the same key as the one at
-/// `first`: attributes follow one another, mostly.
-#[inline]
-fn skip_plain(buf: &[u8], first: usize, mut at: usize) -> usize {
-    let key = buf.get(first).filter(|&&key| key < 0x80);
-    while let Some([field, len @ 0..0x80, rest @ ..]) = buf.get(at..)
-        && Some(field) == key
-        && let Some(key_value) = rest.get(..usize::from(*len))
-        && is_plain(key_value)
-    {
-        at += 2 + key_value.len();
-    }
-    at
 }
 
 #[inline]
@@ -191,7 +251,7 @@ fn check_key(key: u64, at: usize) -> Result<(u32, u8), Fault> {
 
 /// UTF-8, with a short way for short ASCII, which nearly all is.
 #[inline]
-fn is_text(bytes: &[u8]) -> bool {
+fn is_utf8(bytes: &[u8]) -> bool {
     is_short_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
 }
 
@@ -226,47 +286,80 @@ fn both_halves(bytes: &[u8; 16]) -> u64 {
     all as u64 | (all >> 64) as u64
 }
 
+/// The first fields of a span.
+#[derive(Default)]
+pub(crate) struct Head {
+    /// Where they end.
+    pub end: usize,
+    /// The bits of those that are there.
+    pub seen: u32,
+    pub trace_id: usize,
+    pub span_id: usize,
+    pub parent_id: usize,
+    pub name: (usize, usize),
+    pub kind: u8,
+    pub times: [u64; 2],
+}
+
 /// The fields with which spans begin that are written in the order of their numbers, up to the
-/// times. Answers how far they go and the bits of those that are there; the first that is not as
-/// nearly all are ends them, and goes the long way.
+/// times. The first that is not as nearly all are ends them, and goes the long way.
 #[inline]
-fn plain_head(span: &[u8]) -> (usize, u32) {
-    let (mut rest, mut seen) = (span, 0);
-    if let [0x0A, 16, tail @ ..] = rest
-        && let Some(tail) = tail.get(16..)
+fn plain_head(buf: &[u8], at: usize) -> Head {
+    let mut head = Head { end: at, ..Head::default() };
+    let rest = |head: &Head| buf.get(head.end..).unwrap_or_default();
+    if let [0x0A, 16, id @ ..] = rest(&head)
+        && id.len() >= 16
     {
-        (rest, seen) = (tail, seen | 1 << 1);
+        head = Head { trace_id: head.end + 2, end: head.end + 18, seen: 1 << 1, ..head };
     }
-    if let [0x12, 8, tail @ ..] = rest
-        && let Some(tail) = tail.get(8..)
+    if let [0x12, 8, id @ ..] = rest(&head)
+        && id.len() >= 8
     {
-        (rest, seen) = (tail, seen | 1 << 2);
+        head = Head { span_id: head.end + 2, end: head.end + 10, seen: head.seen | 1 << 2, ..head };
     }
-    if let [0x22, 8, tail @ ..] = rest
-        && let Some(tail) = tail.get(8..)
+    if let [0x22, 8, id @ ..] = rest(&head)
+        && id.len() >= 8
     {
-        (rest, seen) = (tail, seen | 1 << 4);
+        head = Head { parent_id: head.end + 2, end: head.end + 10, seen: head.seen | 1 << 4, ..head };
     }
-    if let [0x2A, len @ 0..0x80, tail @ ..] = rest
-        && let Some((name, tail)) = tail.split_at_checked(usize::from(*len))
+    if let [0x2A, len @ 0..0x80, name @ ..] = rest(&head)
+        && let Some(name) = name.get(..usize::from(*len))
         && is_short_ascii(name)
     {
-        (rest, seen) = (tail, seen | 1 << 5);
+        let at = head.end + 2;
+        head = Head { name: (at, name.len()), end: at + name.len(), seen: head.seen | 1 << 5, ..head };
     }
-    if let [0x30, 0..0x80, tail @ ..] = rest {
-        (rest, seen) = (tail, seen | 1 << 6);
+    if let [0x30, kind @ 0..0x80, ..] = rest(&head) {
+        head = Head { kind: *kind, end: head.end + 2, seen: head.seen | 1 << 6, ..head };
     }
-    if let [0x39, tail @ ..] = rest
-        && let Some(tail) = tail.get(8..)
-    {
-        (rest, seen) = (tail, seen | 1 << 7);
+    for (i, key) in [(0, 0x39), (1, 0x41)] {
+        if rest(&head).first() == Some(&key)
+            && let Some(time) = fixed64(buf, head.end + 1)
+            && let Some(place) = head.times.get_mut(i)
+        {
+            *place = time;
+            head = Head { end: head.end + 9, seen: head.seen | 1 << (7 + i), ..head };
+        }
     }
-    if let [0x41, tail @ ..] = rest
-        && let Some(tail) = tail.get(8..)
-    {
-        (rest, seen) = (tail, seen | 1 << 8);
-    }
-    (span.len() - rest.len(), seen)
+    head
+}
+
+/// The attribute that lies there with its key, once it was found valid.
+fn entry_at(buf: &[u8], start: usize, end: usize) -> Entry {
+    let whole = buf.get(start..end).unwrap_or_default();
+    let tlv = Loc::new(start, end - start);
+    fields(whole).next().map_or(EMPTY, |field| {
+        let body = tlv.part(field.body, field.len());
+        Entry { tlv, ..read_entry(field.content(whole), body) }
+    })
+}
+
+/// Whether what must be UTF-8 in a plain entry is ASCII.
+#[inline]
+fn is_ascii_entry(key_value: &[u8], entry: &Entry) -> bool {
+    // Keys and lengths are below 0x80 here, so that one look tells of both texts.
+    let texts = if is_text(entry.kind) { Some(key_value) } else { key_value.get(2..2 + entry.key.len as usize) };
+    texts.is_some_and(is_short_ascii)
 }
 
 /// Whether a `KeyValue` is as nearly all are: an ASCII key, then a scalar value, every length one

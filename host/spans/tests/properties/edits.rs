@@ -136,7 +136,13 @@ fn edited(seed: u64, size: usize) {
     let tricks = Tricks::random(rng);
     let wire = mangle(rng, tricks, Kind::Request, &plain);
     let mut model = ExportTraceServiceRequest::decode(&wire[..]).expect("mangling keeps it valid");
-    let mut batch = Batch::parse(wire.clone().into()).expect("what prost takes is taken");
+    // Indexed on the way in, or when it is asked for.
+    let mut batch = if rng.one_in(2) {
+        Batch::parse(wire.clone().into()).expect("what prost takes is taken")
+    } else {
+        let verdict = validate(&wire).expect("what prost takes is taken");
+        Batch::from_validated(wire.clone().into(), verdict)
+    };
     if rng.one_in(2) {
         columns::check(&mut batch, &model);
     }
