@@ -2171,6 +2171,140 @@ pub mod sluice {
 
     }
 
+    /// The time of day. A plugin that uses it declares the capability `clock`.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod clock {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      #[allow(unused_unsafe, clippy::all)]
+      /// Nanoseconds since 1970-01-01 UTC by the collector's clock. It is looked at once a call, when
+      /// the call first asks: within one call of the plugin the time stands still. It can go back from
+      /// one call to the next, when the machine's clock is set.
+      #[allow(async_fn_in_trait)]
+      pub fn now_unix_nano() -> ::core::result::Result<u64,Refusal>{
+        unsafe {
+
+          #[repr(align(8))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 16+2*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 16+2*::core::mem::size_of::<*const u8>()]);
+          let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/clock@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "now-unix-nano"]
+            fn wit_import1(_: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import1(_: *mut u8, ) { unreachable!() }
+          wit_import1(ptr0);
+          let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+          let result8 = match l2 {
+            0 => {
+              let e = {
+                let l3 = *ptr0.add(8).cast::<i64>();
+
+                l3 as u64
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l4 = *ptr0.add(8).cast::<i32>();
+                let l5 = *ptr0.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l6 = *ptr0.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len7 = l6;
+                let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l4 as u32,
+                  message: _rt::string_lift(bytes7),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result8
+        }
+      }
+
+    }
+
+    /// Randomness. A plugin that uses it declares the capability `random`.
+    ///
+    /// Good for sampling, jitter and ids; not for keys and other secrets: whoever sees some of the
+    /// numbers can tell the next ones. Each instance has its own sequence.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod random {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      #[allow(unused_unsafe, clippy::all)]
+      /// So many numbers, each of 64 random bits. At most 65,536 at once, else refusal 5.
+      #[allow(async_fn_in_trait)]
+      pub fn numbers(count: u32,) -> ::core::result::Result<_rt::Vec::<u64>,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+          let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/random@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "numbers"]
+            fn wit_import1(_: i32, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import1(_: i32, _: *mut u8, ) { unreachable!() }
+          wit_import1(_rt::as_i32(&count), ptr0);
+          let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+          let result10 = match l2 {
+            0 => {
+              let e = {
+                let l3 = *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l4 = *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len5 = l4;
+
+                <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l3.cast(), len5, len5))
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l6 = *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l7 = *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l8 = *ptr0.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len9 = l8;
+                let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l6 as u32,
+                  message: _rt::string_lift(bytes9),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result10
+        }
+      }
+
+    }
+
 
     #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
     pub mod lifecycle {
@@ -2205,7 +2339,9 @@ pub mod sluice {
         /// The plugin's own name and version, for the operator.
         pub name: _rt::String,
         pub version: _rt::String,
-        /// Names of the capability interfaces that it uses: `log`, `metrics`.
+        /// Names of the capability interfaces that it uses: `log`, `metrics`, `clock`, `random`.
+        /// Importing one without naming it, and naming one that the operator does not allow, keeps the
+        /// plugin from being loaded.
         pub capabilities: _rt::Vec::<_rt::String>,
         /// The most that any configuration of this plugin needs.
         pub access: Access,
@@ -2516,9 +2652,9 @@ macro_rules! __export_processor_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2700] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\x8c\x14\x01A\x02\x01\
-A/\x01B\x11\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2865] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb1\x15\x01A\x02\x01\
+A3\x01B\x11\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
@@ -2565,19 +2701,23 @@ vel\x01\x07messages\x01\0\x04\0\x05write\x01\x03\x03\0\x17sluice:plugin/log@0.1.
 \x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-names\x01\0\x06\
 \x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0clabel-values\x01\x05\
 valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/metrics@0.1.0\x05\x0b\
-\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
-\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
-\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
-\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
-plugin/lifecycle@0.1.0\x05\x0c\x02\x03\0\x04\x06access\x03\0\x06access\x03\0\x0d\
-\x02\x03\0\x04\x0bdescription\x03\0\x0bdescription\x03\0\x0f\x02\x03\0\x04\x0cco\
-nfig-error\x03\0\x0cconfig-error\x03\0\x11\x02\x03\0\x04\x07failure\x03\0\x07fai\
-lure\x03\0\x13\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x15\x01@\0\0\x10\x04\0\
-\x08describe\x01\x17\x01p\x12\x01j\x01\x0e\x01\x18\x01@\x01\x06configs\0\x19\x04\
-\0\x09configure\x01\x1a\x01h\x16\x01j\0\x01\x14\x01@\x01\x05batch\x1b\0\x1c\x04\0\
-\x07process\x01\x1d\x01@\x01\x0dnow-unix-nanow\0\x1c\x04\0\x05flush\x01\x1e\x01p\
-}\x01j\x01\x1f\x01\x14\x01@\0\0\x20\x04\0\x08snapshot\x01!\x01p\x1f\x01@\x01\x09\
-snapshots\"\0\x1c\x04\0\x07restore\x01#\x04\0\x1dsluice:plugin/processor@0.1.0\x04\
+\x01B\x05\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01j\x01w\x01\x01\x01@\0\0\
+\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clock@0.1.0\x05\x0c\x01\
+B\x06\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01pw\x01j\x01\x02\x01\x01\x01\
+@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1asluice:plugin/random@0.1\
+.0\x05\x0d\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\
+\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06sch\
+emay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfi\
+g-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\
+\x1dsluice:plugin/lifecycle@0.1.0\x05\x0e\x02\x03\0\x06\x06access\x03\0\x06acces\
+s\x03\0\x0f\x02\x03\0\x06\x0bdescription\x03\0\x0bdescription\x03\0\x11\x02\x03\0\
+\x06\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x13\x02\x03\0\x06\x07failure\x03\
+\0\x07failure\x03\0\x15\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x17\x01@\0\0\
+\x12\x04\0\x08describe\x01\x19\x01p\x14\x01j\x01\x10\x01\x1a\x01@\x01\x06configs\
+\0\x1b\x04\0\x09configure\x01\x1c\x01h\x18\x01j\0\x01\x16\x01@\x01\x05batch\x1d\0\
+\x1e\x04\0\x07process\x01\x1f\x01@\x01\x0dnow-unix-nanow\0\x1e\x04\0\x05flush\x01\
+\x20\x01p}\x01j\x01!\x01\x16\x01@\0\0\"\x04\0\x08snapshot\x01#\x01p!\x01@\x01\x09\
+snapshots$\0\x1e\x04\0\x07restore\x01%\x04\0\x1dsluice:plugin/processor@0.1.0\x04\
 \0\x0b\x0f\x01\0\x09processor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
 wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
   };
@@ -2590,9 +2730,9 @@ pub use __export_processor_impl as export_processor;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2590] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfe\x12\x01A\x02\x01\
-A\x1c\x01B\x11\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05b\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2755] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa3\x14\x01A\x02\x01\
+A\x20\x01B\x11\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05b\
 ytes\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05\
 texts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\
 \0\x06column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\
@@ -2639,14 +2779,18 @@ level\x01\x07messages\x01\0\x04\0\x05write\x01\x03\x03\0\x17sluice:plugin/log@0.
 \x04\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-names\x01\
 \0\x06\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0clabel-value\
 s\x01\x05valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/metrics@0.1\
-.0\x05\x0b\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\
-\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06sch\
-emay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfi\
-g-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\
-\x1dsluice:plugin/lifecycle@0.1.0\x05\x0c\x02\x03\0\x04\x06access\x03\0\x06acces\
-s\x03\0\x0d\x02\x03\0\x04\x0bdescription\x03\0\x0bdescription\x03\0\x0f\x02\x03\0\
-\x04\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x11\x02\x03\0\x04\x07failure\x03\
-\0\x07failure\x03\0\x13\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x15\x04\0=sl\
+.0\x05\x0b\x01B\x05\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01j\x01w\x01\x01\
+\x01@\0\0\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clock@0.1.0\x05\
+\x0c\x01B\x06\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01pw\x01j\x01\x02\x01\
+\x01\x01@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1asluice:plugin/ra\
+ndom@0.1.0\x05\x0d\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\
+\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06\
+schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cco\
+nfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\
+\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x0e\x02\x03\0\x06\x06access\x03\0\x06acc\
+ess\x03\0\x0f\x02\x03\0\x06\x0bdescription\x03\0\x0bdescription\x03\0\x11\x02\x03\
+\0\x06\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x13\x02\x03\0\x06\x07failure\x03\
+\0\x07failure\x03\0\x15\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x17\x04\0=sl\
 uice:plugin/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)pro\
 cessor-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-\
 by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";

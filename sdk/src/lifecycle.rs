@@ -111,7 +111,7 @@ impl Description {
         self
     }
 
-    /// Adds a capability: `log` or `metrics`.
+    /// Adds a capability: `log`, `metrics`, `clock` or `random`.
     #[must_use]
     pub fn capability(mut self, name: &str) -> Self {
         self.capabilities.push(name.to_owned());

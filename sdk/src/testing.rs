@@ -17,14 +17,19 @@
 //! As in the host, the plugin may touch only what it asked for with its configuration: a pull or an
 //! edit of anything else is refused. Limits are not enforced, and log lines and metrics go nowhere.
 
+pub(crate) mod environment;
 mod grants;
 
+use std::time::Duration;
+
 use sluice_spans as host;
+use sluice_state::Random;
 
 use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::lifecycle::{Access, ConfigError, Failure, Plugin};
 
+use environment::Environment;
 pub(crate) use grants::Grants;
 
 /// What a plugin did to a batch.
@@ -53,23 +58,120 @@ pub enum Problem {
     Failed(Failure),
 }
 
+/// What the clock shows in a test that does not set it: the start of 2026.
+const TEST_TIME: u64 = 1_767_225_600_000_000_000;
+
 /// Configures a plugin with JSON and passes one OTLP request through it.
 ///
 /// # Errors
 /// When the configuration or the bytes are refused, or the plugin fails.
 pub fn run<P: Plugin>(config_json: &str, otlp: &[u8]) -> Result<Outcome, Problem> {
-    let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
-    let described = P::describe().access;
-    let access = configured.access.unwrap_or_else(|| described.clone());
-    let grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
-    let mut plugin = configured.plugin;
-    let wire = bytes::Bytes::copy_from_slice(otlp);
-    let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
-    let backend = Backend::new(batch, grants);
-    let view = Batch::new(&backend);
-    plugin.process(&view).map_err(Problem::Failed)?;
-    view.push_pending().map_err(|refusal| Problem::Failed(refusal.into()))?;
-    let (mut batch, committed) = backend.finish();
-    let (dropped, edited) = (committed.dropped_spans, committed.edited_spans);
-    Ok(Outcome { wire: batch.encode().to_vec(), dropped, edited, access })
+    Stage::<P>::new(config_json)?.process(otlp)
+}
+
+/// A configured plugin, and what the host would provide for it. For tests of more than one request,
+/// and of what depends on time, chance or state.
+///
+/// ```
+/// # use sluice_sdk::prelude::*;
+/// # #[derive(Deserialize)] struct Config {}
+/// # struct Nothing;
+/// # impl Plugin for Nothing {
+/// #     type Config = Config;
+/// #     fn describe() -> Description { Description::new("nothing", "0.1.0") }
+/// #     fn configure(_: Config) -> Result<Configured<Self>, Vec<ConfigError>> { Ok(Configured::new(Self)) }
+/// #     fn process(&mut self, _: &Batch) -> Result<(), Failure> { Ok(()) }
+/// # }
+/// use sluice_sdk::testing::Stage;
+///
+/// let mut stage = Stage::<Nothing>::new("{}").expect("it is configured").at(1_800_000_000_000_000_000).seed(7);
+/// stage.process(b"").expect("it is processed");
+/// stage.advance(std::time::Duration::from_secs(60));
+/// stage.process(b"").expect("a minute later");
+/// ```
+pub struct Stage<P> {
+    plugin: P,
+    grants: Grants,
+    access: Access,
+    /// Not here only while the plugin is called.
+    environment: Option<Environment>,
+}
+
+impl<P: Plugin> Stage<P> {
+    /// Configures a plugin with JSON.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn new(config_json: &str) -> Result<Self, Problem> {
+        let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
+        let description = P::describe();
+        let access = configured.access.unwrap_or_else(|| description.access.clone());
+        let grants = Grants::new(&description.access, &access).map_err(|refusal| Problem::Access(refusal.message))?;
+        let environment =
+            Environment { capabilities: description.capabilities, now_unix_nano: TEST_TIME, random: Random::seeded(0) };
+        Ok(Self { plugin: configured.plugin, grants, access, environment: Some(environment) })
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn at(mut self, unix_nano: u64) -> Self {
+        self.change(|environment| environment.now_unix_nano = unix_nano);
+        self
+    }
+
+    /// Seeds the random numbers.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.change(|environment| environment.random = Random::seeded(seed));
+        self
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.change(|environment| environment.now_unix_nano = environment.now_unix_nano.saturating_add(nanos));
+    }
+
+    /// Passes an OTLP request through the plugin.
+    ///
+    /// # Errors
+    /// When the bytes are refused, or the plugin fails.
+    pub fn process(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
+        let wire = bytes::Bytes::copy_from_slice(otlp);
+        let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
+        let backend = Backend::new(batch, self.grants.clone());
+        self.call(|plugin| {
+            let view = Batch::new(&backend);
+            plugin.process(&view)?;
+            Ok(view.push_pending()?)
+        })?;
+        let (mut batch, committed) = backend.finish();
+        let (dropped, edited) = (committed.dropped_spans, committed.edited_spans);
+        Ok(Outcome { wire: batch.encode().to_vec(), dropped, edited, access: self.access.clone() })
+    }
+
+    /// Tells the plugin that its flush interval has passed, at the time that the clock shows.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn flush(&mut self) -> Result<(), Problem> {
+        let now = self.environment.as_ref().map_or(TEST_TIME, |environment| environment.now_unix_nano);
+        self.call(|plugin| plugin.flush(now))
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Environment)) {
+        if let Some(environment) = &mut self.environment {
+            change(environment);
+        }
+    }
+
+    fn call<T>(&mut self, work: impl FnOnce(&mut P) -> Result<T, Failure>) -> Result<T, Problem> {
+        let Some(environment) = self.environment.take() else {
+            return Err(Problem::Failed(Failure::new("the plugin has panicked in an earlier call")));
+        };
+        let plugin = &mut self.plugin;
+        let (environment, result) = environment::during(environment, || work(plugin));
+        self.environment = environment;
+        result.map_err(Problem::Failed)
+    }
 }

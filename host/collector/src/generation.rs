@@ -171,6 +171,7 @@ fn sandbox_settings(id: &str, settings: &processor::Settings) -> Settings {
         limits: settings.limits.clone(),
         access: settings.access.clone(),
         capabilities: settings.capabilities.clone(),
+        seed: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn main() {
                 limits: Limits::default(),
                 access: None,
                 capabilities: None,
+                seed: None,
             };
             sandbox.prepare(&module, settings).unwrap().instantiate().unwrap()
         })

@@ -176,6 +176,7 @@ impl Live {
         live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
         let host = live.store.data_mut();
         host.phase = Phase::Serving;
+        host.provided = Arc::clone(&plugin.provided);
         host.effects = Effects::default();
         live.new_bytes = host.memory_bytes();
         Ok(live)

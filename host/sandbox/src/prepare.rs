@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
 use crate::access::{Access, BadGrant, Grants, beyond};
+use crate::capability::{Capability, Provided};
 use crate::effects::{LogLevel, LogLine};
 use crate::engine::{Sandbox, Shared};
 use crate::failure::{CallError, FailureKind};
@@ -13,9 +14,6 @@ use crate::load::Module;
 
 /// Bit of `description.traits`: the plugin is a redactor.
 const REDACTOR: u32 = 1;
-
-/// The capabilities that exist.
-const CAPABILITIES: [&str; 2] = ["log", "metrics"];
 
 /// How a plugin is to be prepared.
 #[derive(Debug, Clone)]
@@ -30,6 +28,8 @@ pub struct Settings {
     pub access: Option<Access>,
     /// The capabilities that the operator allows; all if absent.
     pub capabilities: Option<Vec<String>>,
+    /// The seed of the random numbers of every instance, for tests; each has its own without it.
+    pub seed: Option<u64>,
 }
 
 /// What a plugin says of itself.
@@ -104,6 +104,7 @@ pub(crate) struct Inner {
     pub(crate) config_json: String,
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
+    pub(crate) provided: Arc<Provided>,
     digest: String,
     description: Description,
     access: Access,
@@ -115,10 +116,11 @@ impl Sandbox {
     /// # Errors
     /// When the plugin refuses the configuration, fails, or wants what it may not have.
     pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
-        let Settings { plugin, config_json, limits, access: allowed, capabilities } = settings;
+        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed } = settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
-        check_capabilities(&description, &module.capabilities, capabilities.as_deref())?;
+        let mut provided = Provided::new(seed);
+        check_capabilities(&description, &module.capabilities, capabilities.as_deref(), &mut provided)?;
         let configured = first.configure(&config_json);
         first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
         let access = configured?.map_err(PrepareError::Configure)?;
@@ -137,6 +139,7 @@ impl Sandbox {
             config_json,
             limits,
             grants: Arc::new(grants),
+            provided: Arc::new(provided),
             digest: module.digest().to_owned(),
             description,
             access,
@@ -156,10 +159,12 @@ fn say(plugin: &str, line: &LogLine) {
     }
 }
 
+/// Grants what the plugin declares, if all of it is there to be had.
 fn check_capabilities(
     description: &Description,
     imported: &[String],
     allowed: Option<&[String]>,
+    provided: &mut Provided,
 ) -> Result<(), PrepareError> {
     for capability in imported {
         if !description.capabilities.contains(capability) {
@@ -167,12 +172,13 @@ fn check_capabilities(
         }
     }
     for capability in &description.capabilities {
-        if !CAPABILITIES.contains(&capability.as_str()) {
+        let Some(known) = Capability::named(capability) else {
             return Err(PrepareError::Capability(capability.clone(), "this version of Sluice does not have"));
-        }
+        };
         if allowed.is_some_and(|allowed| !allowed.contains(capability)) {
             return Err(PrepareError::Capability(capability.clone(), "`capabilities` does not allow"));
         }
+        provided.grant(known);
     }
     Ok(())
 }

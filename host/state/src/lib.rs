@@ -1,0 +1,6 @@
+//! What the host keeps for plugins, beside the batch. No I/O but where a module says so, no async,
+//! no wasmtime: the sandbox gives it to guests, and the SDK to plugins that are tested natively.
+
+mod random;
+
+pub use random::Random;
