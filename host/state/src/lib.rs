@@ -2,5 +2,7 @@
 //! no wasmtime: the sandbox gives it to guests, and the SDK to plugins that are tested natively.
 
 mod random;
+mod store;
 
 pub use random::Random;
+pub use store::{Staged, Store, Stores, Value, Write};
