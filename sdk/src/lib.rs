@@ -68,6 +68,7 @@ pub mod log;
 pub mod metrics;
 pub mod pattern;
 pub mod random;
+pub mod store;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod view;

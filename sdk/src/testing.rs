@@ -20,10 +20,11 @@
 pub(crate) mod environment;
 mod grants;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_spans as host;
-use sluice_state::Random;
+use sluice_state::{Random, Staged, Store};
 
 use crate::backend::Backend;
 use crate::batch::Batch;
@@ -57,6 +58,9 @@ pub enum Problem {
     /// The plugin failed.
     Failed(Failure),
 }
+
+/// The store's limit unless a test sets another: the host's default.
+const STORE_BYTES: usize = 16 << 20;
 
 /// What the clock shows in a test that does not set it: the start of 2026.
 const TEST_TIME: u64 = 1_767_225_600_000_000_000;
@@ -107,8 +111,13 @@ impl<P: Plugin> Stage<P> {
         let description = P::describe();
         let access = configured.access.unwrap_or_else(|| description.access.clone());
         let grants = Grants::new(&description.access, &access).map_err(|refusal| Problem::Access(refusal.message))?;
-        let environment =
-            Environment { capabilities: description.capabilities, now_unix_nano: TEST_TIME, random: Random::seeded(0) };
+        let environment = Environment {
+            capabilities: description.capabilities,
+            now_unix_nano: TEST_TIME,
+            random: Random::seeded(0),
+            store: Arc::new(Store::timed_by_hand(STORE_BYTES)),
+            staged: Staged::default(),
+        };
         Ok(Self { plugin: configured.plugin, grants, access, environment: Some(environment) })
     }
 
@@ -132,11 +141,36 @@ impl<P: Plugin> Stage<P> {
         self.change(|environment| environment.now_unix_nano = environment.now_unix_nano.saturating_add(nanos));
     }
 
-    /// Passes an OTLP request through the plugin.
+    /// Gives the store another limit than the host's default of 16 MiB.
+    #[must_use]
+    pub fn store_bytes(mut self, limit: usize) -> Self {
+        self.change(|environment| environment.store.set_limit(limit));
+        self
+    }
+
+    /// Passes an OTLP request through the plugin, and through all that comes after it: what was
+    /// written to the store is there for the next one.
     ///
     /// # Errors
     /// When the bytes are refused, or the plugin fails.
     pub fn process(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
+        let outcome = self.pass(otlp);
+        self.end_request(outcome.is_ok());
+        outcome
+    }
+
+    /// Passes an OTLP request through the plugin, and has it refused after that, as when a queue is
+    /// full: the sender will come again with it, and nothing must count twice.
+    ///
+    /// # Errors
+    /// As for [`Stage::process`].
+    pub fn process_refused(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
+        let outcome = self.pass(otlp);
+        self.end_request(false);
+        outcome
+    }
+
+    fn pass(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
         let wire = bytes::Bytes::copy_from_slice(otlp);
         let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
         let backend = Backend::new(batch, self.grants.clone());
@@ -156,7 +190,18 @@ impl<P: Plugin> Stage<P> {
     /// When the plugin fails.
     pub fn flush(&mut self) -> Result<(), Problem> {
         let now = self.environment.as_ref().map_or(TEST_TIME, |environment| environment.now_unix_nano);
-        self.call(|plugin| plugin.flush(now))
+        let flushed = self.call(|plugin| plugin.flush(now));
+        self.end_request(flushed.is_ok());
+        flushed
+    }
+
+    fn end_request(&mut self, passed: bool) {
+        self.change(|environment| {
+            let staged = std::mem::take(&mut environment.staged);
+            if passed {
+                staged.commit();
+            }
+        });
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Environment)) {
@@ -166,9 +211,11 @@ impl<P: Plugin> Stage<P> {
     }
 
     fn call<T>(&mut self, work: impl FnOnce(&mut P) -> Result<T, Failure>) -> Result<T, Problem> {
-        let Some(environment) = self.environment.take() else {
+        let Some(mut environment) = self.environment.take() else {
             return Err(Problem::Failed(Failure::new("the plugin has panicked in an earlier call")));
         };
+        environment.store.set_time(environment.now_unix_nano);
+        environment.staged.on(&environment.store);
         let plugin = &mut self.plugin;
         let (environment, result) = environment::during(environment, || work(plugin));
         self.environment = environment;

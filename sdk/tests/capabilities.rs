@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice_sdk::prelude::*;
 use sluice_sdk::testing::{Problem, Stage};
-use sluice_sdk::{Refusal, clock, random};
+use sluice_sdk::{Refusal, Texts, Values, clock, random, store};
 
 #[derive(Deserialize)]
 struct Config {
@@ -92,4 +92,105 @@ fn nothing_answers_in_configure() {
         Err(Problem::Config(problems)) => assert_eq!(problems[0].message, "6"),
         other => panic!("{other:?}"),
     }
+}
+
+/// Counts its calls, and gives the count.
+fn count() -> Result<String, Refusal> {
+    Ok(store::add(&Texts::one("calls"), &[1], Some(Duration::from_secs(60)))?[0].to_string())
+}
+
+/// Takes one token of two, for ever.
+fn take() -> Result<bool, Refusal> {
+    Ok(store::take(&Texts::one("bucket"), &[1], store::Bucket { rate_per_s: 0.0, burst: 2 })?[0])
+}
+
+/// Counts and takes in every request; leaves what it saw in [`SAID`].
+struct Counter {
+    fails: bool,
+}
+
+#[derive(Deserialize)]
+struct CounterConfig {
+    #[serde(default)]
+    fails: bool,
+}
+
+thread_local! {
+    static SAID: std::cell::RefCell<Vec<(String, bool)>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl Plugin for Counter {
+    type Config = CounterConfig;
+
+    fn describe() -> Description {
+        Description::new("counter", "0.0.0").capability("store")
+    }
+
+    fn configure(config: CounterConfig) -> Result<Configured<Self>, Vec<ConfigError>> {
+        Ok(Configured::new(Self { fails: config.fails }))
+    }
+
+    fn process(&mut self, _: &Batch) -> Result<(), Failure> {
+        let said = (count()?, take()?);
+        SAID.with_borrow_mut(|all| all.push(said));
+        if self.fails { Err(Failure::new("as configured")) } else { Ok(()) }
+    }
+}
+
+fn counted() -> Vec<(String, bool)> {
+    SAID.take()
+}
+
+fn was(count: &str, took: bool) -> (String, bool) {
+    (count.to_owned(), took)
+}
+
+#[test]
+fn what_a_request_stores_is_there_for_the_next_until_its_time_is_over() {
+    let mut stage = Stage::<Counter>::new("{}").unwrap();
+    for _ in 0..3 {
+        stage.process(b"").unwrap();
+    }
+    stage.advance(Duration::from_secs(60));
+    stage.process(b"").unwrap();
+    assert_eq!(counted(), [was("1", true), was("2", true), was("3", false), was("1", false)]);
+}
+
+#[test]
+fn a_refused_or_failed_request_stores_nothing_and_gives_back_its_tokens() {
+    let mut stage = Stage::<Counter>::new("{}").unwrap();
+    for _ in 0..5 {
+        stage.process_refused(b"").unwrap();
+    }
+    stage.process(b"").unwrap();
+    assert_eq!(counted(), vec![was("1", true); 6]);
+    let mut failing = Stage::<Counter>::new(r#"{"fails": true}"#).unwrap();
+    for _ in 0..5 {
+        failing.process(b"").unwrap_err();
+    }
+    assert_eq!(counted(), vec![was("1", true); 5]);
+}
+
+plugin!(Full, ["store"], || {
+    store::set(&Texts::one("k"), &Values::string("some text"), None)?;
+    Ok("stored".to_owned())
+});
+
+#[test]
+fn a_full_store_is_refusal_5() {
+    assert_eq!(said(&mut stage::<Full>().store_bytes(100)), "refusal 5");
+    assert_eq!(said(&mut stage::<Full>()), "stored");
+}
+
+plugin!(Reader, ["store"], || {
+    let keys = Texts::one("k");
+    let swapped = store::compare_and_set(&keys, &Values::absent(), &Values::string("new"), None)?;
+    let read = store::get(&keys)?.str(0).map(str::to_owned);
+    store::remove(&keys)?;
+    Ok(format!("{swapped:?} {read:?} {:?}", store::get(&keys)?.str(0)))
+});
+
+#[test]
+fn a_request_sees_its_own_work() {
+    assert_eq!(said(&mut stage::<Reader>()), r#"[true] Some("new") None"#);
 }

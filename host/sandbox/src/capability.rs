@@ -1,5 +1,9 @@
 //! What a plugin may do beside reading and editing batches, and what the host provides for it.
 
+use std::sync::Arc;
+
+use sluice_state::Store;
+
 /// The capability interfaces of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capability {
@@ -7,11 +11,12 @@ pub(crate) enum Capability {
     Metrics,
     Clock,
     Random,
+    Store,
 }
 
 impl Capability {
     /// All of them. A capability's place is its bit.
-    const ALL: [Self; 4] = [Self::Log, Self::Metrics, Self::Clock, Self::Random];
+    const ALL: [Self; 5] = [Self::Log, Self::Metrics, Self::Clock, Self::Random, Self::Store];
 
     /// Its name in descriptions and configurations, and of its interface.
     pub(crate) fn name(self) -> &'static str {
@@ -20,6 +25,7 @@ impl Capability {
             Self::Metrics => "metrics",
             Self::Clock => "clock",
             Self::Random => "random",
+            Self::Store => "store",
         }
     }
 
@@ -38,6 +44,8 @@ pub(crate) struct Provided {
     granted: u32,
     /// The seed of every instance's random numbers; each has its own without it.
     pub(crate) seed: Option<u64>,
+    /// The plugin's store, if it has that capability.
+    pub(crate) store: Option<Arc<Store>>,
 }
 
 impl Provided {

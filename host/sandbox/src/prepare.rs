@@ -133,6 +133,9 @@ impl Sandbox {
         if let Some(allowed) = &allowed {
             grants.narrow(allowed).map_err(PrepareError::Allowed)?;
         }
+        if provided.grants(Capability::Store) {
+            provided.store = Some(self.shared.stores.open(&plugin, description.schema, limits.store_bytes));
+        }
         let inner = Inner {
             shared: Arc::clone(&self.shared),
             pre: module.pre.clone(),

@@ -5,4 +5,4 @@ mod random;
 mod store;
 
 pub use random::Random;
-pub use store::{Staged, Store, Stores, Value, Write};
+pub use store::{ENTRY_BYTES, Staged, Store, Stores, Value, Write};

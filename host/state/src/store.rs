@@ -27,7 +27,7 @@ use shard::{Shard, Stored};
 
 pub use registry::Stores;
 pub use staged::{Staged, Write};
-pub use value::Value;
+pub use value::{ENTRY_BYTES, Value};
 
 /// Enough that cores seldom meet, few enough that looking at all of them is cheap.
 const SHARDS: usize = 16;

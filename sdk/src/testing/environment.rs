@@ -1,8 +1,9 @@
 //! The capabilities in a test: what the free functions of the SDK find while a plugin is called.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
-use sluice_state::Random;
+use sluice_state::{Random, Staged, Store};
 
 use crate::batch::Refusal;
 
@@ -21,6 +22,9 @@ pub(crate) struct Environment {
     pub(crate) capabilities: Vec<String>,
     pub(crate) now_unix_nano: u64,
     pub(crate) random: Random,
+    pub(crate) store: Arc<Store>,
+    /// What the present request has done to the store.
+    pub(crate) staged: Staged,
 }
 
 /// Does something with what the host would provide, if the plugin has declared the capability.

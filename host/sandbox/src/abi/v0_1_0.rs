@@ -7,6 +7,7 @@
 mod ambient;
 mod batches;
 mod capabilities;
+mod store;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -9,3 +9,4 @@ mod loading;
 mod serving;
 mod setup;
 mod stage;
+mod store;

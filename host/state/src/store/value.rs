@@ -6,7 +6,7 @@ use sluice_spans::{Refusal, Values};
 
 /// What an entry costs beside the bytes of its key and value: its place in the map and in the order
 /// of expiry, and what allocating them costs. Measured with keys of 16 bytes.
-pub(super) const ENTRY_BYTES: usize = 200;
+pub const ENTRY_BYTES: usize = 200;
 
 /// The types of values, as in the contract: the field numbers of OTLP's `AnyValue`.
 const ABSENT: u8 = 0;

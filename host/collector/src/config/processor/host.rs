@@ -90,10 +90,10 @@ fn limits(mut section: Section<'_>) -> Limits {
         log_lines_per_s: count(section.u64_or("log_lines_per_s", default.log_lines_per_s.into())),
         log_bytes_per_s: count(section.u64_or("log_bytes_per_s", default.log_bytes_per_s.into())),
         metric_series: count(section.u64_or("metric_series", default.metric_series.into())),
+        store_bytes: bytes(at_least_one(&mut section, "store_mib", default.store_bytes as u64 / MIB)) as usize,
         component_bytes: bytes(at_least_one(&mut section, "component_mib", default.component_bytes / MIB)),
         compile_timeout: positive(&mut section, "compile_timeout", default.compile_timeout),
     };
-    section.unsupported("store_mib", NOT_YET);
     section.finish();
     limits
 }
