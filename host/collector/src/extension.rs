@@ -5,9 +5,9 @@ pub mod health_check;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Config;
 use crate::config::section::{NOT_YET, Section};
-use crate::telemetry::server::BindError;
+use crate::config::{Component, Config};
+use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
 
@@ -59,17 +59,11 @@ impl Sluice {
     }
 }
 
-/// Starts the extensions that `service.extensions` names, on the runtime this is called in.
-///
-/// # Errors
-/// When an address that the configuration names cannot be listened on.
-#[expect(clippy::unused_async, reason = "must be called on a runtime")]
-pub async fn start(config: &Config, readiness: &Readiness) -> Result<(), BindError> {
-    for component in config.used_extensions() {
-        match &component.settings {
-            Settings::HealthCheck(settings) => settings.serve(&component.id.to_string(), readiness)?,
-            Settings::Sluice(_) => {}
-        }
-    }
-    Ok(())
+/// What the extensions that `service.extensions` names serve.
+pub fn sites(config: &Config, readiness: &Readiness) -> Vec<Site> {
+    let site = |component: &Component<Settings>| match &component.settings {
+        Settings::HealthCheck(settings) => Some(settings.site(&component.id.to_string(), readiness)),
+        Settings::Sluice(_) => None,
+    };
+    config.used_extensions().filter_map(site).collect()
 }
