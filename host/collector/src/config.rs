@@ -224,17 +224,17 @@ impl Config {
         self.files.iter().map(PathBuf::as_path)
     }
 
-    /// The settings of the process, and where they stand.
-    pub fn sluice(&self) -> Option<(&Mark, &extension::Sluice)> {
+    /// The settings of the process.
+    pub fn sluice(&self) -> Option<&extension::Sluice> {
         self.used_extensions().find_map(|component| match &component.settings {
-            extension::Settings::Sluice(sluice) => Some((&component.mark, sluice)),
+            extension::Settings::Sluice(sluice) => Some(sluice),
             extension::Settings::HealthCheck(_) => None,
         })
     }
 
     /// How long the process may take to deliver what it holds when it is told to stop.
     pub fn drain_timeout(&self) -> Duration {
-        self.sluice().map_or(extension::DRAIN_TIMEOUT, |(_, sluice)| sluice.drain_timeout)
+        self.sluice().map_or(extension::DRAIN_TIMEOUT, |sluice| sluice.drain_timeout)
     }
 
     /// Where compiled plugins are kept: `$SLUICE_CACHE_DIR`, else in the `state_dir`, else
@@ -242,7 +242,7 @@ impl Config {
     pub fn cache_dir(&self) -> Option<PathBuf> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         variable("SLUICE_CACHE_DIR")
-            .or_else(|| Some(self.sluice()?.1.state_dir.as_ref()?.join("cache")))
+            .or_else(|| Some(self.sluice()?.state_dir.as_ref()?.join("cache")))
             // The base directory specification has relative paths ignored.
             .or_else(|| Some(variable("XDG_CACHE_HOME").filter(|path| path.is_absolute())?.join("sluice")))
             .or_else(|| Some(variable("HOME").filter(|path| path.is_absolute())?.join(".cache/sluice")))

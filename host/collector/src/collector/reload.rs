@@ -93,10 +93,10 @@ enum Problem {
 /// What a reload would have to change but cannot: compiled code is loaded from the cache that the
 /// process was started with.
 fn fixed_at_start(present: &Config, next: &Config) -> Option<String> {
-    let state_dir = |config: &Config| config.sluice().and_then(|(_, sluice)| sluice.state_dir.clone());
+    let state_dir = |config: &Config| config.sluice().and_then(|sluice| sluice.state_dir.clone());
     if state_dir(present) == state_dir(next) {
         return None;
     }
-    let place = next.sluice().map(|(mark, _)| format!("{mark}: error: ")).unwrap_or_default();
+    let place = next.sluice().map(|sluice| format!("{}: error: ", sluice.state_dir_mark)).unwrap_or_default();
     Some(format!("{place}`state_dir` of the `sluice` extension cannot change while the process runs; restart it"))
 }
