@@ -34,6 +34,11 @@ impl Life {
         (Self { phase }, changes)
     }
 
+    /// Has connections look at what else has changed.
+    pub(super) fn tell(&self) {
+        self.phase.send_modify(|_| {});
+    }
+
     /// From now on nothing new is begun.
     pub(super) fn finish(self, receiver: &str, protocol: &'static str) -> Closing {
         self.phase.send_replace(Phase::Finish);

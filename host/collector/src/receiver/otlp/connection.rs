@@ -74,17 +74,22 @@ pub(super) async fn serve<S: Submit>(
     );
     let (mut connection, mut age) = (pin!(connection), pin!(tokio::time::sleep(max_age)));
     loop {
-        tokio::select! {
-            // A request that comes after a change has come to know of it.
-            biased;
-            _ = phase.wait_for(|phase| *phase > Phase::Serve) => break,
-            next = change(&mut current) => {
-                let stays = server.protocol.suits_connections(&next.protocol);
-                service.replace(Rc::new((next, submit.clone())));
-                if !stays {
-                    break;
-                }
+        if *phase.borrow_and_update() > Phase::Serve {
+            break;
+        }
+        if current.has_changed().unwrap_or(false) {
+            let next = Arc::clone(&current.borrow_and_update());
+            let stays = server.protocol.suits_connections(&next.protocol);
+            service.replace(Rc::new((next, submit.clone())));
+            if !stays {
+                break;
             }
+        }
+        tokio::select! {
+            // A request that comes after a change has come to know of it. Of other settings the
+            // phase tells as well: on the data's way every watch costs.
+            biased;
+            told = phase.changed() => if told.is_err() { break },
             () = age.as_mut() => break,
             // How a connection ends is the sender's business: what it had not finished was never
             // taken.
@@ -95,14 +100,6 @@ pub(super) async fn serve<S: Submit>(
     tokio::select! {
         _ = connection => {}
         _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
-    }
-}
-
-/// The next settings. A port that closes has no others.
-async fn change(current: &mut watch::Receiver<Arc<Server>>) -> Arc<Server> {
-    match current.changed().await {
-        Ok(()) => Arc::clone(&current.borrow_and_update()),
-        Err(_) => std::future::pending().await,
     }
 }
 

@@ -40,7 +40,7 @@ impl Port {
 
     /// Puts other settings in force: for every request whose head comes from now on.
     pub(super) fn change(&self, protocol: Protocol) {
-        self.server.send_if_modified(|server| {
+        let changed = self.server.send_if_modified(|server| {
             let changes = server.protocol != protocol;
             if changes {
                 let Server { admission, counters, .. } = &**server;
@@ -48,6 +48,9 @@ impl Port {
             }
             changes
         });
+        if changed {
+            self.life.tell();
+        }
     }
 
     /// Accepts no more connections and lets those that are open finish what they have begun.

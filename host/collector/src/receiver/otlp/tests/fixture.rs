@@ -138,6 +138,7 @@ impl Port {
         let Server { admission, counters, .. } = &*self.server;
         let (admission, counters) = (admission.clone(), counters.clone());
         self.current.send_replace(Arc::new(Server { protocol, admission, counters }));
+        self.phase.send_modify(|_| {});
     }
 }
 
