@@ -145,6 +145,7 @@ impl Collector {
             self.tell_swapped(fresh, &served, trigger);
         }
         self.served = served;
+        self.leaving.reap();
         let deadline = Instant::now() + config.drain_timeout();
         self.servers.serve(sites, listeners.sites);
         self.serve_receivers(&config, listeners.receivers, deadline);

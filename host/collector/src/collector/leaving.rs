@@ -9,7 +9,8 @@ use crate::config::Id;
 use crate::exporter::Exporter;
 use crate::receiver::Closing;
 
-/// How long after its deadline an exporter may take to say what it has not delivered.
+/// How long after their deadline all may take to cut what they have and to say what they have not
+/// delivered.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
 /// Ports whose connections finish and exporters that deliver what they hold.
@@ -20,9 +21,14 @@ pub(super) struct Leaving {
 }
 
 impl Leaving {
+    /// Forgets those that have ended. What they could not deliver was told when they ended.
+    pub(super) fn reap(&mut self) {
+        while self.receivers.try_join_next().is_some() {}
+        while self.exporters.try_join_next().is_some() {}
+    }
+
     /// Sees ports of a receiver to their end.
     pub(super) fn receiver(&mut self, ports: Vec<Closing>, deadline: Instant) {
-        while self.receivers.try_join_next().is_some() {}
         for port in ports {
             self.receivers.spawn(port.end(deadline));
         }
@@ -30,8 +36,6 @@ impl Leaving {
 
     /// Sees an exporter to its end.
     pub(super) fn exporter(&mut self, id: Id, exporter: Arc<Exporter>, deadline: Instant) {
-        // What those that have ended could not deliver was told when they ended.
-        while self.exporters.try_join_next().is_some() {}
         self.exporters.spawn(async move {
             let undelivered = exporter.drain(deadline).await.spans;
             tracing::info!(event = "exporter.closed", component = %id, undelivered);
@@ -43,7 +47,7 @@ impl Leaving {
     pub(super) async fn receivers_ended(&mut self, deadline: Instant) {
         let ended = async { while self.receivers.join_next().await.is_some() {} };
         // Who left earlier may have a later deadline, if that was shortened; it ends with the rest.
-        let _ = tokio::time::timeout_at(deadline.into(), ended).await;
+        let _ = tokio::time::timeout_at((deadline + SETTLE_TIME).into(), ended).await;
     }
 
     /// Waits until no exporter holds anything, until the deadline. Returns how many spans were not

@@ -141,6 +141,28 @@ fn an_endpoint_in_use_fails_the_reload_and_nothing_of_it_is_applied() {
 }
 
 #[test]
+fn an_address_that_cannot_be_had_fails_the_reload() {
+    let upstream = Sink::start();
+    let sluice = Sluice::start(&Config::to(&upstream));
+    // No port; and an address of the documentation's, which no machine has (RFC 5737).
+    for bad in ["nowhere", "192.0.2.1:0"] {
+        let receiver = otlp(OTHER, &format!("endpoint: '{bad}'"));
+        let told = reload(&sluice, &Config::to(&upstream).receiver("otlp", &receiver).yaml());
+        assert_eq!(told["outcome"], "failed", "{told}");
+        assert!(
+            told["reason"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("receiver otlp: cannot listen on http endpoint `{bad}`")),
+            "{told}"
+        );
+        send::all(sluice.grpc(), &[Exporter::new(155).request(5)]).unwrap();
+    }
+    assert_eq!(addresses(&sluice, "otlp", "grpc").len(), 1);
+    assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
 fn a_receiver_that_is_removed_finishes_what_is_in_flight() {
     let upstream = Sink::start();
     let only_http = format!("protocols: {{ http: {{ {ANY} }} }}");
