@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sluice_spans::Malformed;
+use sluice_spans::{Batch, Malformed};
 use tokio::sync::oneshot;
 
 use crate::account::ReceiverAccount;
@@ -131,21 +131,30 @@ async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Ref
     if receiver.pipelines.is_empty() {
         return Err(unavailable("the receiver is being closed"));
     }
-    let verdict = sluice_spans::validate(&wire)?;
-    receiver.account.received.add(i64::from(verdict.spans));
-    let mut door = Door { account: &receiver.account, spans: i64::from(verdict.spans), accepted: false };
-    if verdict.spans > 0 {
+    let has_processors = pipelines(&routes, receiver).any(|pipeline| !pipeline.processors.is_empty());
+    // A request that no plugin looks into need not be indexed.
+    let mut indexed = if has_processors { Some(Batch::parse(wire.clone())?) } else { None };
+    let verdict = match &indexed {
+        Some(batch) => batch.verdict(),
+        None => sluice_spans::validate(&wire)?,
+    };
+    let spans = verdict.spans;
+    receiver.account.received.add(i64::from(spans));
+    let mut door = Door { account: &receiver.account, spans: i64::from(spans), accepted: false };
+    if spans > 0 {
         let started = Instant::now();
         let mut all = Vec::with_capacity(receiver.pipelines.len());
         for pipeline in pipelines(&routes, receiver) {
-            all.push((pipeline, chain::run(&routes, pipeline, &wire, verdict).await?));
+            let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
+            let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
+            all.push((pipeline, chain::run(&routes, pipeline, batch).await?));
         }
         let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-        queue(&routes, all, verdict.spans).await?;
+        queue(&routes, all, spans).await?;
     }
     door.accepted = true;
-    Ok(Accepted { spans: verdict.spans })
+    Ok(Accepted { spans })
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = &'r PipelinePlan> {
