@@ -5,12 +5,15 @@ use std::cell::RefCell;
 use sluice_spans as host;
 
 use super::Source;
-use crate::batch::{Refusal, Table};
+use crate::batch::{Refusal, Rows, Table};
 use crate::columns::{Column, Entries, EntryKeys, Texts, Values};
+use crate::strings::Strings;
 use crate::testing::Grants;
 
 /// The refusal code of a row or an entry that is none.
 const OUT_OF_RANGE: u32 = 3;
+/// The refusal code of an argument that is none.
+const MALFORMED: u32 = 4;
 
 /// A batch, the edits of one call, and what the plugin may touch.
 pub struct Backend {
@@ -79,6 +82,32 @@ fn table(table: Table) -> host::Table {
     }
 }
 
+/// The SDK's table.
+fn known(table: host::Table) -> Table {
+    match table {
+        host::Table::Resources => Table::Resources,
+        host::Table::Scopes => Table::Scopes,
+        host::Table::Spans => Table::Spans,
+        host::Table::Events => Table::Events,
+        host::Table::Links => Table::Links,
+    }
+}
+
+impl host::Readable for Grants {
+    /// Each key is asked for: tests need no short way.
+    fn all_attributes(&self, _: host::Table) -> bool {
+        false
+    }
+
+    fn attribute(&self, table: host::Table, key: &[u8]) -> bool {
+        str::from_utf8(key).is_ok_and(|key| self.reads_attribute(known(table), key).is_ok())
+    }
+
+    fn text(&self, table: host::Table, field: u32) -> bool {
+        self.reads_text(known(table), field).is_ok()
+    }
+}
+
 impl From<host::Texts> for Texts {
     fn from(texts: host::Texts) -> Self {
         Self { ends: texts.ends, bytes: texts.bytes }
@@ -143,6 +172,9 @@ impl Source for Backend {
     fn attribute(&self, of: Table, key: &str) -> Result<Column, Refusal> {
         self.grants.reads_attribute(of, key)?;
         let column = self.with(|batch, _| batch.attribute(table(of), key.as_bytes()))?;
+        if column.is_absent() {
+            return Ok(Column::default());
+        }
         Ok(Column { values: column.values.into(), duplicates: column.duplicates })
     }
 
@@ -161,6 +193,12 @@ impl Source for Backend {
         Ok(EntryKeys { keys: keys.keys, dictionary: keys.dictionary.into() })
     }
 
+    fn strings(&self) -> Result<Strings, Refusal> {
+        let (strings, shown) = self.with(|batch, _| batch.strings(&self.grants))?;
+        self.state.borrow_mut().shown = shown;
+        Strings::new(&strings.sections, strings.types, strings.texts.into())
+    }
+
     fn drop_rows(&self, of: Table, rows: &[u32]) -> Result<(), Refusal> {
         self.grants.writes(of, "drop")?;
         self.with(|batch, edits| edits.drop_rows(batch, table(of), rows))
@@ -169,6 +207,20 @@ impl Source for Backend {
     fn set_attribute(&self, of: Table, key: &str, rows: &[u32], values: Values) -> Result<(), Refusal> {
         self.grants.writes_attribute(of, key)?;
         self.with(|batch, edits| edits.set_attribute(batch, table(of), key, rows, values.into()))
+    }
+
+    fn fill_attribute(&self, of: Table, key: &str, which: Rows, value: Values) -> Result<(), Refusal> {
+        self.grants.writes_attribute(of, key)?;
+        if value.len() != 1 {
+            return Err(Refusal { code: MALFORMED, message: "exactly one value is needed".to_owned() });
+        }
+        self.with(|batch, edits| {
+            let rows = match which {
+                Rows::All => (0..batch.len(table(of)) as u32).collect(),
+                Rows::Without | Rows::With => batch.rows_by_key(table(of), key.as_bytes(), which == Rows::With),
+            };
+            edits.set_attribute(batch, table(of), key, &rows, value.into())
+        })
     }
 
     fn remove_attribute(&self, of: Table, key: &str, rows: &[u32]) -> Result<(), Refusal> {
