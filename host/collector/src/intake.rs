@@ -21,6 +21,10 @@ use crate::route::{PipelinePlan, ReceiverPlan, Routes};
 /// woken by it costs some 5 µs each.
 const WORTH_MOVING_NS: u64 = 20_000;
 
+/// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
+/// core has none of it in its caches, nor has this one what comes back.
+const WORTH_WAITING_NS: u64 = 1_000_000;
+
 /// When a sender should come back that was refused for lack of room or while starting.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -63,14 +67,15 @@ impl Intake {
     /// Passes one `ExportTraceServiceRequest` through all pipelines of the receiver and into all
     /// their queues, or refuses it whole.
     pub async fn submit(&self, wire: Bytes) -> Result<Accepted, Refused> {
-        if self.core.chain_ns.get() < WORTH_MOVING_NS {
+        let chain_ns = self.core.chain_ns.get();
+        if chain_ns < WORTH_MOVING_NS {
             return take(&self.core, self.receiver, wire).await;
         }
         let waits = Waits::begin(&self.core);
         // All requests that have arrived come to this point before the first of them goes on, so
         // that the core knows how many wait.
         tokio::task::yield_now().await;
-        let peer = self.core.less_busy_peer();
+        let peer = self.core.less_busy_peer(WORTH_WAITING_NS.div_ceil(chain_ns) as usize);
         drop(waits);
         let Some(peer) = peer else {
             return take(&self.core, self.receiver, wire).await;
