@@ -53,23 +53,48 @@ pub enum Problem {
     Failed(Failure),
 }
 
+/// A configured plugin that takes one batch after the other: what the sandbox is measured against.
+#[doc(hidden)]
+pub struct Running<P> {
+    plugin: P,
+    grants: Grants,
+}
+
+impl<P: Plugin> Running<P> {
+    /// Configures the plugin; gives also what it asked for with this configuration.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn new(config_json: &str) -> Result<(Self, Access), Problem> {
+        let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
+        let described = P::describe().access;
+        let access = configured.access.unwrap_or_else(|| described.clone());
+        let grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
+        Ok((Self { plugin: configured.plugin, grants }, access))
+    }
+
+    /// Passes one batch through and commits the edits.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn process(&mut self, batch: host::Batch) -> Result<(host::Batch, host::Committed), Failure> {
+        let backend = Backend::new(batch, self.grants.clone());
+        let view = Batch::new(&backend);
+        self.plugin.process(&view)?;
+        view.push_pending()?;
+        Ok(backend.finish())
+    }
+}
+
 /// Configures a plugin with JSON and passes one OTLP request through it.
 ///
 /// # Errors
 /// When the configuration or the bytes are refused, or the plugin fails.
 pub fn run<P: Plugin>(config_json: &str, otlp: &[u8]) -> Result<Outcome, Problem> {
-    let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
-    let described = P::describe().access;
-    let access = configured.access.unwrap_or_else(|| described.clone());
-    let grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
-    let mut plugin = configured.plugin;
+    let (mut running, access) = Running::<P>::new(config_json)?;
     let wire = bytes::Bytes::copy_from_slice(otlp);
     let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
-    let backend = Backend::new(batch, grants);
-    let view = Batch::new(&backend);
-    plugin.process(&view).map_err(Problem::Failed)?;
-    view.push_pending().map_err(|refusal| Problem::Failed(refusal.into()))?;
-    let (mut batch, committed) = backend.finish();
+    let (mut batch, committed) = running.process(batch).map_err(Problem::Failed)?;
     let (dropped, edited) = (committed.dropped_spans, committed.edited_spans);
     Ok(Outcome { wire: batch.encode().to_vec(), dropped, edited, access })
 }

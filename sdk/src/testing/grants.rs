@@ -7,6 +7,7 @@ use crate::lifecycle::Access;
 const DENIED: u32 = 1;
 
 /// The grants of one configuration.
+#[derive(Clone)]
 pub(crate) struct Grants(Access);
 
 /// Whether a grant covers something that is named like one: `spans.attributes:http.route`,
