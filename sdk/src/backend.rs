@@ -1,7 +1,8 @@
 //! What a batch is made of: the host's on wasm, the same data structure natively.
 
-use crate::batch::{Refusal, Table};
+use crate::batch::{Refusal, Rows, Table};
 use crate::columns::{Column, Entries, EntryKeys, Texts, Values};
+use crate::strings::Strings;
 
 #[cfg(not(target_family = "wasm"))]
 mod native;
@@ -26,8 +27,10 @@ pub(crate) trait Source {
     fn attribute(&self, table: Table, key: &str) -> Result<Column, Refusal>;
     fn entries(&self, table: Table) -> Result<Entries, Refusal>;
     fn entry_keys(&self, table: Table) -> Result<EntryKeys, Refusal>;
+    fn strings(&self) -> Result<Strings, Refusal>;
     fn drop_rows(&self, table: Table, rows: &[u32]) -> Result<(), Refusal>;
     fn set_attribute(&self, table: Table, key: &str, rows: &[u32], values: Values) -> Result<(), Refusal>;
+    fn fill_attribute(&self, table: Table, key: &str, which: Rows, value: Values) -> Result<(), Refusal>;
     fn remove_attribute(&self, table: Table, key: &str, rows: &[u32]) -> Result<(), Refusal>;
     fn rename_attribute(&self, table: Table, key: &str, to: &str, rows: &[u32]) -> Result<(), Refusal>;
     fn set_entries(&self, table: Table, entries: &[u32], values: Values) -> Result<(), Refusal>;

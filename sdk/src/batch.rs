@@ -4,6 +4,7 @@ use std::cell::RefCell;
 
 use crate::columns::{Column, Entries, EntryKeys, Texts, Values};
 use crate::lifecycle::Failure;
+use crate::strings::Strings;
 use crate::view::{Pending, Spans};
 
 use crate::backend::{Backend, Source};
@@ -26,6 +27,17 @@ pub enum Table {
 impl Table {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Resources, Self::Scopes, Self::Spans, Self::Events, Self::Links];
+}
+
+/// Rows that can be meant without naming them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Every row.
+    All = 1,
+    /// Rows that lack the attribute.
+    Without = 2,
+    /// Rows that have it.
+    With = 3,
 }
 
 /// Numbers of fields, as in `Batch::texts` and `Batch::numbers`.
@@ -109,16 +121,21 @@ forward! {
     span_ids(table: Table) -> Vec<u8>;
     /// 8 bytes a span, zeros for a root.
     parent_span_ids() -> Vec<u8>;
-    /// One attribute over all rows.
+    /// One attribute over all rows; empty if no row has it.
     attribute(table: Table, key: &str) -> Column;
     /// Every occurrence of every granted attribute.
     entries(table: Table) -> Entries;
     /// The keys of the same entries.
     entry_keys(table: Table) -> EntryKeys;
+    /// Every string that may be read, of all tables; for scanners.
+    strings() -> Strings;
     /// Drops rows of spans, events or links.
     drop_rows(table: Table, rows: &[u32]) -> ();
     /// Sets an attribute. One value a row, or one for all.
     set_attribute(table: Table, key: &str, rows: &[u32], values: Values) -> ();
+    /// Sets an attribute to one value in rows that need not be named: those that were so when the
+    /// call began, whatever it has edited since.
+    fill_attribute(table: Table, key: &str, which: Rows, value: Values) -> ();
     /// Removes every occurrence of a key.
     remove_attribute(table: Table, key: &str, rows: &[u32]) -> ();
     /// Gives an attribute another key.

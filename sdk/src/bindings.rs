@@ -615,6 +615,23 @@ pub mod sluice {
           f.debug_struct("EntryKeys").field("keys", &self.keys).field("dictionary", &self.dictionary).finish()
         }
       }
+      /// All that a scanner of text looks at, section after section. A section is the attribute entries
+      /// of a table, or one of its text fields; one in which no byte is to be read is left out.
+      #[derive(Clone)]
+      pub struct Strings {
+        /// Three numbers a section: the table, the field (0 for the attributes), and how many texts it
+        /// has. Text `i` of a section of attributes is entry `i` of the table, of another one row `i`.
+        pub sections: _rt::Vec::<u32>,
+        /// The type of each text, as in `values`; what is neither string, bytes, array nor kvlist is
+        /// empty in `texts`.
+        pub types: _rt::Vec::<u8>,
+        pub texts: Texts,
+      }
+      impl ::core::fmt::Debug for Strings {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Strings").field("sections", &self.sections).field("types", &self.types).field("texts", &self.texts).finish()
+        }
+      }
       /// 64-bit numbers as two columns of 32 bits, for languages without 64-bit integers.
       #[derive(Clone)]
       pub struct Halves {
@@ -649,6 +666,7 @@ pub mod sluice {
       pub type Column = super::super::super::sluice::plugin::columns::Column;
       pub type Entries = super::super::super::sluice::plugin::columns::Entries;
       pub type EntryKeys = super::super::super::sluice::plugin::columns::EntryKeys;
+      pub type Strings = super::super::super::sluice::plugin::columns::Strings;
       pub type Halves = super::super::super::sluice::plugin::columns::Halves;
       /// 0 resources, 1 scopes, 2 spans, 3 span events, 4 span links.
       pub type Table = u32;
@@ -1233,15 +1251,15 @@ pub mod sluice {
       }
       impl Batch {
         #[allow(unused_unsafe, clippy::all)]
-        /// One attribute over all rows.
+        /// One attribute over all rows; nothing if no row has it.
         #[allow(async_fn_in_trait)]
-        pub fn attribute(&self,table: Table,key: &str,) -> ::core::result::Result<Column,Refusal>{
+        pub fn attribute(&self,table: Table,key: &str,) -> ::core::result::Result<::core::option::Option<Column>,Refusal>{
           unsafe {
 
             #[cfg_attr(target_pointer_width="64", repr(align(8)))]
             #[cfg_attr(target_pointer_width="32", repr(align(4)))]
-            struct RetArea([::core::mem::MaybeUninit::<u8>; 11*::core::mem::size_of::<*const u8>()]);
-            let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 11*::core::mem::size_of::<*const u8>()]);
+            struct RetArea([::core::mem::MaybeUninit::<u8>; 12*::core::mem::size_of::<*const u8>()]);
+            let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 12*::core::mem::size_of::<*const u8>()]);
             let vec0 = key;
             let ptr0 = vec0.as_ptr().cast::<u8>();
             let len0 = vec0.len();
@@ -1257,57 +1275,68 @@ pub mod sluice {
             unsafe extern "C" fn wit_import2(_: i32, _: i32, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
             wit_import2((self).handle() as i32, _rt::as_i32(table), ptr0.cast_mut(), len0, ptr1);
             let l3 = i32::from(*ptr1.add(0).cast::<u8>());
-            let result23 = match l3 {
+            let result24 = match l3 {
               0 => {
                 let e = {
-                  let l4 = *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                  let l5 = *ptr1.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                  let len6 = l5;
-                  let l7 = *ptr1.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                  let l8 = *ptr1.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                  let len9 = l8;
-                  let l10 = *ptr1.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                  let l11 = *ptr1.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                  let len12 = l11;
-                  let l13 = *ptr1.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                  let l14 = *ptr1.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                  let len15 = l14;
-                  let l16 = *ptr1.add(9*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                  let l17 = *ptr1.add(10*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                  let len18 = l17;
+                  let l4 = i32::from(*ptr1.add(::core::mem::size_of::<*const u8>()).cast::<u8>());
 
-                  super::super::super::sluice::plugin::columns::Column{
-                    values: super::super::super::sluice::plugin::columns::Values{
-                      types: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l4.cast(), len6, len6)),
-                      numbers: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l7.cast(), len9, len9)),
-                      texts: super::super::super::sluice::plugin::columns::Texts{
-                        ends: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l10.cast(), len12, len12)),
-                        bytes: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l13.cast(), len15, len15)),
-                      },
-                    },
-                    duplicates: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l16.cast(), len18, len18)),
+                  match l4 {
+                    0 => None,
+                    1 => {
+                      let e = {
+                        let l5 = *ptr1.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l6 = *ptr1.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len7 = l6;
+                        let l8 = *ptr1.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l9 = *ptr1.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len10 = l9;
+                        let l11 = *ptr1.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l12 = *ptr1.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len13 = l12;
+                        let l14 = *ptr1.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l15 = *ptr1.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len16 = l15;
+                        let l17 = *ptr1.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                        let l18 = *ptr1.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                        let len19 = l18;
+
+                        super::super::super::sluice::plugin::columns::Column{
+                          values: super::super::super::sluice::plugin::columns::Values{
+                            types: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l5.cast(), len7, len7)),
+                            numbers: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l8.cast(), len10, len10)),
+                            texts: super::super::super::sluice::plugin::columns::Texts{
+                              ends: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l11.cast(), len13, len13)),
+                              bytes: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l14.cast(), len16, len16)),
+                            },
+                          },
+                          duplicates: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l17.cast(), len19, len19)),
+                        }
+                      };
+                      Some(e)
+                    }
+                    _ => _rt::invalid_enum_discriminant(),
                   }
                 };
                 Ok(e)
               }
               1 => {
                 let e = {
-                  let l19 = *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
-                  let l20 = *ptr1.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-                  let l21 = *ptr1.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
-                  let len22 = l21;
-                  let bytes22 = _rt::Vec::from_raw_parts(l20.cast(), len22, len22);
+                  let l20 = *ptr1.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                  let l21 = *ptr1.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l22 = *ptr1.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len23 = l22;
+                  let bytes23 = _rt::Vec::from_raw_parts(l21.cast(), len23, len23);
 
                   Refusal{
-                    code: l19 as u32,
-                    message: _rt::string_lift(bytes22),
+                    code: l20 as u32,
+                    message: _rt::string_lift(bytes23),
                   }
                 };
                 Err(e)
               }
               _ => _rt::invalid_enum_discriminant(),
             };
-            result23
+            result24
           }
         }
       }
@@ -1457,6 +1486,78 @@ pub mod sluice {
       }
       impl Batch {
         #[allow(unused_unsafe, clippy::all)]
+        /// Every string that may be read, of all tables, in one piece; for scanners. What is not granted
+        /// is left out.
+        #[allow(async_fn_in_trait)]
+        pub fn strings(&self,) -> ::core::result::Result<Strings,Refusal>{
+          unsafe {
+
+            #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+            #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+            struct RetArea([::core::mem::MaybeUninit::<u8>; 9*::core::mem::size_of::<*const u8>()]);
+            let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 9*::core::mem::size_of::<*const u8>()]);
+            let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+            #[cfg(target_arch = "wasm32")]
+            #[link(wasm_import_module = "sluice:plugin/batches@0.1.0")]
+            unsafe extern "C" {
+              #[link_name = "[method]batch.strings"]
+              fn wit_import1(_: i32, _: *mut u8, );
+            }
+
+            #[cfg(not(target_arch = "wasm32"))]
+            unsafe extern "C" fn wit_import1(_: i32, _: *mut u8, ) { unreachable!() }
+            wit_import1((self).handle() as i32, ptr0);
+            let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+            let result19 = match l2 {
+              0 => {
+                let e = {
+                  let l3 = *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l4 = *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len5 = l4;
+                  let l6 = *ptr0.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l7 = *ptr0.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len8 = l7;
+                  let l9 = *ptr0.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l10 = *ptr0.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len11 = l10;
+                  let l12 = *ptr0.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l13 = *ptr0.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len14 = l13;
+
+                  super::super::super::sluice::plugin::columns::Strings{
+                    sections: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l3.cast(), len5, len5)),
+                    types: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l6.cast(), len8, len8)),
+                    texts: super::super::super::sluice::plugin::columns::Texts{
+                      ends: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l9.cast(), len11, len11)),
+                      bytes: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l12.cast(), len14, len14)),
+                    },
+                  }
+                };
+                Ok(e)
+              }
+              1 => {
+                let e = {
+                  let l15 = *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                  let l16 = *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l17 = *ptr0.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len18 = l17;
+                  let bytes18 = _rt::Vec::from_raw_parts(l16.cast(), len18, len18);
+
+                  Refusal{
+                    code: l15 as u32,
+                    message: _rt::string_lift(bytes18),
+                  }
+                };
+                Err(e)
+              }
+              _ => _rt::invalid_enum_discriminant(),
+            };
+            result19
+          }
+        }
+      }
+      impl Batch {
+        #[allow(unused_unsafe, clippy::all)]
         /// Drops rows of spans, events or links. A scope or resource that loses its last span goes too.
         #[allow(async_fn_in_trait)]
         pub fn drop_rows(&self,table: Table,rows: &[u32],) -> ::core::result::Result<(),Refusal>{
@@ -1578,6 +1679,73 @@ pub mod sluice {
       }
       impl Batch {
         #[allow(unused_unsafe, clippy::all)]
+        /// Sets an attribute to one value without naming the rows. `which`: 1 in every row, 2 in rows
+        /// without the attribute, 3 in rows with it; as the batch was when the call began.
+        #[allow(async_fn_in_trait)]
+        pub fn fill_attribute(&self,table: Table,key: &str,which: u32,value: &Values,) -> ::core::result::Result<(),Refusal>{
+          unsafe {
+
+            #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+            #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+            struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+            let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+            let vec0 = key;
+            let ptr0 = vec0.as_ptr().cast::<u8>();
+            let len0 = vec0.len();
+            let super::super::super::sluice::plugin::columns::Values{ types:types1, numbers:numbers1, texts:texts1, } = value;
+            let vec2 = types1;
+            let ptr2 = vec2.as_ptr().cast::<u8>();
+            let len2 = vec2.len();
+            let vec3 = numbers1;
+            let ptr3 = vec3.as_ptr().cast::<u8>();
+            let len3 = vec3.len();
+            let super::super::super::sluice::plugin::columns::Texts{ ends:ends4, bytes:bytes4, } = texts1;
+            let vec5 = ends4;
+            let ptr5 = vec5.as_ptr().cast::<u8>();
+            let len5 = vec5.len();
+            let vec6 = bytes4;
+            let ptr6 = vec6.as_ptr().cast::<u8>();
+            let len6 = vec6.len();
+            let ptr7 = ret_area.0.as_mut_ptr().cast::<u8>();
+            #[cfg(target_arch = "wasm32")]
+            #[link(wasm_import_module = "sluice:plugin/batches@0.1.0")]
+            unsafe extern "C" {
+              #[link_name = "[method]batch.fill-attribute"]
+              fn wit_import8(_: i32, _: i32, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, );
+            }
+
+            #[cfg(not(target_arch = "wasm32"))]
+            unsafe extern "C" fn wit_import8(_: i32, _: i32, _: *mut u8, _: usize, _: i32, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+            wit_import8((self).handle() as i32, _rt::as_i32(table), ptr0.cast_mut(), len0, _rt::as_i32(&which), ptr2.cast_mut(), len2, ptr3.cast_mut(), len3, ptr5.cast_mut(), len5, ptr6.cast_mut(), len6, ptr7);
+            let l9 = i32::from(*ptr7.add(0).cast::<u8>());
+            let result14 = match l9 {
+              0 => {
+                let e = ();
+                Ok(e)
+              }
+              1 => {
+                let e = {
+                  let l10 = *ptr7.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                  let l11 = *ptr7.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                  let l12 = *ptr7.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                  let len13 = l12;
+                  let bytes13 = _rt::Vec::from_raw_parts(l11.cast(), len13, len13);
+
+                  Refusal{
+                    code: l10 as u32,
+                    message: _rt::string_lift(bytes13),
+                  }
+                };
+                Err(e)
+              }
+              _ => _rt::invalid_enum_discriminant(),
+            };
+            result14
+          }
+        }
+      }
+      impl Batch {
+        #[allow(unused_unsafe, clippy::all)]
         /// Removes every occurrence of a key.
         #[allow(async_fn_in_trait)]
         pub fn remove_attribute(&self,table: Table,key: &str,rows: &[u32],) -> ::core::result::Result<(),Refusal>{
@@ -1692,7 +1860,7 @@ pub mod sluice {
       }
       impl Batch {
         #[allow(unused_unsafe, clippy::all)]
-        /// Replaces the values of entries, by the numbers that `entries` gave. One value each, or one
+        /// Replaces the values of entries, by the numbers that `entries` or `strings` gave. One value each, or one
         /// for all.
         #[allow(async_fn_in_trait)]
         pub fn set_entries(&self,table: Table,entries: &[u32],values: &Values,) -> ::core::result::Result<(),Refusal>{
@@ -1759,7 +1927,7 @@ pub mod sluice {
       }
       impl Batch {
         #[allow(unused_unsafe, clippy::all)]
-        /// Removes entries, by the numbers that `entries` gave.
+        /// Removes entries, by the numbers that `entries` or `strings` gave.
         #[allow(async_fn_in_trait)]
         pub fn remove_entries(&self,table: Table,entries: &[u32],) -> ::core::result::Result<(),Refusal>{
           unsafe {
@@ -3148,83 +3316,87 @@ macro_rules! __export_processor_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3195] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfb\x17\x01A\x02\x01\
-A5\x01B\x11\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3381] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb5\x19\x01A\x02\x01\
+A6\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
-\x01r\x02\x04keys\x02\x0adictionary\x05\x04\0\x0aentry-keys\x03\0\x0d\x01r\x02\x04\
-high\x02\x03low\x02\x04\0\x06halves\x03\0\x0f\x03\0\x1bsluice:plugin/columns@0.1\
-.0\x05\0\x02\x03\0\0\x04rows\x02\x03\0\0\x05texts\x02\x03\0\0\x06values\x02\x03\0\
-\0\x06column\x02\x03\0\0\x07entries\x02\x03\0\0\x0aentry-keys\x02\x03\0\0\x06hal\
-ves\x01BK\x02\x03\x02\x01\x01\x04\0\x04rows\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05\
-texts\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x04\x02\x03\x02\x01\x04\
-\x04\0\x06column\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x07entries\x03\0\x08\x02\x03\
-\x02\x01\x06\x04\0\x0aentry-keys\x03\0\x0a\x02\x03\x02\x01\x07\x04\0\x06halves\x03\
-\0\x0c\x01y\x04\0\x05table\x03\0\x0e\x01y\x04\0\x05field\x03\0\x10\x01r\x02\x04c\
-odey\x07messages\x04\0\x07refusal\x03\0\x12\x04\0\x05batch\x03\x01\x01h\x14\x01j\
-\x01y\x01\x13\x01@\x02\x04self\x15\x05table\x0f\0\x16\x04\0\x11[method]batch.len\
-\x01\x17\x01j\x01\x01\x01\x13\x01@\x02\x04self\x15\x05table\x0f\0\x18\x04\0\x15[\
-method]batch.parents\x01\x19\x01pw\x01j\x01\x1a\x01\x13\x01@\x03\x04self\x15\x05\
-table\x0f\x05field\x11\0\x1b\x04\0\x15[method]batch.numbers\x01\x1c\x01j\x01\x0d\
-\x01\x13\x01@\x03\x04self\x15\x05table\x0f\x05field\x11\0\x1d\x04\0\x1c[method]b\
-atch.numbers-halves\x01\x1e\x01@\x01\x04self\x15\0\x1b\x04\0\x17[method]batch.du\
-rations\x01\x1f\x01j\x01\x03\x01\x13\x01@\x03\x04self\x15\x05table\x0f\x05field\x11\
-\0\x20\x04\0\x13[method]batch.texts\x01!\x01p}\x01j\x01\"\x01\x13\x01@\x02\x04se\
-lf\x15\x05table\x0f\0#\x04\0\x17[method]batch.trace-ids\x01$\x04\0\x16[method]ba\
-tch.span-ids\x01$\x01@\x01\x04self\x15\0#\x04\0\x1d[method]batch.parent-span-ids\
-\x01%\x01j\x01\x07\x01\x13\x01@\x03\x04self\x15\x05table\x0f\x03keys\0&\x04\0\x17\
-[method]batch.attribute\x01'\x01j\x01\x09\x01\x13\x01@\x02\x04self\x15\x05table\x0f\
-\0(\x04\0\x15[method]batch.entries\x01)\x01j\x01\x0b\x01\x13\x01@\x02\x04self\x15\
-\x05table\x0f\0*\x04\0\x18[method]batch.entry-keys\x01+\x01j\0\x01\x13\x01@\x03\x04\
-self\x15\x05table\x0f\x04rows\x01\0,\x04\0\x17[method]batch.drop-rows\x01-\x01@\x05\
-\x04self\x15\x05table\x0f\x03keys\x04rows\x01\x06values\x05\0,\x04\0\x1b[method]\
-batch.set-attribute\x01.\x01@\x04\x04self\x15\x05table\x0f\x03keys\x04rows\x01\0\
-,\x04\0\x1e[method]batch.remove-attribute\x01/\x01@\x05\x04self\x15\x05table\x0f\
-\x03keys\x02tos\x04rows\x01\0,\x04\0\x1e[method]batch.rename-attribute\x010\x01@\
-\x04\x04self\x15\x05table\x0f\x07entries\x01\x06values\x05\0,\x04\0\x19[method]b\
-atch.set-entries\x011\x01@\x03\x04self\x15\x05table\x0f\x07entries\x01\0,\x04\0\x1c\
-[method]batch.remove-entries\x012\x01@\x05\x04self\x15\x05table\x0f\x05field\x11\
-\x04rows\x01\x05texts\x03\0,\x04\0\x17[method]batch.set-texts\x013\x01@\x05\x04s\
-elf\x15\x05table\x0f\x05field\x11\x04rows\x01\x07numbers\x1a\0,\x04\0\x19[method\
-]batch.set-numbers\x014\x01@\x02\x04self\x15\x04whaty\0,\x04\0\x13[method]batch.\
-clean\x015\x03\0\x1bsluice:plugin/batches@0.1.0\x05\x08\x01B\x06\x01y\x04\0\x05l\
-evel\x03\0\0\x01@\x01\x05level\x01\0\x7f\x04\0\x07enabled\x01\x02\x01@\x02\x05le\
-vel\x01\x07messages\x01\0\x04\0\x05write\x01\x03\x03\0\x17sluice:plugin/log@0.1.\
-0\x05\x09\x02\x03\0\x01\x07refusal\x01B\x0c\x02\x03\x02\x01\x02\x04\0\x05texts\x03\
-\0\0\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\x02\x01y\x04\0\x04kind\x03\0\x04\
-\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-names\x01\0\x06\
-\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0clabel-values\x01\x05\
-valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/metrics@0.1.0\x05\x0b\
-\x01B\x05\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01j\x01w\x01\x01\x01@\0\0\
-\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clock@0.1.0\x05\x0c\x01\
-B\x06\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01pw\x01j\x01\x02\x01\x01\x01\
-@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1asluice:plugin/random@0.1\
-.0\x05\x0d\x01B\x18\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\0\x02\x03\x02\x01\x03\
-\x04\0\x06values\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\x04\x01j\x01\
-\x03\x01\x05\x01@\x01\x04keys\x01\0\x06\x04\0\x03get\x01\x07\x01j\0\x01\x05\x01@\
-\x03\x04keys\x01\x06values\x03\x06ttl-msw\0\x08\x04\0\x03set\x01\x09\x01@\x01\x04\
-keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0b\x01\x05\x01@\x03\x04ke\
-ys\x01\x07amounts\x0b\x06ttl-msw\0\x0c\x04\0\x03add\x01\x0d\x01p}\x01j\x01\x0e\x01\
-\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06ttl-msw\0\x0f\x04\0\x0fc\
-ompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\x0b\x0arate-per-su\x05\
-burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin/store@0.1.0\x05\x0e\x01\
-B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\x04\
-names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\x0b\
-description\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\0\x05\
-\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:plugin\
-/lifecycle@0.1.0\x05\x0f\x02\x03\0\x07\x06access\x03\0\x06access\x03\0\x10\x02\x03\
-\0\x07\x0bdescription\x03\0\x0bdescription\x03\0\x12\x02\x03\0\x07\x0cconfig-err\
-or\x03\0\x0cconfig-error\x03\0\x14\x02\x03\0\x07\x07failure\x03\0\x07failure\x03\
-\0\x16\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x18\x01@\0\0\x13\x04\0\x08des\
-cribe\x01\x1a\x01p\x15\x01j\x01\x11\x01\x1b\x01@\x01\x06configs\0\x1c\x04\0\x09c\
-onfigure\x01\x1d\x01h\x19\x01j\0\x01\x17\x01@\x01\x05batch\x1e\0\x1f\x04\0\x07pr\
-ocess\x01\x20\x01@\x01\x0dnow-unix-nanow\0\x1f\x04\0\x05flush\x01!\x01p}\x01j\x01\
-\"\x01\x17\x01@\0\0#\x04\0\x08snapshot\x01$\x01p\"\x01@\x01\x09snapshots%\0\x1f\x04\
-\0\x07restore\x01&\x04\0\x1dsluice:plugin/processor@0.1.0\x04\0\x0b\x0f\x01\0\x09\
-processor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.\
-258.3\x10wit-bindgen-rust\x060.61.1";
+\x01r\x02\x04keys\x02\x0adictionary\x05\x04\0\x0aentry-keys\x03\0\x0d\x01r\x03\x08\
+sections\x02\x05types\x03\x05texts\x05\x04\0\x07strings\x03\0\x0f\x01r\x02\x04hi\
+gh\x02\x03low\x02\x04\0\x06halves\x03\0\x11\x03\0\x1bsluice:plugin/columns@0.1.0\
+\x05\0\x02\x03\0\0\x04rows\x02\x03\0\0\x05texts\x02\x03\0\0\x06values\x02\x03\0\0\
+\x06column\x02\x03\0\0\x07entries\x02\x03\0\0\x0aentry-keys\x02\x03\0\0\x07strin\
+gs\x02\x03\0\0\x06halves\x01BS\x02\x03\x02\x01\x01\x04\0\x04rows\x03\0\0\x02\x03\
+\x02\x01\x02\x04\0\x05texts\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x04\
+\x02\x03\x02\x01\x04\x04\0\x06column\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x07entr\
+ies\x03\0\x08\x02\x03\x02\x01\x06\x04\0\x0aentry-keys\x03\0\x0a\x02\x03\x02\x01\x07\
+\x04\0\x07strings\x03\0\x0c\x02\x03\x02\x01\x08\x04\0\x06halves\x03\0\x0e\x01y\x04\
+\0\x05table\x03\0\x10\x01y\x04\0\x05field\x03\0\x12\x01r\x02\x04codey\x07message\
+s\x04\0\x07refusal\x03\0\x14\x04\0\x05batch\x03\x01\x01h\x16\x01j\x01y\x01\x15\x01\
+@\x02\x04self\x17\x05table\x11\0\x18\x04\0\x11[method]batch.len\x01\x19\x01j\x01\
+\x01\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\x1a\x04\0\x15[method]batch.pare\
+nts\x01\x1b\x01pw\x01j\x01\x1c\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05fiel\
+d\x13\0\x1d\x04\0\x15[method]batch.numbers\x01\x1e\x01j\x01\x0f\x01\x15\x01@\x03\
+\x04self\x17\x05table\x11\x05field\x13\0\x1f\x04\0\x1c[method]batch.numbers-halv\
+es\x01\x20\x01@\x01\x04self\x17\0\x1d\x04\0\x17[method]batch.durations\x01!\x01j\
+\x01\x03\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05field\x13\0\"\x04\0\x13[me\
+thod]batch.texts\x01#\x01p}\x01j\x01$\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\
+%\x04\0\x17[method]batch.trace-ids\x01&\x04\0\x16[method]batch.span-ids\x01&\x01\
+@\x01\x04self\x17\0%\x04\0\x1d[method]batch.parent-span-ids\x01'\x01k\x07\x01j\x01\
+(\x01\x15\x01@\x03\x04self\x17\x05table\x11\x03keys\0)\x04\0\x17[method]batch.at\
+tribute\x01*\x01j\x01\x09\x01\x15\x01@\x02\x04self\x17\x05table\x11\0+\x04\0\x15\
+[method]batch.entries\x01,\x01j\x01\x0b\x01\x15\x01@\x02\x04self\x17\x05table\x11\
+\0-\x04\0\x18[method]batch.entry-keys\x01.\x01j\x01\x0d\x01\x15\x01@\x01\x04self\
+\x17\0/\x04\0\x15[method]batch.strings\x010\x01j\0\x01\x15\x01@\x03\x04self\x17\x05\
+table\x11\x04rows\x01\01\x04\0\x17[method]batch.drop-rows\x012\x01@\x05\x04self\x17\
+\x05table\x11\x03keys\x04rows\x01\x06values\x05\01\x04\0\x1b[method]batch.set-at\
+tribute\x013\x01@\x05\x04self\x17\x05table\x11\x03keys\x05whichy\x05value\x05\01\
+\x04\0\x1c[method]batch.fill-attribute\x014\x01@\x04\x04self\x17\x05table\x11\x03\
+keys\x04rows\x01\01\x04\0\x1e[method]batch.remove-attribute\x015\x01@\x05\x04sel\
+f\x17\x05table\x11\x03keys\x02tos\x04rows\x01\01\x04\0\x1e[method]batch.rename-a\
+ttribute\x016\x01@\x04\x04self\x17\x05table\x11\x07entries\x01\x06values\x05\01\x04\
+\0\x19[method]batch.set-entries\x017\x01@\x03\x04self\x17\x05table\x11\x07entrie\
+s\x01\01\x04\0\x1c[method]batch.remove-entries\x018\x01@\x05\x04self\x17\x05tabl\
+e\x11\x05field\x13\x04rows\x01\x05texts\x03\01\x04\0\x17[method]batch.set-texts\x01\
+9\x01@\x05\x04self\x17\x05table\x11\x05field\x13\x04rows\x01\x07numbers\x1c\01\x04\
+\0\x19[method]batch.set-numbers\x01:\x01@\x02\x04self\x17\x04whaty\01\x04\0\x13[\
+method]batch.clean\x01;\x03\0\x1bsluice:plugin/batches@0.1.0\x05\x09\x01B\x06\x01\
+y\x04\0\x05level\x03\0\0\x01@\x01\x05level\x01\0\x7f\x04\0\x07enabled\x01\x02\x01\
+@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x03\x03\0\x17sluice:plug\
+in/log@0.1.0\x05\x0a\x02\x03\0\x01\x07refusal\x01B\x0c\x02\x03\x02\x01\x02\x04\0\
+\x05texts\x03\0\0\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01y\x04\0\x04k\
+ind\x03\0\x04\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-\
+names\x01\0\x06\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0cla\
+bel-values\x01\x05valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/me\
+trics@0.1.0\x05\x0c\x01B\x05\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01j\x01\
+w\x01\x01\x01@\0\0\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clo\
+ck@0.1.0\x05\x0d\x01B\x06\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01pw\x01\
+j\x01\x02\x01\x01\x01@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1aslu\
+ice:plugin/random@0.1.0\x05\x0e\x01B\x18\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x02\x02\x03\x02\x01\x0b\x04\0\x07re\
+fusal\x03\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x04keys\x01\0\x06\x04\0\x03get\x01\
+\x07\x01j\0\x01\x05\x01@\x03\x04keys\x01\x06values\x03\x06ttl-msw\0\x08\x04\0\x03\
+set\x01\x09\x01@\x01\x04keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0b\
+\x01\x05\x01@\x03\x04keys\x01\x07amounts\x0b\x06ttl-msw\0\x0c\x04\0\x03add\x01\x0d\
+\x01p}\x01j\x01\x0e\x01\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06t\
+tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\
+\x0b\x0arate-per-su\x05burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin\
+/store@0.1.0\x05\x0f\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06acces\
+s\x03\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06tra\
+itsy\x06schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\
+\0\x0cconfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\
+\x07\x03\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x10\x02\x03\0\x07\x06access\x03\0\
+\x06access\x03\0\x11\x02\x03\0\x07\x0bdescription\x03\0\x0bdescription\x03\0\x13\
+\x02\x03\0\x07\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x15\x02\x03\0\x07\x07\
+failure\x03\0\x07failure\x03\0\x17\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x19\
+\x01@\0\0\x14\x04\0\x08describe\x01\x1b\x01p\x16\x01j\x01\x12\x01\x1c\x01@\x01\x06\
+configs\0\x1d\x04\0\x09configure\x01\x1e\x01h\x1a\x01j\0\x01\x18\x01@\x01\x05bat\
+ch\x1f\0\x20\x04\0\x07process\x01!\x01@\x01\x0dnow-unix-nanow\0\x20\x04\0\x05flu\
+sh\x01\"\x01p}\x01j\x01#\x01\x18\x01@\0\0$\x04\0\x08snapshot\x01%\x01p#\x01@\x01\
+\x09snapshots&\0\x20\x04\0\x07restore\x01'\x04\0\x1dsluice:plugin/processor@0.1.\
+0\x04\0\x0b\x0f\x01\0\x09processor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
+\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -3235,79 +3407,83 @@ pub use __export_processor_impl as export_processor;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3085] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xed\x16\x01A\x02\x01\
-A\"\x01B\x11\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byt\
-es\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05te\
-xts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\
-\x06column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\
-\x0b\x01r\x02\x04keys\x02\x0adictionary\x05\x04\0\x0aentry-keys\x03\0\x0d\x01r\x02\
-\x04high\x02\x03low\x02\x04\0\x06halves\x03\0\x0f\x03\0\x1bsluice:plugin/columns\
-@0.1.0\x05\0\x02\x03\0\0\x04rows\x02\x03\0\0\x05texts\x02\x03\0\0\x06values\x02\x03\
-\0\0\x06column\x02\x03\0\0\x07entries\x02\x03\0\0\x0aentry-keys\x02\x03\0\0\x06h\
-alves\x01BK\x02\x03\x02\x01\x01\x04\0\x04rows\x03\0\0\x02\x03\x02\x01\x02\x04\0\x05\
-texts\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x04\x02\x03\x02\x01\x04\
-\x04\0\x06column\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x07entries\x03\0\x08\x02\x03\
-\x02\x01\x06\x04\0\x0aentry-keys\x03\0\x0a\x02\x03\x02\x01\x07\x04\0\x06halves\x03\
-\0\x0c\x01y\x04\0\x05table\x03\0\x0e\x01y\x04\0\x05field\x03\0\x10\x01r\x02\x04c\
-odey\x07messages\x04\0\x07refusal\x03\0\x12\x04\0\x05batch\x03\x01\x01h\x14\x01j\
-\x01y\x01\x13\x01@\x02\x04self\x15\x05table\x0f\0\x16\x04\0\x11[method]batch.len\
-\x01\x17\x01j\x01\x01\x01\x13\x01@\x02\x04self\x15\x05table\x0f\0\x18\x04\0\x15[\
-method]batch.parents\x01\x19\x01pw\x01j\x01\x1a\x01\x13\x01@\x03\x04self\x15\x05\
-table\x0f\x05field\x11\0\x1b\x04\0\x15[method]batch.numbers\x01\x1c\x01j\x01\x0d\
-\x01\x13\x01@\x03\x04self\x15\x05table\x0f\x05field\x11\0\x1d\x04\0\x1c[method]b\
-atch.numbers-halves\x01\x1e\x01@\x01\x04self\x15\0\x1b\x04\0\x17[method]batch.du\
-rations\x01\x1f\x01j\x01\x03\x01\x13\x01@\x03\x04self\x15\x05table\x0f\x05field\x11\
-\0\x20\x04\0\x13[method]batch.texts\x01!\x01p}\x01j\x01\"\x01\x13\x01@\x02\x04se\
-lf\x15\x05table\x0f\0#\x04\0\x17[method]batch.trace-ids\x01$\x04\0\x16[method]ba\
-tch.span-ids\x01$\x01@\x01\x04self\x15\0#\x04\0\x1d[method]batch.parent-span-ids\
-\x01%\x01j\x01\x07\x01\x13\x01@\x03\x04self\x15\x05table\x0f\x03keys\0&\x04\0\x17\
-[method]batch.attribute\x01'\x01j\x01\x09\x01\x13\x01@\x02\x04self\x15\x05table\x0f\
-\0(\x04\0\x15[method]batch.entries\x01)\x01j\x01\x0b\x01\x13\x01@\x02\x04self\x15\
-\x05table\x0f\0*\x04\0\x18[method]batch.entry-keys\x01+\x01j\0\x01\x13\x01@\x03\x04\
-self\x15\x05table\x0f\x04rows\x01\0,\x04\0\x17[method]batch.drop-rows\x01-\x01@\x05\
-\x04self\x15\x05table\x0f\x03keys\x04rows\x01\x06values\x05\0,\x04\0\x1b[method]\
-batch.set-attribute\x01.\x01@\x04\x04self\x15\x05table\x0f\x03keys\x04rows\x01\0\
-,\x04\0\x1e[method]batch.remove-attribute\x01/\x01@\x05\x04self\x15\x05table\x0f\
-\x03keys\x02tos\x04rows\x01\0,\x04\0\x1e[method]batch.rename-attribute\x010\x01@\
-\x04\x04self\x15\x05table\x0f\x07entries\x01\x06values\x05\0,\x04\0\x19[method]b\
-atch.set-entries\x011\x01@\x03\x04self\x15\x05table\x0f\x07entries\x01\0,\x04\0\x1c\
-[method]batch.remove-entries\x012\x01@\x05\x04self\x15\x05table\x0f\x05field\x11\
-\x04rows\x01\x05texts\x03\0,\x04\0\x17[method]batch.set-texts\x013\x01@\x05\x04s\
-elf\x15\x05table\x0f\x05field\x11\x04rows\x01\x07numbers\x1a\0,\x04\0\x19[method\
-]batch.set-numbers\x014\x01@\x02\x04self\x15\x04whaty\0,\x04\0\x13[method]batch.\
-clean\x015\x03\0\x1bsluice:plugin/batches@0.1.0\x05\x08\x01B\x06\x01y\x04\0\x05l\
-evel\x03\0\0\x01@\x01\x05level\x01\0\x7f\x04\0\x07enabled\x01\x02\x01@\x02\x05le\
-vel\x01\x07messages\x01\0\x04\0\x05write\x01\x03\x03\0\x17sluice:plugin/log@0.1.\
-0\x05\x09\x02\x03\0\x01\x07refusal\x01B\x0c\x02\x03\x02\x01\x02\x04\0\x05texts\x03\
-\0\0\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\x02\x01y\x04\0\x04kind\x03\0\x04\
-\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-names\x01\0\x06\
-\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0clabel-values\x01\x05\
-valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/metrics@0.1.0\x05\x0b\
-\x01B\x05\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01j\x01w\x01\x01\x01@\0\0\
-\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clock@0.1.0\x05\x0c\x01\
-B\x06\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\0\x01pw\x01j\x01\x02\x01\x01\x01\
-@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1asluice:plugin/random@0.1\
-.0\x05\x0d\x01B\x18\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\0\x02\x03\x02\x01\x03\
-\x04\0\x06values\x03\0\x02\x02\x03\x02\x01\x0a\x04\0\x07refusal\x03\0\x04\x01j\x01\
-\x03\x01\x05\x01@\x01\x04keys\x01\0\x06\x04\0\x03get\x01\x07\x01j\0\x01\x05\x01@\
-\x03\x04keys\x01\x06values\x03\x06ttl-msw\0\x08\x04\0\x03set\x01\x09\x01@\x01\x04\
-keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0b\x01\x05\x01@\x03\x04ke\
-ys\x01\x07amounts\x0b\x06ttl-msw\0\x0c\x04\0\x03add\x01\x0d\x01p}\x01j\x01\x0e\x01\
-\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06ttl-msw\0\x0f\x04\0\x0fc\
-ompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\x0b\x0arate-per-su\x05\
-burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin/store@0.1.0\x05\x0e\x01\
-B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\x04\
-names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\x0b\
-description\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\0\x05\
-\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:plugin\
-/lifecycle@0.1.0\x05\x0f\x02\x03\0\x07\x06access\x03\0\x06access\x03\0\x10\x02\x03\
-\0\x07\x0bdescription\x03\0\x0bdescription\x03\0\x12\x02\x03\0\x07\x0cconfig-err\
-or\x03\0\x0cconfig-error\x03\0\x14\x02\x03\0\x07\x07failure\x03\0\x07failure\x03\
-\0\x16\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x18\x04\0=sluice:plugin/proce\
-ssor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)processor-with-all-o\
-f-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-com\
-ponent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3271] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa7\x18\x01A\x02\x01\
+A#\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
+ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
+column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
+\x01r\x02\x04keys\x02\x0adictionary\x05\x04\0\x0aentry-keys\x03\0\x0d\x01r\x03\x08\
+sections\x02\x05types\x03\x05texts\x05\x04\0\x07strings\x03\0\x0f\x01r\x02\x04hi\
+gh\x02\x03low\x02\x04\0\x06halves\x03\0\x11\x03\0\x1bsluice:plugin/columns@0.1.0\
+\x05\0\x02\x03\0\0\x04rows\x02\x03\0\0\x05texts\x02\x03\0\0\x06values\x02\x03\0\0\
+\x06column\x02\x03\0\0\x07entries\x02\x03\0\0\x0aentry-keys\x02\x03\0\0\x07strin\
+gs\x02\x03\0\0\x06halves\x01BS\x02\x03\x02\x01\x01\x04\0\x04rows\x03\0\0\x02\x03\
+\x02\x01\x02\x04\0\x05texts\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x04\
+\x02\x03\x02\x01\x04\x04\0\x06column\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x07entr\
+ies\x03\0\x08\x02\x03\x02\x01\x06\x04\0\x0aentry-keys\x03\0\x0a\x02\x03\x02\x01\x07\
+\x04\0\x07strings\x03\0\x0c\x02\x03\x02\x01\x08\x04\0\x06halves\x03\0\x0e\x01y\x04\
+\0\x05table\x03\0\x10\x01y\x04\0\x05field\x03\0\x12\x01r\x02\x04codey\x07message\
+s\x04\0\x07refusal\x03\0\x14\x04\0\x05batch\x03\x01\x01h\x16\x01j\x01y\x01\x15\x01\
+@\x02\x04self\x17\x05table\x11\0\x18\x04\0\x11[method]batch.len\x01\x19\x01j\x01\
+\x01\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\x1a\x04\0\x15[method]batch.pare\
+nts\x01\x1b\x01pw\x01j\x01\x1c\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05fiel\
+d\x13\0\x1d\x04\0\x15[method]batch.numbers\x01\x1e\x01j\x01\x0f\x01\x15\x01@\x03\
+\x04self\x17\x05table\x11\x05field\x13\0\x1f\x04\0\x1c[method]batch.numbers-halv\
+es\x01\x20\x01@\x01\x04self\x17\0\x1d\x04\0\x17[method]batch.durations\x01!\x01j\
+\x01\x03\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05field\x13\0\"\x04\0\x13[me\
+thod]batch.texts\x01#\x01p}\x01j\x01$\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\
+%\x04\0\x17[method]batch.trace-ids\x01&\x04\0\x16[method]batch.span-ids\x01&\x01\
+@\x01\x04self\x17\0%\x04\0\x1d[method]batch.parent-span-ids\x01'\x01k\x07\x01j\x01\
+(\x01\x15\x01@\x03\x04self\x17\x05table\x11\x03keys\0)\x04\0\x17[method]batch.at\
+tribute\x01*\x01j\x01\x09\x01\x15\x01@\x02\x04self\x17\x05table\x11\0+\x04\0\x15\
+[method]batch.entries\x01,\x01j\x01\x0b\x01\x15\x01@\x02\x04self\x17\x05table\x11\
+\0-\x04\0\x18[method]batch.entry-keys\x01.\x01j\x01\x0d\x01\x15\x01@\x01\x04self\
+\x17\0/\x04\0\x15[method]batch.strings\x010\x01j\0\x01\x15\x01@\x03\x04self\x17\x05\
+table\x11\x04rows\x01\01\x04\0\x17[method]batch.drop-rows\x012\x01@\x05\x04self\x17\
+\x05table\x11\x03keys\x04rows\x01\x06values\x05\01\x04\0\x1b[method]batch.set-at\
+tribute\x013\x01@\x05\x04self\x17\x05table\x11\x03keys\x05whichy\x05value\x05\01\
+\x04\0\x1c[method]batch.fill-attribute\x014\x01@\x04\x04self\x17\x05table\x11\x03\
+keys\x04rows\x01\01\x04\0\x1e[method]batch.remove-attribute\x015\x01@\x05\x04sel\
+f\x17\x05table\x11\x03keys\x02tos\x04rows\x01\01\x04\0\x1e[method]batch.rename-a\
+ttribute\x016\x01@\x04\x04self\x17\x05table\x11\x07entries\x01\x06values\x05\01\x04\
+\0\x19[method]batch.set-entries\x017\x01@\x03\x04self\x17\x05table\x11\x07entrie\
+s\x01\01\x04\0\x1c[method]batch.remove-entries\x018\x01@\x05\x04self\x17\x05tabl\
+e\x11\x05field\x13\x04rows\x01\x05texts\x03\01\x04\0\x17[method]batch.set-texts\x01\
+9\x01@\x05\x04self\x17\x05table\x11\x05field\x13\x04rows\x01\x07numbers\x1c\01\x04\
+\0\x19[method]batch.set-numbers\x01:\x01@\x02\x04self\x17\x04whaty\01\x04\0\x13[\
+method]batch.clean\x01;\x03\0\x1bsluice:plugin/batches@0.1.0\x05\x09\x01B\x06\x01\
+y\x04\0\x05level\x03\0\0\x01@\x01\x05level\x01\0\x7f\x04\0\x07enabled\x01\x02\x01\
+@\x02\x05level\x01\x07messages\x01\0\x04\0\x05write\x01\x03\x03\0\x17sluice:plug\
+in/log@0.1.0\x05\x0a\x02\x03\0\x01\x07refusal\x01B\x0c\x02\x03\x02\x01\x02\x04\0\
+\x05texts\x03\0\0\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01y\x04\0\x04k\
+ind\x03\0\x04\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-\
+names\x01\0\x06\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0cla\
+bel-values\x01\x05valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/me\
+trics@0.1.0\x05\x0c\x01B\x05\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01j\x01\
+w\x01\x01\x01@\0\0\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clo\
+ck@0.1.0\x05\x0d\x01B\x06\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01pw\x01\
+j\x01\x02\x01\x01\x01@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1aslu\
+ice:plugin/random@0.1.0\x05\x0e\x01B\x18\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x02\x02\x03\x02\x01\x0b\x04\0\x07re\
+fusal\x03\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x04keys\x01\0\x06\x04\0\x03get\x01\
+\x07\x01j\0\x01\x05\x01@\x03\x04keys\x01\x06values\x03\x06ttl-msw\0\x08\x04\0\x03\
+set\x01\x09\x01@\x01\x04keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0b\
+\x01\x05\x01@\x03\x04keys\x01\x07amounts\x0b\x06ttl-msw\0\x0c\x04\0\x03add\x01\x0d\
+\x01p}\x01j\x01\x0e\x01\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06t\
+tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\
+\x0b\x0arate-per-su\x05burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin\
+/store@0.1.0\x05\x0f\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06acces\
+s\x03\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06tra\
+itsy\x06schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\
+\0\x0cconfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\
+\x07\x03\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x10\x02\x03\0\x07\x06access\x03\0\
+\x06access\x03\0\x11\x02\x03\0\x07\x0bdescription\x03\0\x0bdescription\x03\0\x13\
+\x02\x03\0\x07\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x15\x02\x03\0\x07\x07\
+failure\x03\0\x07failure\x03\0\x17\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x19\
+\x04\0=sluice:plugin/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\
+\0)processor-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cproc\
+essed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

@@ -52,7 +52,11 @@ impl Texts {
 
     /// Text `i` as a string; the host gives nothing that is not UTF-8 as text.
     pub fn str(&self, i: usize) -> &str {
-        str::from_utf8(self.get(i)).unwrap_or_default()
+        match self.get(i) {
+            // Most fields that may be empty are.
+            [] => "",
+            text => str::from_utf8(text).unwrap_or_default(),
+        }
     }
 
     /// How many there are.

@@ -69,6 +69,7 @@ pub mod metrics;
 pub mod pattern;
 pub mod random;
 pub mod store;
+mod strings;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod view;
@@ -77,9 +78,10 @@ mod view;
 #[doc(hidden)]
 pub use wit_bindgen::rt as __rt;
 
-pub use batch::{Batch, Refusal, Table, fields};
+pub use batch::{Batch, Refusal, Rows, Table, fields};
 pub use columns::{Column, Entries, EntryKeys, Texts, Values, kind};
 pub use lifecycle::{Access, ConfigError, Configured, Description, Failure, Plugin};
+pub use strings::{Section, Strings};
 pub use view::{Attribute, Span, Spans, Text};
 pub use {serde, serde_json};
 

@@ -65,6 +65,39 @@ const STORE_BYTES: usize = 16 << 20;
 /// What the clock shows in a test that does not set it: the start of 2026.
 const TEST_TIME: u64 = 1_767_225_600_000_000_000;
 
+/// A configured plugin that takes one batch after the other: what the sandbox is measured against.
+#[doc(hidden)]
+pub struct Running<P> {
+    plugin: P,
+    grants: Grants,
+}
+
+impl<P: Plugin> Running<P> {
+    /// Configures the plugin; gives also what it asked for with this configuration.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn new(config_json: &str) -> Result<(Self, Access), Problem> {
+        let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
+        let described = P::describe().access;
+        let access = configured.access.unwrap_or_else(|| described.clone());
+        let grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
+        Ok((Self { plugin: configured.plugin, grants }, access))
+    }
+
+    /// Passes one batch through and commits the edits.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn process(&mut self, batch: host::Batch) -> Result<(host::Batch, host::Committed), Failure> {
+        let backend = Backend::new(batch, self.grants.clone());
+        let view = Batch::new(&backend);
+        self.plugin.process(&view)?;
+        view.push_pending()?;
+        Ok(backend.finish())
+    }
+}
+
 /// Configures a plugin with JSON and passes one OTLP request through it.
 ///
 /// # Errors
@@ -94,8 +127,7 @@ pub fn run<P: Plugin>(config_json: &str, otlp: &[u8]) -> Result<Outcome, Problem
 /// stage.process(b"").expect("a minute later");
 /// ```
 pub struct Stage<P> {
-    plugin: P,
-    grants: Grants,
+    running: Running<P>,
     access: Access,
     /// Not here only while the plugin is called.
     environment: Option<Environment>,
@@ -107,18 +139,15 @@ impl<P: Plugin> Stage<P> {
     /// # Errors
     /// When the configuration is refused.
     pub fn new(config_json: &str) -> Result<Self, Problem> {
-        let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
-        let description = P::describe();
-        let access = configured.access.unwrap_or_else(|| description.access.clone());
-        let grants = Grants::new(&description.access, &access).map_err(|refusal| Problem::Access(refusal.message))?;
+        let (running, access) = Running::new(config_json)?;
         let environment = Environment {
-            capabilities: description.capabilities,
+            capabilities: P::describe().capabilities,
             now_unix_nano: TEST_TIME,
             random: Random::seeded(0),
             store: Arc::new(Store::timed_by_hand(STORE_BYTES)),
             staged: Staged::default(),
         };
-        Ok(Self { plugin: configured.plugin, grants, access, environment: Some(environment) })
+        Ok(Self { running, access, environment: Some(environment) })
     }
 
     /// Sets the clock.
@@ -173,13 +202,7 @@ impl<P: Plugin> Stage<P> {
     fn pass(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
         let wire = bytes::Bytes::copy_from_slice(otlp);
         let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
-        let backend = Backend::new(batch, self.grants.clone());
-        self.call(|plugin| {
-            let view = Batch::new(&backend);
-            plugin.process(&view)?;
-            Ok(view.push_pending()?)
-        })?;
-        let (mut batch, committed) = backend.finish();
+        let (mut batch, committed) = self.call(|running| running.process(batch))?;
         let (dropped, edited) = (committed.dropped_spans, committed.edited_spans);
         Ok(Outcome { wire: batch.encode().to_vec(), dropped, edited, access: self.access.clone() })
     }
@@ -190,7 +213,7 @@ impl<P: Plugin> Stage<P> {
     /// When the plugin fails.
     pub fn flush(&mut self) -> Result<(), Problem> {
         let now = self.environment.as_ref().map_or(TEST_TIME, |environment| environment.now_unix_nano);
-        let flushed = self.call(|plugin| plugin.flush(now));
+        let flushed = self.call(|running| running.plugin.flush(now));
         self.end_request(flushed.is_ok());
         flushed
     }
@@ -210,14 +233,14 @@ impl<P: Plugin> Stage<P> {
         }
     }
 
-    fn call<T>(&mut self, work: impl FnOnce(&mut P) -> Result<T, Failure>) -> Result<T, Problem> {
+    fn call<T>(&mut self, work: impl FnOnce(&mut Running<P>) -> Result<T, Failure>) -> Result<T, Problem> {
         let Some(mut environment) = self.environment.take() else {
             return Err(Problem::Failed(Failure::new("the plugin has panicked in an earlier call")));
         };
         environment.store.set_time(environment.now_unix_nano);
         environment.staged.on(&environment.store);
-        let plugin = &mut self.plugin;
-        let (environment, result) = environment::during(environment, || work(plugin));
+        let running = &mut self.running;
+        let (environment, result) = environment::during(environment, || work(running));
         self.environment = environment;
         result.map_err(Problem::Failed)
     }

@@ -9,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::Message;
 use sluice_sdk::prelude::*;
 use sluice_sdk::testing::{Outcome, Problem, run};
-use sluice_sdk::{any_value, kind};
+use sluice_sdk::{Rows, any_value, fields, kind};
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
@@ -285,4 +285,48 @@ fn damaged_nested_values_are_told_apart_from_those_without_strings() {
     }
     assert!(any_value::replace_strings(kind::ARRAY, &[0xff; 40], &mut replace).is_err());
     assert!(any_value::replace_strings(kind::ARRAY, &[0x0b; 1000], &mut replace).is_err(), "groups in groups");
+}
+
+#[test]
+fn strings_come_in_sections_without_those_that_are_empty_or_not_granted() {
+    plugin!(Scans, read: ["resources.*", "spans.attributes:*", "spans.name"], write: [""; 0], |batch| {
+        let strings = batch.strings()?;
+        let sections: Vec<_> =
+            strings.sections.iter().map(|section| (section.table, section.field, section.texts.clone())).collect();
+        assert_eq!(
+            sections,
+            [
+                (Table::Resources, None, 0..2),
+                (Table::Spans, None, 2..6),
+                (Table::Spans, Some(fields::SPAN_NAME), 6..9),
+            ]
+        );
+        let texts: Vec<_> = (0..9).map(|i| strings.texts.str(i)).collect();
+        assert_eq!(texts, ["shop", "bank", "x", "", "", "", "a", "b", "c"]);
+        let kinds: Vec<_> = (2..7).map(|i| strings.kind(i)).collect();
+        assert_eq!(kinds, [kind::STRING, kind::INT, kind::DOUBLE, kind::BOOL, kind::STRING]);
+        Ok(())
+    });
+    outcome::<Scans>().unwrap();
+}
+
+#[test]
+fn an_attribute_is_filled_where_it_is_or_is_not() {
+    plugin!(Fills, read: [""; 0], write: ["spans.attributes:*"], |batch| {
+        batch.fill_attribute(Table::Spans, "s", Rows::Without, Values::string("new"))?;
+        batch.fill_attribute(Table::Spans, "i", Rows::With, Values::int(4))?;
+        batch.fill_attribute(Table::Spans, "d", Rows::All, Values::double(1.5))?;
+        assert_eq!(batch.fill_attribute(Table::Spans, "d", Rows::All, Values::default()).unwrap_err().code, 4);
+        Ok(())
+    });
+    let outcome = outcome::<Fills>().unwrap();
+    let attributes: Vec<_> = spans(&outcome).into_iter().map(|span| span.attributes).collect();
+    let added = vec![text("s", "new"), attribute("d", Value::DoubleValue(1.5))];
+    let all = vec![
+        text("s", "x"),
+        attribute("i", Value::IntValue(4)),
+        attribute("d", Value::DoubleValue(1.5)),
+        attribute("b", Value::BoolValue(true)),
+    ];
+    assert_eq!(attributes, [all, added.clone(), added]);
 }

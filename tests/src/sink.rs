@@ -5,6 +5,7 @@
 //! standing one; only what was answered with success counts as received.
 
 mod answer;
+mod count;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use answer::Answer;
+pub use count::CountingSink;
 
 use crate::{wait, wire};
 
@@ -35,7 +37,7 @@ pub struct Sink {
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// The decompressed body. Empty if the sink only counts.
+    /// The decompressed body.
     pub wire: Bytes,
     /// How many spans it held.
     pub spans: u64,
@@ -49,7 +51,6 @@ pub struct Received {
 
 /// What connections share.
 struct Shared {
-    keep: bool,
     state: Mutex<State>,
 }
 
@@ -85,19 +86,19 @@ impl Sink {
     /// Starts a sink that keeps everything, on a port of the system's choice.
     #[track_caller]
     pub fn start() -> Self {
-        Self::must("127.0.0.1:0", true)
+        Self::must("127.0.0.1:0")
     }
 
     /// Starts a sink on the address of one that was stopped.
     #[track_caller]
     pub fn start_at(address: SocketAddr) -> Self {
-        Self::must(&address.to_string(), true)
+        Self::must(&address.to_string())
     }
 
     #[track_caller]
     #[expect(clippy::panic, reason = "no test can go on without its sink")]
-    fn must(address: &str, keep: bool) -> Self {
-        let bound = || wait::runtime().block_on(Self::bind(address, keep)).ok();
+    fn must(address: &str) -> Self {
+        let bound = || wait::runtime().block_on(Self::bind(address)).ok();
         // The port of a sink that was just stopped is free a little later.
         match wait::within(wait::PATIENCE, bound) {
             Some(sink) => sink,
@@ -105,14 +106,14 @@ impl Sink {
         }
     }
 
-    /// Starts a sink on the runtime of the caller. With `keep` false it counts only.
+    /// Starts a sink on the runtime of the caller.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub async fn bind(address: &str, keep: bool) -> Result<Self> {
+    pub async fn bind(address: &str) -> Result<Self> {
         let listener = TcpListener::bind(address).await.with_context(|| address.to_owned())?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { keep, state: Mutex::default() });
+        let shared = Arc::new(Shared { state: Mutex::default() });
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(serve::accept(listener, Arc::clone(&shared), stopped));
         Ok(Self { address, shared, stop })
@@ -223,9 +224,7 @@ impl Shared {
         state.totals.requests += 1;
         state.totals.spans += spans.saturating_sub(rejected);
         state.totals.bytes += wire.len() as u64;
-        if self.keep {
-            state.received.push(Received { wire, spans, at: Instant::now(), protocol, headers });
-        }
+        state.received.push(Received { wire, spans, at: Instant::now(), protocol, headers });
         Ok(())
     }
 }

@@ -50,7 +50,15 @@ pub fn run(root: &Path) -> ExitCode {
     }
     let docs = ["doc", "--release", "--workspace", "--no-deps", "--quiet"];
     tally.step("docs", || stream(cargo().args(docs).env("RUSTDOCFLAGS", "-Dwarnings").current_dir(root)).map(drop));
-    tests(root, &mut tally);
+    let mut workspace = cargo();
+    workspace.args(["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"]).current_dir(root);
+    tests(root, "tests", &mut workspace, &mut tally);
+    // The README's plugin is a workspace of its own, as its author would have it. `--locked`: what
+    // its lock file names are versions of ours, so that there is nothing to download.
+    let mut first_plugin = cargo();
+    first_plugin.args(["test", "--release", "--locked", "--manifest-path", "examples/first-plugin/Cargo.toml"]);
+    first_plugin.args(["--target-dir", "target"]).current_dir(root);
+    tests(root, "examples/first-plugin", &mut first_plugin, &mut tally);
     for config in configs(&root.join("examples")) {
         let name = config.strip_prefix(root).unwrap_or(&config).display().to_string();
         let mut validate = Command::new(root.join("target/release/sluice"));
@@ -127,16 +135,14 @@ impl fmt::Display for Tally {
     }
 }
 
-fn tests(root: &Path, tally: &mut Tally) {
-    println!("== tests");
+/// Runs tests and adds what they say to the tally.
+fn tests(root: &Path, name: &str, test: &mut Command, tally: &mut Tally) {
+    println!("== {name}");
     let started = Instant::now();
-    let mut test = cargo();
-    test.args(["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"]).current_dir(root);
-    test.env("SLUICE_BIN", root.join("target/release/sluice"));
-    match stream(&mut test) {
+    match stream(test.env("SLUICE_BIN", root.join("target/release/sluice"))) {
         Ok(lines) => {
             tally.read_all(&lines);
-            println!("== tests: ok ({:.1} s)", started.elapsed().as_secs_f64());
+            println!("== {name}: ok ({:.1} s)", started.elapsed().as_secs_f64());
         }
         Err(error) => {
             let before = tally.failed;
@@ -145,8 +151,8 @@ fn tests(root: &Path, tally: &mut Tally) {
             }
             // A crate that does not compile reports no test.
             tally.failed = tally.failed.max(before + 1);
-            tally.failed_steps.push("tests".to_owned());
-            println!("== tests: FAILED ({:.1} s): {error:#}", started.elapsed().as_secs_f64());
+            tally.failed_steps.push(name.to_owned());
+            println!("== {name}: FAILED ({:.1} s): {error:#}", started.elapsed().as_secs_f64());
         }
     }
 }

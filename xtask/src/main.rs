@@ -89,7 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { plugin: None, .. } => build::all(&root)?,
         Command::Test => return Ok(checks::run(&root)),
         Command::Demo { args } => return programs::run(&root, "sluice-demo", &args),
-        Command::Bench { args } => return programs::run(&root, "sluice-bench", &args),
+        Command::Bench { args } => return programs::run(&root, programs::BENCH, &args),
         Command::Soak { name, .. } => bail!("there is no soak `{name}`: none is written yet"),
         Command::Componentize { input, output } => component::from_core(&root, &input, &output)?,
         Command::Bindings { check } => bindings::run(&root, check)?,

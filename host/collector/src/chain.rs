@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_sandbox::{CallError, Effects, Instance};
-use sluice_spans::{Batch, Verdict};
+use sluice_spans::Batch;
 
 use crate::config::processor::OnFailure;
 use crate::intake::Refused;
@@ -112,14 +112,14 @@ impl Slot {
 ///
 /// # Errors
 /// When a plugin that must not be passed by has failed: the sender keeps the request.
-pub async fn run(routes: &Routes, pipeline: &PipelinePlan, wire: &Bytes, verdict: Verdict) -> Result<Passed, Refused> {
+pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch) -> Result<Passed, Refused> {
     let done = pipeline.processors.iter().map(|_| Done::default()).collect();
-    let mut passed = Passed { wire: wire.clone(), spans: verdict.spans, done };
+    let mut passed = Passed { wire: batch.encode(), spans: batch.spans(), done };
     if pipeline.processors.is_empty() {
         return Ok(passed);
     }
     let mut parts: Vec<Bytes> = Vec::new();
-    let mut slices = Batch::from_validated(wire.clone(), verdict).slices(SLICE_SPANS).into_iter();
+    let mut slices = batch.slices(SLICE_SPANS).into_iter();
     while let Some(mut batch) = slices.next() {
         if !parts.is_empty() {
             tokio::task::yield_now().await;

@@ -1,6 +1,8 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
+mod leaving;
 mod life;
+mod listening;
 mod reload;
 
 use std::collections::HashMap;
@@ -13,12 +15,17 @@ use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
+use crate::extension::{self, Readiness};
 use crate::generation::{Fresh, Processors, Served, Workshop};
-use crate::receiver::{self, admission::Admission};
+use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::Step;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::{Servers, Site};
+use crate::telemetry::{self, logs};
+
+use leaving::Leaving;
 
 pub use life::{run, validate};
 
@@ -27,6 +34,8 @@ const ADMISSION_BYTES: usize = 256 << 20;
 
 /// The running collector: the present generation and what serves it.
 pub struct Collector {
+    metrics: Metrics,
+    readiness: Readiness,
     sending: exporter::Metrics,
     receiving: receiver::Context,
     account: Account,
@@ -36,6 +45,9 @@ pub struct Collector {
     served: HashMap<String, Served>,
     exporters: HashMap<Id, Serving>,
     receivers: Vec<Receiving>,
+    servers: Servers,
+    sockets: Sockets,
+    leaving: Leaving,
     /// Counts the exporters started, so that they spread over the cores.
     started: usize,
 }
@@ -50,8 +62,9 @@ struct Serving {
 /// A receiver; its place in the list is its number in the routes, so none is ever taken out.
 struct Receiving {
     id: Id,
-    settings: receiver::Settings,
     running: Option<receiver::Running>,
+    /// What it feeds, or last fed.
+    pipelines: Vec<Id>,
 }
 
 /// Why a generation was not put in place. The present one serves on.
@@ -62,10 +75,7 @@ pub enum NotApplied {
     Exporter(#[from] exporter::StartError),
     /// An address cannot be listened on.
     #[error(transparent)]
-    Bind(#[from] receiver::listener::BindError),
-    /// A receiver would need another listener at the same place.
-    #[error("receiver `{0}`: its settings cannot change while it runs; give it another name, or restart")]
-    ReceiverChanged(Id),
+    Bind(#[from] receiver::BindError),
     /// The process is ending.
     #[error(transparent)]
     Stopped(#[from] crate::cores::Stopped),
@@ -78,12 +88,15 @@ impl Collector {
     /// When the metrics are registered already.
     pub fn new(
         metrics: &Metrics,
+        readiness: &Readiness,
         account: Account,
         workshop: Workshop,
         cores: Cores,
     ) -> Result<Self, prometheus::Error> {
         let admission = Admission::new(ADMISSION_BYTES);
         Ok(Self {
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
             sending: exporter::Metrics::new(metrics.registry())?,
             receiving: receiver::Context { admission, metrics: receiver::Metrics::new(metrics.registry())? },
             account,
@@ -93,6 +106,9 @@ impl Collector {
             served: HashMap::new(),
             exporters: HashMap::new(),
             receivers: Vec::new(),
+            servers: Servers::default(),
+            sockets: Sockets::default(),
+            leaving: Leaving::default(),
             started: 0,
         })
     }
@@ -102,8 +118,9 @@ impl Collector {
         &self.config
     }
 
-    /// Puts a generation in place: starts the exporters and binds the receivers that are new,
-    /// gives every core its routes, then lets go of what is no longer in it. All or nothing.
+    /// Puts a generation in place: binds what is to listen anew, starts the exporters that are new,
+    /// gives every core its routes, then serves with the new settings and lets go of what is no
+    /// longer in it. All or nothing.
     ///
     /// # Errors
     /// When an exporter, a listener or a core refuses; the present generation serves on.
@@ -113,27 +130,35 @@ impl Collector {
         processors: Processors,
         trigger: Option<Trigger>,
     ) -> Result<(), NotApplied> {
+        let sites = self.sites(&config);
+        let listeners = self.listen(&config, &sites)?;
         let exporters = self.exporters_for(&config)?;
-        let bound = self.bind_receivers(&config)?;
+        self.number_receivers(&config);
         let plan = Arc::new(self.plan(&config, &processors, &exporters));
         let Processors { served, mut fresh } = processors;
         let started = Instant::now();
         self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
+        // Nothing can fail any more.
+        logs::configure(&config.service.telemetry.logs);
         for fresh in &mut fresh {
             fresh.steps.took(Step::Swap, started);
             self.tell_swapped(fresh, &served, trigger);
         }
-        for (number, bound) in bound {
-            if let Some(receiving) = self.receivers.get_mut(number) {
-                receiving.running = Some(bound.serve(self.cores.dealer(number)));
-            }
-        }
         self.served = served;
-        let drain_timeout = config.drain_timeout();
+        self.leaving.reap();
+        let deadline = Instant::now() + config.drain_timeout();
+        self.servers.serve(sites, listeners.sites);
+        self.serve_receivers(&config, listeners.receivers, deadline);
         let before = std::mem::replace(&mut self.exporters, exporters);
-        self.let_go(before, &config, Instant::now() + drain_timeout);
+        self.let_go(before, deadline);
         self.config = config;
         Ok(())
+    }
+
+    /// What is served beside the pipelines.
+    fn sites(&self, config: &Config) -> Vec<Site> {
+        let figures = telemetry::metrics::sites(&config.service.telemetry.metrics, &self.metrics);
+        figures.chain(extension::sites(config, &self.readiness)).collect()
     }
 
     /// The exporters of a configuration: those that serve with the same settings, and new ones.
@@ -154,39 +179,20 @@ impl Collector {
         Ok(exporters)
     }
 
-    /// Binds the receivers that a configuration adds; gives them their numbers.
-    fn bind_receivers(&mut self, config: &Config) -> Result<Vec<(usize, receiver::Bound)>, NotApplied> {
-        let mut bound = Vec::new();
-        for component in config.used_receivers() {
-            match self.receivers.iter().find(|receiving| receiving.id == component.id && receiving.running.is_some()) {
-                Some(receiving) if receiving.settings == component.settings => {}
-                Some(_) => return Err(NotApplied::ReceiverChanged(component.id.clone())),
-                None => bound.push((component, receiver::bind(component, &self.receiving)?)),
-            }
-        }
-        // Nothing can fail any more: only now do they take their places.
-        let place = |(component, bound): (&Component<receiver::Settings>, receiver::Bound)| {
-            self.receivers.push(Receiving {
-                id: component.id.clone(),
-                settings: component.settings.clone(),
-                running: None,
-            });
-            (self.receivers.len() - 1, bound)
-        };
-        Ok(bound.into_iter().map(place).collect())
-    }
-
     fn plan(&self, config: &Config, processors: &Processors, exporters: &HashMap<Id, Serving>) -> Plan {
         let slots: Vec<_> = processors.served.iter().map(|(id, served)| served.slot(id)).collect();
         let slot = |id: &Id| slots.iter().position(|slot| slot.id == id.to_string());
         let pipelines = &config.service.pipelines;
-        let receiver = |receiving: &Receiving| ReceiverPlan {
-            account: self.account.receiver(&receiving.id.to_string()),
-            pipelines: (0..pipelines.len())
-                .filter(|&index| {
-                    pipelines.get(index).is_some_and(|pipeline| pipeline.receivers.contains(&receiving.id))
-                })
-                .collect(),
+        let those = |which: &dyn Fn(&config::Pipeline) -> bool| -> Vec<usize> {
+            pipelines.iter().enumerate().filter(|(_, pipeline)| which(pipeline)).map(|(index, _)| index).collect()
+        };
+        let receiver = |receiving: &Receiving| {
+            let mut fed = those(&|pipeline| pipeline.receivers.contains(&receiving.id));
+            if fed.is_empty() {
+                // It leaves; what is still arriving goes where it would have gone.
+                fed = those(&|pipeline| receiving.pipelines.contains(&pipeline.id));
+            }
+            ReceiverPlan { account: self.account.receiver(&receiving.id.to_string()), pipelines: fed }
         };
         let pipeline = |pipeline: &config::Pipeline| {
             let id = pipeline.id.to_string();
@@ -209,23 +215,12 @@ impl Collector {
         }
     }
 
-    /// Closes what the new generation does not have. Exporters drain in the background: nothing
-    /// reaches them any more, but what they hold was accepted.
-    fn let_go(&mut self, exporters: HashMap<Id, Serving>, config: &Config, deadline: Instant) {
-        for (id, serving) in exporters {
-            let stays = self.exporters.get(&id).is_some_and(|now| Arc::ptr_eq(&now.exporter, &serving.exporter));
-            if !stays {
-                tokio::spawn(async move {
-                    let undelivered = serving.exporter.drain(deadline).await.spans;
-                    tracing::info!(event = "exporter.closed", component = %id, undelivered);
-                });
-            }
-        }
-        for receiving in &mut self.receivers {
-            if !config.used_receivers().any(|component| component.id == receiving.id)
-                && let Some(running) = receiving.running.take()
-            {
-                tokio::spawn(async move { running.close(deadline).await });
+    /// Closes the exporters that the new generation does not have. They drain in the background:
+    /// nothing reaches them any more, but what they hold was accepted.
+    fn let_go(&mut self, before: HashMap<Id, Serving>, deadline: Instant) {
+        for (id, Serving { exporter, .. }) in before {
+            if !self.exporters.get(&id).is_some_and(|now| Arc::ptr_eq(&now.exporter, &exporter)) {
+                self.leaving.exporter(id, exporter, deadline);
             }
         }
     }
@@ -233,20 +228,19 @@ impl Collector {
     /// Drains: receivers stop accepting and finish what is on its way, then exporters deliver what
     /// is queued. Returns how many spans were not delivered at the deadline.
     pub async fn drain(self, deadline: Instant) -> u64 {
-        for receiving in self.receivers {
-            if let Some(running) = receiving.running {
-                running.close(deadline).await;
-            }
+        let Self { receivers, exporters, mut leaving, cores, servers, .. } = self;
+        for Receiving { id, running, .. } in receivers {
+            let ports = running.map(|running| running.close(&id.to_string()));
+            leaving.receiver(ports.unwrap_or_default(), deadline);
         }
-        let mut draining = tokio::task::JoinSet::new();
-        for (_, serving) in self.exporters {
-            draining.spawn(async move { serving.exporter.drain(deadline).await.spans });
+        leaving.receivers_ended(deadline).await;
+        for (id, Serving { exporter, .. }) in exporters {
+            leaving.exporter(id, exporter, deadline);
         }
-        let mut lost = 0;
-        while let Some(drained) = draining.join_next().await {
-            lost += drained.unwrap_or(u64::MAX);
-        }
-        self.cores.stop().await;
+        let lost = leaving.exporters_drained(deadline).await;
+        cores.stop().await;
+        // Who asks is told until the end.
+        drop(servers);
         lost
     }
 }

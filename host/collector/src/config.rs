@@ -224,7 +224,8 @@ impl Config {
         self.files.iter().map(PathBuf::as_path)
     }
 
-    fn sluice(&self) -> Option<&extension::Sluice> {
+    /// The settings of the process.
+    pub fn sluice(&self) -> Option<&extension::Sluice> {
         self.used_extensions().find_map(|component| match &component.settings {
             extension::Settings::Sluice(sluice) => Some(sluice),
             extension::Settings::HealthCheck(_) => None,

@@ -185,13 +185,14 @@ impl Core {
         }
     }
 
-    /// The core with the fewest requests waiting, if it has at least two fewer than this one: a
-    /// request that moves there then waits less, and the two never pass it to and fro.
-    pub(crate) fn less_busy_peer(&self) -> Option<&CoreHandle> {
+    /// The core with the fewest requests waiting, if it has at least `fewer` fewer than this one,
+    /// and never less than two: a request that moves there then waits less, and the two never pass
+    /// it to and fro.
+    pub(crate) fn less_busy_peer(&self, fewer: usize) -> Option<&CoreHandle> {
         let mine = self.handle()?.waiting.load(Ordering::Relaxed);
         let peers = self.peers.get()?.iter().enumerate().filter(|(index, _)| *index != self.index);
         let peer = peers.map(|(_, core)| core).min_by_key(|core| core.waiting.load(Ordering::Relaxed))?;
-        (peer.waiting.load(Ordering::Relaxed) + 1 < mine).then_some(peer)
+        (peer.waiting.load(Ordering::Relaxed) + fewer.max(2) <= mine).then_some(peer)
     }
 }
 
@@ -244,5 +245,27 @@ impl Drop for Leaves {
         if let Some(core) = self.0.handle() {
             core.connections.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_request_moves_only_to_a_core_with_so_many_fewer_waiting_and_never_to_and_fro() {
+        let cores = Cores::start(2).unwrap();
+        let core = Core::new(0, Arc::clone(&cores.peers));
+        core.waits(true);
+        assert!(core.less_busy_peer(0).is_none(), "it would wait as long there");
+        core.waits(true);
+        core.waits(true);
+        assert!(core.less_busy_peer(0).is_some());
+        assert!(core.less_busy_peer(3).is_some());
+        assert!(core.less_busy_peer(4).is_none(), "only three fewer are waiting there");
+        Core::new(1, Arc::clone(&cores.peers)).waits(true);
+        assert!(core.less_busy_peer(3).is_none(), "only two fewer are waiting there");
+        Builder::new_current_thread().build().unwrap().block_on(cores.stop());
     }
 }

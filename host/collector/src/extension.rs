@@ -5,9 +5,9 @@ pub mod health_check;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Config;
-use crate::config::section::{NOT_YET, Section};
-use crate::telemetry::server::BindError;
+use crate::config::section::{Mark, NOT_YET, Section};
+use crate::config::{Component, Config};
+use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
 
@@ -28,12 +28,21 @@ pub enum Settings {
 }
 
 /// The settings of the process.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Sluice {
     /// Where the process keeps what outlives it.
     pub state_dir: Option<PathBuf>,
+    /// For messages.
+    pub state_dir_mark: Mark,
     /// How long it may take to deliver what it holds when it is told to stop.
     pub drain_timeout: Duration,
+}
+
+/// Equal when they say the same, wherever that is written.
+impl PartialEq for Sluice {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.state_dir, self.drain_timeout) == (&other.state_dir, other.drain_timeout)
+    }
 }
 
 /// Reads the settings of an extension of type `kind`; `None` if there is no such type.
@@ -49,6 +58,7 @@ impl Sluice {
     fn read(mut section: Section<'_>) -> Self {
         let settings = Self {
             state_dir: section.path("state_dir"),
+            state_dir_mark: section.mark("state_dir"),
             drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
         };
         for key in ["admin", "trust", "require_signed"] {
@@ -59,17 +69,11 @@ impl Sluice {
     }
 }
 
-/// Starts the extensions that `service.extensions` names, on the runtime this is called in.
-///
-/// # Errors
-/// When an address that the configuration names cannot be listened on.
-#[expect(clippy::unused_async, reason = "must be called on a runtime")]
-pub async fn start(config: &Config, readiness: &Readiness) -> Result<(), BindError> {
-    for component in config.used_extensions() {
-        match &component.settings {
-            Settings::HealthCheck(settings) => settings.serve(&component.id.to_string(), readiness)?,
-            Settings::Sluice(_) => {}
-        }
-    }
-    Ok(())
+/// What the extensions that `service.extensions` names serve.
+pub fn sites(config: &Config, readiness: &Readiness) -> Vec<Site> {
+    let site = |component: &Component<Settings>| match &component.settings {
+        Settings::HealthCheck(settings) => Some(settings.site(&component.id.to_string(), readiness)),
+        Settings::Sluice(_) => None,
+    };
+    config.used_extensions().filter_map(site).collect()
 }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sluice_spans::Malformed;
+use sluice_spans::{Batch, Malformed};
 use tokio::sync::oneshot;
 
 use crate::account::ReceiverAccount;
@@ -20,6 +20,10 @@ use crate::route::{PipelinePlan, ReceiverPlan, Routes};
 /// A chain that costs less than this is not worth another core's attention: waking it and being
 /// woken by it costs some 5 µs each.
 const WORTH_MOVING_NS: u64 = 20_000;
+
+/// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
+/// core has none of it in its caches, nor has this one what comes back.
+const WORTH_WAITING_NS: u64 = 1_000_000;
 
 /// When a sender should come back that was refused for lack of room or while starting.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -63,14 +67,15 @@ impl Intake {
     /// Passes one `ExportTraceServiceRequest` through all pipelines of the receiver and into all
     /// their queues, or refuses it whole.
     pub async fn submit(&self, wire: Bytes) -> Result<Accepted, Refused> {
-        if self.core.chain_ns.get() < WORTH_MOVING_NS {
+        let chain_ns = self.core.chain_ns.get();
+        if chain_ns < WORTH_MOVING_NS {
             return take(&self.core, self.receiver, wire).await;
         }
         let waits = Waits::begin(&self.core);
         // All requests that have arrived come to this point before the first of them goes on, so
         // that the core knows how many wait.
         tokio::task::yield_now().await;
-        let peer = self.core.less_busy_peer();
+        let peer = self.core.less_busy_peer(WORTH_WAITING_NS.div_ceil(chain_ns) as usize);
         drop(waits);
         let Some(peer) = peer else {
             return take(&self.core, self.receiver, wire).await;
@@ -131,21 +136,30 @@ async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Ref
     if receiver.pipelines.is_empty() {
         return Err(unavailable("the receiver is being closed"));
     }
-    let verdict = sluice_spans::validate(&wire)?;
-    receiver.account.received.add(i64::from(verdict.spans));
-    let mut door = Door { account: &receiver.account, spans: i64::from(verdict.spans), accepted: false };
-    if verdict.spans > 0 {
+    let has_processors = pipelines(&routes, receiver).any(|pipeline| !pipeline.processors.is_empty());
+    // A request that no plugin looks into need not be indexed.
+    let mut indexed = if has_processors { Some(Batch::parse(wire.clone())?) } else { None };
+    let verdict = match &indexed {
+        Some(batch) => batch.verdict(),
+        None => sluice_spans::validate(&wire)?,
+    };
+    let spans = verdict.spans;
+    receiver.account.received.add(i64::from(spans));
+    let mut door = Door { account: &receiver.account, spans: i64::from(spans), accepted: false };
+    if spans > 0 {
         let started = Instant::now();
         let mut all = Vec::with_capacity(receiver.pipelines.len());
         for pipeline in pipelines(&routes, receiver) {
-            all.push((pipeline, chain::run(&routes, pipeline, &wire, verdict).await?));
+            let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
+            let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
+            all.push((pipeline, chain::run(&routes, pipeline, batch).await?));
         }
         let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-        queue(&routes, all, verdict.spans).await?;
+        queue(&routes, all, spans).await?;
     }
     door.accepted = true;
-    Ok(Accepted { spans: verdict.spans })
+    Ok(Accepted { spans })
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = &'r PipelinePlan> {

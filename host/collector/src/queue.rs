@@ -94,6 +94,10 @@ enum Phase {
 struct Waiting {
     item: Item,
     weight: Weight,
+    /// How many spans the bytes hold, counted from them when they were put in: they were just
+    /// written or read then. When they are sent they have left the processor's caches, and every
+    /// span would be a wait for memory.
+    counted: u32,
     since: Instant,
 }
 
@@ -172,6 +176,7 @@ impl Queue {
     fn put(&self, item: Item, weight: Weight, held: bool) {
         item.account.passed.add(i64::from(item.spans));
         item.account.held.add(i64::from(item.spans));
+        let counted = entry::count(&item.wire);
         let mut dropped = Vec::new();
         let mut state = self.state();
         if state.phase == Phase::Closed {
@@ -200,7 +205,7 @@ impl Queue {
         let was_ready = self.settings.is_ready(state.queued);
         let was_empty = state.waiting.is_empty();
         state.queued += weight;
-        state.waiting.push_back(Waiting { item, weight, since: Instant::now() });
+        state.waiting.push_back(Waiting { item, weight, counted, since: Instant::now() });
         // The taker waits for two things: the first item, to know until when, and enough of them.
         let wakes = was_empty || (!was_ready && self.settings.is_ready(state.queued));
         drop(state);
@@ -272,7 +277,7 @@ impl Queue {
                 state.waiting.push_front(part);
             }
         }
-        batch.into_iter().map(|waiting| Taken::new(Arc::clone(self), waiting.item, waiting.weight)).collect()
+        batch.into_iter().map(|waiting| Taken::new(Arc::clone(self), waiting)).collect()
     }
 
     fn release(&self, weight: Weight) {
@@ -307,7 +312,7 @@ impl Queue {
             std::mem::take(&mut state.waiting)
         };
         for waiting in waiting {
-            Taken::new(Arc::clone(self), waiting.item, waiting.weight).shut_out();
+            Taken::new(Arc::clone(self), waiting).shut_out();
         }
         self.room.notify_waiters();
     }

@@ -1,20 +1,20 @@
 //! Receivers: where requests come in.
 //!
 //! What enters is connections; what leaves is whole OTLP requests through [`Submit`], and answers
-//! back to their senders. A receiver is bound first and served later: a port in use is found before
-//! anything runs. When the chain or a queue refuses, the sender is told so in its protocol; when a
+//! back to their senders. Its sockets are bound first and served later: a port in use is found before
+//! anything changes. When the chain or a queue refuses, the sender is told so in its protocol; when a
 //! sender goes away its request goes with it.
 
 pub mod admission;
+mod life;
 pub mod listener;
 pub mod otlp;
+pub mod sockets;
 
 use std::future::Future;
-use std::time::Instant;
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
-use tokio::sync::watch;
 
 use crate::config::Component;
 use crate::config::section::{Mark, Section};
@@ -22,7 +22,9 @@ use crate::cores::Dealer;
 use crate::intake::{Accepted, Intake, Refused};
 
 pub use admission::Admission;
-pub use listener::{BindError, Listener};
+pub(crate) use life::Life;
+pub use life::{Closing, Phase};
+pub use sockets::{BindError, Listener, Sockets, Want};
 
 /// The types of receivers there are.
 pub const TYPES: &[&str] = &["otlp"];
@@ -122,61 +124,54 @@ pub struct Context {
     pub metrics: Metrics,
 }
 
-/// How far a receiver's life has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Phase {
-    /// Connections are accepted.
-    Serve,
-    /// What is in flight is finished; nothing new is begun.
-    Finish,
-    /// Connections are cut.
-    Cut,
-}
-
-/// A receiver whose sockets are bound.
-pub enum Bound {
+/// A receiver that accepts connections.
+pub enum Running {
     /// OTLP.
-    Otlp(otlp::Bound),
+    Otlp(otlp::Running),
 }
 
-/// A receiver that accepts connections, or finishes those it has.
-pub struct Running {
-    phase: watch::Sender<Phase>,
-}
-
-/// Binds the sockets of a receiver. Must be called in the runtime that is to accept connections;
-/// they then live on the cores.
-///
-/// # Errors
-/// When an endpoint cannot be listened on.
-pub fn bind(component: &Component<Settings>, context: &Context) -> Result<Bound, BindError> {
-    match &component.settings {
-        Settings::Otlp(settings) => otlp::Bound::new(&component.id.to_string(), settings, context).map(Bound::Otlp),
+impl Settings {
+    /// The ports: protocol and endpoint, always in the same order.
+    pub fn ports(&self) -> Vec<(&'static str, &Endpoint)> {
+        match self {
+            Self::Otlp(settings) => settings.ports(),
+        }
     }
 }
 
-impl Bound {
-    /// Starts to accept connections and tells where.
-    #[expect(clippy::needless_pass_by_value, reason = "a dealer is this receiver's own")]
-    pub fn serve(self, dealer: Dealer) -> Running {
-        match self {
-            Self::Otlp(bound) => bound.serve(&dealer),
+/// Serves a receiver with these settings on `listeners`, one for each of [`Settings::ports`]. A
+/// port that `present` serves on the same sockets goes on with its connections; the others are
+/// closed. Must be called in the runtime that is to accept connections; they then live on the
+/// cores.
+pub fn serve(
+    component: &Component<Settings>,
+    listeners: Vec<Listener>,
+    present: Option<Running>,
+    context: &Context,
+    dealer: &Dealer,
+) -> (Running, Vec<Closing>) {
+    let id = component.id.to_string();
+    match (&component.settings, present) {
+        (Settings::Otlp(settings), present) => {
+            let present = present.map(|Running::Otlp(present)| present);
+            let (running, closing) = otlp::Running::serve(&id, settings, listeners, present, context, dealer);
+            (Running::Otlp(running), closing)
         }
     }
 }
 
 impl Running {
-    /// Accepts no more connections and lets those that are open finish what they have begun.
-    pub fn stop(&self) {
-        self.phase.send_if_modified(|phase| std::mem::replace(phase, Phase::Finish.max(*phase)) < Phase::Finish);
+    /// What listens for a protocol at an endpoint that is written like this.
+    pub fn listener(&self, protocol: &str, endpoint: &Endpoint) -> Option<Listener> {
+        match self {
+            Self::Otlp(running) => running.listener(protocol, endpoint),
+        }
     }
 
-    /// Stops, waits until all connections have ended, and cuts at the deadline those that have
-    /// not. Says whether all have ended by themselves.
-    pub async fn close(&self, deadline: Instant) -> bool {
-        self.stop();
-        let ended = tokio::time::timeout_at(deadline.into(), self.phase.closed()).await.is_ok();
-        self.phase.send_replace(Phase::Cut);
-        ended
+    /// Accepts no more connections and lets those that are open finish what they have begun.
+    pub fn close(self, id: &str) -> Vec<Closing> {
+        match self {
+            Self::Otlp(running) => running.close(id),
+        }
     }
 }

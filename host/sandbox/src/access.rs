@@ -210,6 +210,20 @@ impl Grants {
     }
 }
 
+impl sluice_spans::Readable for Grants {
+    fn all_attributes(&self, table: Table) -> bool {
+        self.reads_all_attributes(table)
+    }
+
+    fn attribute(&self, table: Table, key: &[u8]) -> bool {
+        self.reads_attribute(table, key)
+    }
+
+    fn text(&self, table: Table, field: Field) -> bool {
+        Bit::of_text(table, field).is_some_and(|bit| self.reads(table, bit))
+    }
+}
+
 fn attribute(sides: &[Side], table: Table, key: &[u8]) -> bool {
     !sides.is_empty() && sides.iter().all(|side| side.table(table).attribute(key))
 }

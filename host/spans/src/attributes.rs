@@ -28,8 +28,9 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    #[inline]
     fn is(&self, store: &Store, key: &[u8]) -> bool {
-        self.changed & REMOVED == 0 && self.key.len as usize == key.len() && store.get(self.key) == key
+        self.key.len as usize == key.len() && self.changed & REMOVED == 0 && store.get(self.key) == key
     }
 
     pub fn text(&self) -> Loc {
@@ -143,6 +144,9 @@ impl Attributes {
     /// Gives the first occurrence of a key a value and removes the others; says whether there was
     /// one.
     pub fn set(&mut self, store: &Store, row: usize, key: &[u8], kind: u8, value: u64) -> bool {
+        if !self.has(store, row, key) {
+            return false;
+        }
         let mut is_found = false;
         self.visit(store, row, key, |entry| {
             if is_found {
@@ -196,6 +200,19 @@ impl Attributes {
             entry.changed |= REMOVED;
             self.has_removed = true;
         }
+    }
+
+    /// Whether a row has a key.
+    #[inline]
+    fn has(&self, store: &Store, row: usize, key: &[u8]) -> bool {
+        let mut next = self.ends.get(row).map_or(NOTHING, |ends| ends.0);
+        while let Some(added) = self.added.get(next as usize) {
+            if added.entry.is(store, key) {
+                return true;
+            }
+            next = added.next;
+        }
+        self.row(row).iter().any(|entry| entry.is(store, key))
     }
 
     /// Shows every occurrence of a key in a row to `edit`; says whether there was one.
@@ -304,7 +321,8 @@ pub(crate) fn read_entry(key_value: &[u8], body: Loc) -> Entry {
 pub(crate) const EMPTY: Entry = Entry { key: Loc::NONE, value: 0, tlv: Loc::NONE, kind: 0, changed: 0 };
 
 /// The short way for a key, then a scalar, with every length one byte; nearly all are so.
-#[inline]
+#[expect(clippy::inline_always, reason = "a call an attribute, with its answer in memory, costs a third more")]
+#[inline(always)]
 pub(crate) fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
     let [0x0A, key_len @ 0..0x80, rest @ ..] = key_value else {
         return None;

@@ -62,6 +62,11 @@ impl Batch {
         self.index.table(table).rows.len()
     }
 
+    /// What validating found out, with the number of spans as it is now.
+    pub fn verdict(&self) -> Verdict {
+        self.verdict
+    }
+
     /// How many spans there are now. Costs nothing.
     pub fn spans(&self) -> u32 {
         self.verdict.spans

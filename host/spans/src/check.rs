@@ -59,12 +59,13 @@ pub(crate) fn checked(mut values: Values, rows: usize) -> Result<(Values, Verdic
         return Err(Refusal::malformed("types without their texts or numbers"));
     }
     let mut nested = Verdict::default();
+    let is_ascii = values.texts.bytes.is_ascii();
     for (i, &kind) in values.types.iter().enumerate() {
         let text = values.texts.get(i);
         let number = values.numbers.get(i).copied().unwrap_or(0);
         let fits = match kind {
             0 | 3 | 4 | 7 => true,
-            1 => std::str::from_utf8(text).is_ok(),
+            1 => is_ascii || std::str::from_utf8(text).is_ok(),
             2 => number < 2,
             5 | 6 => check_nested(kind, text, &mut nested),
             8 => i32::try_from(number as i64).is_ok(),

@@ -46,41 +46,40 @@ impl Batch {
     /// many spans are gone, and which of the remaining ones were edited.
     fn settle(&mut self) -> (u32, Vec<u32>) {
         let before = self.index.spans.rows.len();
-        let mut scopes_had = vec![false; self.index.scopes.rows.len()];
-        let mut scopes_have = scopes_had.clone();
-        let mut edited = Vec::new();
+        let mut scopes = vec![Scope::default(); self.index.scopes.rows.len()];
+        let mut nowhere = Scope::default();
+        let mut edited = Vec::with_capacity(before);
         let mut row = 0;
         let mut dropped_spans = 0;
-        let mut changed_scopes = scopes_had.clone();
         for span in &mut self.index.spans.rows {
-            let scope = span.parent as usize;
-            set(&mut scopes_had, scope);
+            let scope = scopes.get_mut(span.parent as usize).unwrap_or(&mut nowhere);
+            scope.had_spans = true;
             if span.changed & DROPPED != 0 {
                 dropped_spans += 1;
-                set(&mut changed_scopes, scope);
+                scope.is_changed = true;
                 continue;
             }
-            set(&mut scopes_have, scope);
+            scope.has_spans = true;
             if span.changed & TOUCHED != 0 {
                 span.changed &= !TOUCHED;
                 edited.push(row);
-                set(&mut changed_scopes, scope);
+                scope.is_changed = true;
             }
             row += 1;
         }
-        self.mark_below(&changed_scopes);
+        self.mark_below(&scopes);
         if dropped_spans > 0 {
-            self.drop_emptied(&scopes_had, &scopes_have);
+            self.drop_emptied(&scopes);
         }
         self.index.settle();
         self.verdict.spans = (before - dropped_spans as usize) as u32;
         (dropped_spans, edited)
     }
 
-    fn mark_below(&mut self, changed_scopes: &[bool]) {
+    fn mark_below(&mut self, of_scopes: &[Scope]) {
         let Index { resources, scopes, .. } = &mut self.index;
-        for (scope, &is_changed) in scopes.rows.iter_mut().zip(changed_scopes) {
-            if is_changed {
+        for (scope, of_scope) in scopes.rows.iter_mut().zip(of_scopes) {
+            if of_scope.is_changed {
                 scope.changed |= BELOW_CHANGED;
             }
             if scope.changed != 0
@@ -94,28 +93,23 @@ impl Batch {
     }
 
     /// Marks the scopes and resources that have lost their last span for dropping.
-    fn drop_emptied(&mut self, scopes_had: &[bool], scopes_have: &[bool]) {
+    fn drop_emptied(&mut self, of_scopes: &[Scope]) {
         let Index { resources, scopes, .. } = &mut self.index;
-        let mut had = vec![false; resources.rows.len()];
-        let mut have = had.clone();
-        for (scope, (&scope_had, &scope_has)) in scopes.rows.iter().zip(scopes_had.iter().zip(scopes_have)) {
-            if scope_had {
-                set(&mut had, scope.parent as usize);
-            }
-            if scope_has {
-                set(&mut have, scope.parent as usize);
+        let mut of_resources = vec![Scope::default(); resources.rows.len()];
+        for (scope, of_scope) in scopes.rows.iter().zip(of_scopes) {
+            if let Some(of_resource) = of_resources.get_mut(scope.parent as usize) {
+                of_resource.had_spans |= of_scope.had_spans;
+                of_resource.has_spans |= of_scope.has_spans;
             }
         }
-        let gone =
-            |had: &[bool], have: &[bool], row: usize| had.get(row) == Some(&true) && have.get(row) == Some(&false);
-        for (i, resource) in resources.rows.iter_mut().enumerate() {
-            if gone(&had, &have, i) {
+        for (resource, of_resource) in resources.rows.iter_mut().zip(of_resources) {
+            if of_resource.is_emptied() {
                 resource.changed |= DROPPED;
             }
         }
-        for (i, scope) in scopes.rows.iter_mut().enumerate() {
+        for (scope, of_scope) in scopes.rows.iter_mut().zip(of_scopes) {
             // The empty ones of a resource that goes follow when it has gone.
-            if gone(scopes_had, scopes_have, i) {
+            if of_scope.is_emptied() {
                 scope.changed |= DROPPED;
             }
         }
@@ -138,9 +132,17 @@ impl Batch {
     }
 }
 
-fn set(flags: &mut [bool], i: usize) {
-    if let Some(flag) = flags.get_mut(i) {
-        *flag = true;
+/// What a commit does to the spans of a scope, or of a resource.
+#[derive(Clone, Copy, Default)]
+struct Scope {
+    had_spans: bool,
+    has_spans: bool,
+    is_changed: bool,
+}
+
+impl Scope {
+    fn is_emptied(self) -> bool {
+        self.had_spans && !self.has_spans
     }
 }
 

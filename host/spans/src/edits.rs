@@ -172,7 +172,7 @@ impl Edits {
         if !texts.is_well_formed() {
             return Err(Refusal::malformed("the ends of the texts do not fit"));
         }
-        if !texts.iter().all(|text| std::str::from_utf8(text).is_ok()) {
+        if !texts.bytes.is_ascii() && !texts.iter().all(|text| std::str::from_utf8(text).is_ok()) {
             return Err(Refusal::malformed("a text is not UTF-8"));
         }
         let size = effective(texts.bytes.len(), texts.len(), rows.len()) + rows.len() * 16;

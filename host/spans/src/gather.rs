@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 
-use crate::{Texts, Values};
 use crate::attributes::{Attributes, Entry, is_text};
 use crate::store::Store;
+use crate::{Texts, Values};
 
 /// Puts the values of entries into the shape in which they cross; nothing where there is none.
 /// A list that no value needs stays empty.

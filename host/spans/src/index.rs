@@ -1,13 +1,13 @@
 //! The lazy index: where the rows of each table are, and later where their fields and attributes
 //! are. It is the state of the batch: edits patch it, and every read reads it.
 
-use crate::{Table, Verdict};
 use crate::attributes::Attributes;
 use crate::rewrite::{Take, rewrite, survey};
 use crate::row_fields::RowFields;
 use crate::schema::{RESOURCE, SCOPE, SPAN, Schema};
 use crate::store::{Loc, Store};
 use crate::wire::{FieldAt, fields};
+use crate::{Table, Verdict};
 
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,7 @@
 //! What the validating walk records of spans on its way, so that a request that is going to be
 //! looked into is walked once and not three times.
 
+use crate::Table;
 use crate::attributes::{Attributes, Entry};
 use crate::index::{Index, Row};
 use crate::layout::Layout;
@@ -8,7 +9,6 @@ use crate::row_fields::{Record, RowFields};
 use crate::store::Loc;
 use crate::walk::{Head, Recorder};
 use crate::wire::{LEN, fields};
-use crate::Table;
 
 /// The fields, attributes, events and links of the spans seen so far.
 pub(crate) struct SpanParts {

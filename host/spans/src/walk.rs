@@ -107,7 +107,8 @@ impl<R: Recorder> Walk<R> {
         self.verdict.spans += 1;
         let head = plain_head(buf, at);
         self.recorder.begin(&head);
-        self.fields::<true>(schema, buf, (head.end, head.seen), depth)?;
+        let at = if depth > 2 { self.plain_attributes::<true>(buf, ATTRIBUTE, head.end) } else { head.end };
+        self.fields::<true>(schema, buf, (at, head.seen), depth)?;
         self.recorder.end();
         Ok(())
     }
@@ -143,7 +144,9 @@ impl<R: Recorder> Walk<R> {
                 if IS_SPAN && R::RECORDS {
                     self.recorder.attribute(entry_at(buf, start, at));
                 }
-                at = self.plain_attributes::<IS_SPAN>(buf, start, at);
+                if let Some(&key @ 0..0x80) = buf.get(start) {
+                    at = self.plain_attributes::<IS_SPAN>(buf, key, at);
+                }
             } else if IS_SPAN && R::RECORDS {
                 self.recorder.field(buf, start, at);
             }
@@ -151,13 +154,12 @@ impl<R: Recorder> Walk<R> {
         if seen & schema.required == schema.required { Ok(()) } else { Err(Fault::new(at, What::MissingId)) }
     }
 
-    /// Where the next field begins that is not a plain attribute with the same key as the one at
-    /// `first`: attributes follow one another, mostly.
+    /// Where the next field begins that is not a plain attribute with this key of one byte:
+    /// attributes follow one another, mostly.
     #[inline]
-    fn plain_attributes<const IS_SPAN: bool>(&mut self, buf: &[u8], first: usize, mut at: usize) -> usize {
-        let key = buf.get(first).filter(|&&key| key < 0x80);
+    fn plain_attributes<const IS_SPAN: bool>(&mut self, buf: &[u8], key: u8, mut at: usize) -> usize {
         while let Some([field, len @ 0..0x80, rest @ ..]) = buf.get(at..)
-            && Some(field) == key
+            && *field == key
             && let Some(key_value) = rest.get(..usize::from(*len))
         {
             let end = at + 2 + key_value.len();
@@ -225,6 +227,9 @@ impl<R: Recorder> Walk<R> {
                 if depth == 0 {
                     return Err(Fault::new(at, What::TooDeep));
                 }
+                if len == 0 && schema.required == 0 {
+                    return Ok(());
+                }
                 self.message(schema, buf, at, depth - 1)
             }
             Kind::String if !is_utf8(content) => Err(Fault::new(at, What::Utf8)),
@@ -285,6 +290,9 @@ fn both_halves(bytes: &[u8; 16]) -> u64 {
     let all = u128::from_le_bytes(*bytes);
     all as u64 | (all >> 64) as u64
 }
+
+/// The key of a span's attributes.
+const ATTRIBUTE: u8 = 9 << 3 | LEN;
 
 /// The first fields of a span.
 #[derive(Default)]

@@ -3,22 +3,26 @@
 use sluice_sdk::kind;
 use sluice_sdk::prelude::*;
 
-/// Columns by key; there are a few at most.
-pub(crate) struct Columns(Vec<(String, Values)>);
+/// Columns by key; there are a few at most. One that no row has is empty until an action sets it.
+pub(crate) struct Columns {
+    columns: Vec<(String, Values)>,
+    rows: usize,
+}
 
 impl Columns {
     /// Pulls the columns of the keys.
-    pub(crate) fn pull(batch: &Batch<'_>, keys: &[String]) -> Result<Self, Failure> {
+    pub(crate) fn pull(batch: &Batch<'_>, keys: &[String], rows: usize) -> Result<Self, Failure> {
         let pull = |key: &String| Ok((key.clone(), batch.attribute(Table::Spans, key)?.values));
-        keys.iter().map(pull).collect::<Result<_, Failure>>().map(Self)
+        let columns = keys.iter().map(pull).collect::<Result<_, Failure>>()?;
+        Ok(Self { columns, rows })
     }
 
     fn find(&self, key: &str) -> Option<&Values> {
-        self.0.iter().find(|(known, _)| known == key).map(|(_, values)| values)
+        self.columns.iter().find(|(known, _)| known == key).map(|(_, values)| values)
     }
 
     fn find_mut(&mut self, key: &str) -> Option<&mut Values> {
-        self.0.iter_mut().find(|(known, _)| known == key).map(|(_, values)| values)
+        self.columns.iter_mut().find(|(known, _)| known == key).map(|(_, values)| values)
     }
 
     /// Whether a row has the attribute.
@@ -38,10 +42,11 @@ impl Columns {
     /// Notes that rows, ascending, were set: to one value each, or to one for all. A key that
     /// nobody reads is not kept.
     pub(crate) fn set(&mut self, key: &str, rows: &[u32], values: &Values) {
+        let len = self.rows;
         let Some(column) = self.find_mut(key) else { return };
         let mut next = Values::default();
         let mut set = rows.iter().zip(0..).peekable();
-        for row in 0..column.len() {
+        for row in 0..len {
             match set.next_if(|(set, _)| **set as usize == row) {
                 Some((_, place)) => next.push_from(values, if values.len() == 1 { 0 } else { place }),
                 None => next.push_from(column, row),
@@ -53,7 +58,7 @@ impl Columns {
     /// Notes that all rows lost the attribute.
     pub(crate) fn remove(&mut self, key: &str) {
         if let Some(column) = self.find_mut(key) {
-            *column = Values { types: vec![kind::ABSENT; column.len()], ..Values::default() };
+            *column = Values::default();
         }
     }
 }

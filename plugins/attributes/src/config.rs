@@ -1,6 +1,7 @@
 //! The processor's keys.
 
 use serde::de::IgnoredAny;
+use sluice_sdk::Rows;
 use sluice_sdk::prelude::*;
 use sluice_sdk::serde_json::Value;
 
@@ -34,6 +35,8 @@ pub(crate) struct Action {
     pub effect: Effect,
     /// Whether a later action reads what this one leaves.
     pub is_read_later: bool,
+    /// Whether it is the first action on its key, so that the host still knows which rows have it.
+    pub is_first: bool,
 }
 
 /// What an action does with its key.
@@ -51,10 +54,27 @@ pub(crate) enum Source {
 }
 
 impl Action {
+    /// What the host is going to set by itself, because no later action must know of it.
+    pub(crate) fn filled(&self) -> Option<(&Values, Rows)> {
+        self.fill().filter(|_| !self.is_read_later)
+    }
+
+    /// The constant that the host could set by itself, and in which rows.
+    fn fill(&self) -> Option<(&Values, Rows)> {
+        let Effect::Set { from: Source::Constant(value), present, absent } = &self.effect else { return None };
+        match (present, absent) {
+            (true, true) => Some((value, Rows::All)),
+            (false, true) if self.is_first => Some((value, Rows::Without)),
+            (true, false) if self.is_first => Some((value, Rows::With)),
+            _ => None,
+        }
+    }
+
     /// The keys whose values it needs.
     pub(crate) fn reads(&self) -> impl Iterator<Item = &str> {
         let (own, other) = match &self.effect {
             Effect::Delete => (None, None),
+            Effect::Set { .. } if self.fill().is_some() => (None, None),
             Effect::Set { from, present, absent } => {
                 let own = (!(*present && *absent)).then_some(self.key.as_str());
                 let other = if let Source::Attribute(other) = from { Some(other.as_str()) } else { None };
@@ -83,8 +103,17 @@ impl Config {
                 Err(problem) => problems.push(problem),
             }
         }
+        note_first(&mut actions);
         note_readers(&mut actions);
         if problems.is_empty() { Ok(actions) } else { Err(problems) }
+    }
+}
+
+fn note_first(actions: &mut [Action]) {
+    for i in 0..actions.len() {
+        if let Some((action, before)) = actions.get_mut(..=i).and_then(<[_]>::split_last_mut) {
+            action.is_first = before.iter().all(|other| other.key != action.key);
+        }
     }
 }
 
@@ -108,7 +137,7 @@ impl ActionConfig {
             "update" => (true, false),
             "upsert" => (true, true),
             "delete" if value.is_none() && from_attribute.is_none() => {
-                return Ok(Action { key, effect: Effect::Delete, is_read_later: false });
+                return Ok(Action { key, effect: Effect::Delete, is_read_later: false, is_first: false });
             }
             "delete" => return Err(ConfigError::new(path, "`delete` takes neither `value` nor `from_attribute`")),
             "hash" | "extract" | "convert" => {
@@ -129,7 +158,7 @@ impl ActionConfig {
             (None, Some(from)) => Source::Attribute(from),
             _ => return Err(ConfigError::new(path, format!("`{action}` takes either `value` or `from_attribute`"))),
         };
-        Ok(Action { key, effect: Effect::Set { from, present, absent }, is_read_later: false })
+        Ok(Action { key, effect: Effect::Set { from, present, absent }, is_read_later: false, is_first: false })
     }
 
     fn refused(&self, path: &str) -> Result<(), ConfigError> {

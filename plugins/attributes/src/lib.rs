@@ -15,6 +15,8 @@ pub struct Attributes {
     actions: Vec<Action>,
     /// Keys whose values an action needs.
     read: Vec<String>,
+    /// Whether an action must be told its rows; the host knows those of the others.
+    names_rows: bool,
 }
 
 impl Plugin for Attributes {
@@ -36,17 +38,16 @@ impl Plugin for Attributes {
         for action in &actions {
             access = access.write(format!("spans.attributes:{}", action.key));
         }
-        Ok(Configured::with_access(Self { actions, read }, access))
+        let names_rows = actions.iter().any(|action| action.filled().is_none());
+        Ok(Configured::with_access(Self { actions, read, names_rows }, access))
     }
 
     fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
-        let rows: Vec<u32> = (0..batch.len(Table::Spans)?).collect();
-        if rows.is_empty() {
-            return Ok(());
-        }
         // Later actions see what earlier ones did, as in the Collector; the batch shows edits only
         // after the call. So the columns that are read are kept here, and kept up to date.
-        let mut columns = Columns::pull(batch, &self.read)?;
+        let len = if self.names_rows { batch.len(Table::Spans)? } else { 0 };
+        let rows: Vec<u32> = (0..len).collect();
+        let mut columns = Columns::pull(batch, &self.read, rows.len())?;
         for action in &self.actions {
             apply(action, batch, &rows, &mut columns)?;
         }
@@ -56,18 +57,13 @@ impl Plugin for Attributes {
 
 fn apply(action: &Action, batch: &Batch<'_>, rows: &[u32], columns: &mut Columns) -> Result<(), Failure> {
     let key = &action.key;
+    if let Some((value, which)) = action.filled() {
+        return Ok(batch.fill_attribute(Table::Spans, key, which, value.clone())?);
+    }
     let (from, present, absent) = match &action.effect {
         Effect::Delete => {
-            if action.is_read_later {
-                columns.remove(key);
-            }
+            columns.remove(key);
             return Ok(batch.remove_attribute(Table::Spans, key, rows)?);
-        }
-        Effect::Set { from: Source::Constant(value), present: true, absent: true } => {
-            if action.is_read_later {
-                columns.set(key, rows, value);
-            }
-            return Ok(batch.set_attribute(Table::Spans, key, rows, value.clone())?);
         }
         Effect::Set { from, present, absent } => (from, *present, *absent),
     };

@@ -11,6 +11,8 @@ mod sampler;
 mod threshold;
 mod tracestate;
 
+use std::ops::Range;
+
 use sluice_sdk::fields::TRACE_STATE;
 use sluice_sdk::prelude::*;
 
@@ -51,9 +53,26 @@ impl Plugin for ProbabilisticSampler {
         let priorities = batch.attribute(Table::Spans, PRIORITY)?.values;
         let (mut dropped, mut changed, mut new_states) = (Vec::new(), Vec::new(), Texts::default());
         let (trace_ids, _) = ids.as_chunks::<TRACE_ID_BYTES>();
+        changed.reserve(trace_ids.len());
+        new_states.ends.reserve(trace_ids.len());
+        let mut last = None;
         for (row, trace_id) in trace_ids.iter().enumerate() {
             let priority = Priority::of(&priorities, row);
-            match self.sampler.judge(trace_id, states.str(row), priority, &mut new_states.bytes) {
+            let text = states.get(row);
+            let from = new_states.bytes.len();
+            // Spans of one trace stand together, and most have nothing but their id to be judged by.
+            let is_plain = text.is_empty() && priority == Priority::Defer;
+            let verdict = match &last {
+                Some(Judged { trace_id: known, verdict, state }) if is_plain && *known == trace_id => {
+                    new_states.bytes.extend_from_within(state.clone());
+                    *verdict
+                }
+                _ => self.sampler.judge(trace_id, states.str(row), priority, &mut new_states.bytes),
+            };
+            if is_plain {
+                last = Some(Judged { trace_id, verdict, state: from..new_states.bytes.len() });
+            }
+            match verdict {
                 Verdict::Drop => dropped.push(row as u32),
                 Verdict::Keep => {}
                 Verdict::KeepWithState => {
@@ -70,6 +89,14 @@ impl Plugin for ProbabilisticSampler {
         }
         Ok(())
     }
+}
+
+/// What was decided on a span by its trace id alone.
+struct Judged<'a> {
+    trace_id: &'a [u8; TRACE_ID_BYTES],
+    verdict: Verdict,
+    /// Where its `tracestate` is.
+    state: Range<usize>,
 }
 
 sluice_sdk::export!(ProbabilisticSampler);

@@ -11,7 +11,7 @@ mod mask;
 mod scan;
 
 use sluice_sdk::prelude::*;
-use sluice_sdk::{fields, kind};
+use sluice_sdk::{Section, fields, kind};
 
 pub use config::Config;
 use config::{Rules, Verdict};
@@ -21,14 +21,8 @@ const CLEAN_OVERRIDDEN: u32 = 1;
 /// Nobody can say what is in a field that OTLP does not know.
 const CLEAN_UNKNOWN: u32 = 2;
 
-/// The text fields that are looked at.
-const TEXTS: [(Table, u32); 5] = [
-    (Table::Scopes, fields::SCOPE_NAME),
-    (Table::Scopes, fields::SCOPE_VERSION),
-    (Table::Spans, fields::SPAN_NAME),
-    (Table::Spans, fields::STATUS_MESSAGE),
-    (Table::Events, fields::EVENT_NAME),
-];
+/// What is in these has its own grammar, in which a mask would be a mistake.
+const NOT_LOOKED_AT: [u32; 2] = [fields::TRACE_STATE, fields::SCHEMA_URL];
 
 /// The plugin.
 pub struct Redaction {
@@ -57,62 +51,94 @@ impl Plugin for Redaction {
     fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
         let what = if self.rules.allow_all_keys { CLEAN_OVERRIDDEN } else { CLEAN_OVERRIDDEN | CLEAN_UNKNOWN };
         batch.clean(what)?;
-        for table in Table::ALL {
-            // Most batches have no links, and many no events: one call instead of three.
-            if matches!(table, Table::Events | Table::Links) && batch.len(table)? == 0 {
-                continue;
+        let mut edits = Edits::default();
+        if self.rules.looks_at_keys() {
+            for table in Table::ALL {
+                edits.verdicts.push(self.keys(batch, table)?);
             }
-            self.attributes(batch, table)?;
-            if self.rules.looks_at_values() {
-                for (_, field) in TEXTS.iter().filter(|(of, _)| *of == table) {
-                    self.texts(batch, table, *field)?;
-                }
-            }
+            edits.by_key();
         }
-        Ok(())
+        if self.rules.looks_at_values() {
+            let strings = batch.strings()?;
+            scan::strings(&self.rules, &strings, |section, i, kind, text| edits.by_value(section, i, kind, text));
+        }
+        edits.push(batch)
     }
 }
 
-impl Redaction {
-    fn attributes(&self, batch: &Batch<'_>, table: Table) -> Result<(), Failure> {
-        let entries = batch.entries(table)?;
-        if entries.owners.is_empty() {
-            return Ok(());
-        }
-        let keys = if self.rules.looks_at_keys() { Some(self.keys(batch, table)?) } else { None };
-        let verdict = |entry: usize| {
-            keys.as_ref().map_or(Verdict::Scan, |keys| keys.get(entry).copied().unwrap_or(Verdict::Scan))
-        };
-        let (mut masked, mut values, mut removed) = (Vec::new(), Values::default(), Vec::new());
-        if let Some(keys) = &keys {
-            for (entry, verdict) in keys.iter().enumerate() {
+/// What is going to be edited.
+#[derive(Default)]
+struct Edits {
+    /// Of each table's entries, what their keys decide; none if keys decide nothing.
+    verdicts: Vec<Vec<Verdict>>,
+    entries: [(Vec<u32>, Values); 5],
+    texts: Vec<(Table, u32, Vec<u32>, Texts)>,
+    removed: [Vec<u32>; 5],
+}
+
+impl Edits {
+    /// Notes what keys alone decide.
+    fn by_key(&mut self) {
+        for ((verdicts, removed), (masked, values)) in
+            self.verdicts.iter().zip(&mut self.removed).zip(&mut self.entries)
+        {
+            for (entry, verdict) in (0..).zip(verdicts) {
                 match verdict {
-                    Verdict::Remove => removed.push(entry as u32),
+                    Verdict::Remove => removed.push(entry),
                     Verdict::Mask => {
-                        masked.push(entry as u32);
+                        masked.push(entry);
                         values.push(kind::STRING, 0, mask::MASK);
                     }
                     Verdict::Keep | Verdict::Scan => {}
                 }
             }
         }
-        if self.rules.looks_at_values() {
-            scan::entries(&self.rules, &entries.values, |entry, kind, text| {
-                if verdict(entry) == Verdict::Scan {
-                    masked.push(entry as u32);
-                    values.push(kind, 0, text);
-                }
-            });
+    }
+
+    /// Notes that text `i` of a section is to be replaced.
+    fn by_value(&mut self, section: &Section, i: usize, kind: u8, text: &[u8]) {
+        let place = section.table as usize;
+        let Some(field) = section.field else {
+            let verdict = self.verdicts.get(place).map(|verdicts| verdicts.get(i).copied());
+            // An entry whose key was not judged is not left alone.
+            if verdict.is_none_or(|verdict| matches!(verdict, None | Some(Verdict::Scan)))
+                && let Some((entries, values)) = self.entries.get_mut(place)
+            {
+                entries.push(i as u32);
+                values.push(kind, 0, text);
+            }
+            return;
+        };
+        match self.texts.last_mut() {
+            Some((table, known, rows, texts)) if (*table, *known) == (section.table, field) => {
+                rows.push(i as u32);
+                texts.push(text);
+            }
+            _ => {
+                let mut texts = Texts::default();
+                texts.push(text);
+                self.texts.push((section.table, field, vec![i as u32], texts));
+            }
         }
-        if !removed.is_empty() {
-            batch.remove_entries(table, &removed)?;
+    }
+
+    fn push(self, batch: &Batch<'_>) -> Result<(), Failure> {
+        for ((table, removed), (masked, values)) in Table::ALL.into_iter().zip(self.removed).zip(self.entries) {
+            if !removed.is_empty() {
+                batch.remove_entries(table, &removed)?;
+            }
+            if !masked.is_empty() {
+                batch.set_entries(table, &masked, values)?;
+            }
         }
-        if !masked.is_empty() {
-            batch.set_entries(table, &masked, values)?;
+        for (table, field, rows, texts) in self.texts {
+            batch.set_texts(table, field, &rows, texts)?;
         }
         Ok(())
     }
+}
 
+impl Redaction {
     /// What the keys alone decide, for each entry.
     fn keys(&self, batch: &Batch<'_>, table: Table) -> Result<Vec<Verdict>, Failure> {
         let keys = batch.entry_keys(table)?;
@@ -120,16 +146,6 @@ impl Redaction {
         let verdicts: Vec<_> = (0..keys.dictionary.len()).map(|key| self.rules.key(keys.dictionary.str(key))).collect();
         let verdict = |&key: &u32| verdicts.get(key as usize).copied().unwrap_or(Verdict::Remove);
         Ok(keys.keys.iter().map(verdict).collect())
-    }
-
-    fn texts(&self, batch: &Batch<'_>, table: Table, field: u32) -> Result<(), Failure> {
-        let texts = batch.texts(table, field)?;
-        let (mut rows, mut masked) = (Vec::new(), Texts::default());
-        scan::texts(&self.rules, &texts, |row, text| {
-            rows.push(row as u32);
-            masked.push(text);
-        });
-        if rows.is_empty() { Ok(()) } else { Ok(batch.set_texts(table, field, &rows, masked)?) }
     }
 }
 

@@ -1,35 +1,36 @@
-//! Scans whole columns: one pass over all texts of a column at once, and a closer look only at the
-//! texts in which something was found.
+//! Scans all texts of a batch in one pass, and takes a closer look only at those in which something
+//! was found.
 
 use std::ops::Range;
 
-use sluice_sdk::{Texts, Values, any_value, kind};
+use sluice_sdk::{Section, Strings, Texts, any_value, kind};
 
+use crate::NOT_LOOKED_AT;
 use crate::config::Rules;
 use crate::mask::{MASK, mask};
 
-/// Calls `masked` with each text that must be replaced and its replacement.
-pub fn texts(rules: &Rules, texts: &Texts, mut masked: impl FnMut(usize, &[u8])) {
-    suspects(rules, texts, |i| {
-        if let Some(text) = one(rules, texts.get(i)) {
-            masked(i, &text);
+/// Calls `masked` with each text that must be replaced: its section, its place in it, its type, and
+/// its replacement.
+pub fn strings(rules: &Rules, strings: &Strings, mut masked: impl FnMut(&Section, usize, u8, &[u8])) {
+    let mut sections = strings.sections.iter().peekable();
+    suspects(rules, &strings.texts, |i| {
+        // Suspects come in order, and so do sections.
+        while sections.next_if(|section| section.texts.end <= i).is_some() {}
+        let Some(section) = sections.peek() else { return };
+        if section.field.is_some_and(|field| NOT_LOOKED_AT.contains(&field)) {
+            return;
         }
-    });
-}
-
-/// Calls `masked` with each value that must be replaced, its type, and its replacement.
-pub fn entries(rules: &Rules, values: &Values, mut masked: impl FnMut(usize, u8, &[u8])) {
-    suspects(rules, &values.texts, |i| {
-        let (kind, bytes) = (values.kind(i), values.texts.get(i));
+        let (kind, bytes) = (strings.kind(i), strings.texts.get(i));
         let replaced = match kind {
             kind::ARRAY | kind::KVLIST => any_value::replace_strings(kind, bytes, &mut |text| one(rules, text)),
             _ => Ok(one(rules, bytes)),
         };
+        let place = i - section.texts.start;
         match replaced {
-            Ok(Some(replaced)) => masked(i, kind, &replaced),
+            Ok(Some(replaced)) => masked(section, place, kind, &replaced),
             Ok(None) => {}
             // What cannot be looked at does not leave.
-            Err(_) => masked(i, kind::STRING, MASK),
+            Err(_) => masked(section, place, kind::STRING, MASK),
         }
     });
 }

@@ -5,12 +5,15 @@ use std::cell::RefCell;
 use sluice_spans as host;
 
 use super::Source;
-use crate::batch::{Refusal, Table};
+use crate::batch::{Refusal, Rows, Table};
 use crate::columns::{Column, Entries, EntryKeys, Texts, Values};
+use crate::strings::Strings;
 use crate::testing::Grants;
 
 /// The refusal code of a row or an entry that is none.
 const OUT_OF_RANGE: u32 = 3;
+/// The refusal code of an argument that is none.
+const MALFORMED: u32 = 4;
 
 /// A batch, the edits of one call, and what the plugin may touch.
 pub struct Backend {
@@ -47,8 +50,10 @@ impl Backend {
         work(batch, edits).map_err(Into::into)
     }
 
-    fn may_read(&self, of: Table, key: &[u8]) -> bool {
-        str::from_utf8(key).is_ok_and(|key| self.grants.reads_attribute(of, key).is_ok())
+    /// Whether an attribute may be read. A grant of all is looked up once, not for every key.
+    fn may_read(&self, of: Table) -> impl Fn(&[u8]) -> bool {
+        let all = self.grants.reads_attribute(of, "*").is_ok();
+        move |key| all || str::from_utf8(key).is_ok_and(|key| self.grants.reads_attribute(of, key).is_ok())
     }
 
     /// The numbers in the batch of entries that the plugin names by the numbers it was shown; all
@@ -56,13 +61,16 @@ impl Backend {
     fn writable(&self, of: Table, entries: &[u32]) -> Result<Vec<u32>, Refusal> {
         let out_of_range = || Refusal { code: OUT_OF_RANGE, message: "no such entry".to_owned() };
         let keys = self.with(|batch, _| batch.entry_keys(table(of), None))?;
+        let all = self.grants.writes_attribute(of, "*").is_ok();
         let state = self.state.borrow();
         let shown = state.shown.get(of as usize).and_then(Option::as_ref);
         let numbers = entries.iter().map(|&entry| {
             let number = shown.map_or(Some(entry), |shown| shown.get(entry as usize).copied());
             let number = number.ok_or_else(out_of_range)?;
             let key = keys.keys.get(number as usize).copied().ok_or_else(out_of_range)?;
-            self.grants.writes_attribute(of, &String::from_utf8_lossy(keys.dictionary.get(key as usize)))?;
+            if !all {
+                self.grants.writes_attribute(of, &String::from_utf8_lossy(keys.dictionary.get(key as usize)))?;
+            }
             Ok(number)
         });
         numbers.collect()
@@ -82,6 +90,32 @@ fn table(table: Table) -> host::Table {
 impl From<host::Refusal> for Refusal {
     fn from(refusal: host::Refusal) -> Self {
         Self { code: refusal.code as u32, message: refusal.message }
+    }
+}
+
+/// The SDK's table.
+fn known(table: host::Table) -> Table {
+    match table {
+        host::Table::Resources => Table::Resources,
+        host::Table::Scopes => Table::Scopes,
+        host::Table::Spans => Table::Spans,
+        host::Table::Events => Table::Events,
+        host::Table::Links => Table::Links,
+    }
+}
+
+impl host::Readable for Grants {
+    /// Each key is asked for: tests need no short way.
+    fn all_attributes(&self, _: host::Table) -> bool {
+        false
+    }
+
+    fn attribute(&self, table: host::Table, key: &[u8]) -> bool {
+        str::from_utf8(key).is_ok_and(|key| self.reads_attribute(known(table), key).is_ok())
+    }
+
+    fn text(&self, table: host::Table, field: u32) -> bool {
+        self.reads_text(known(table), field).is_ok()
     }
 }
 
@@ -149,11 +183,14 @@ impl Source for Backend {
     fn attribute(&self, of: Table, key: &str) -> Result<Column, Refusal> {
         self.grants.reads_attribute(of, key)?;
         let column = self.with(|batch, _| batch.attribute(table(of), key.as_bytes()))?;
+        if column.is_absent() {
+            return Ok(Column::default());
+        }
         Ok(Column { values: column.values.into(), duplicates: column.duplicates })
     }
 
     fn entries(&self, of: Table) -> Result<Entries, Refusal> {
-        let granted = |key: &[u8]| self.may_read(of, key);
+        let granted = self.may_read(of);
         let (entries, shown) = self.with(|batch, _| batch.entries(table(of), Some(&granted)))?;
         if let Some(place) = self.state.borrow_mut().shown.get_mut(of as usize) {
             *place = shown;
@@ -162,9 +199,15 @@ impl Source for Backend {
     }
 
     fn entry_keys(&self, of: Table) -> Result<EntryKeys, Refusal> {
-        let granted = |key: &[u8]| self.may_read(of, key);
+        let granted = self.may_read(of);
         let keys = self.with(|batch, _| batch.entry_keys(table(of), Some(&granted)))?;
         Ok(EntryKeys { keys: keys.keys, dictionary: keys.dictionary.into() })
+    }
+
+    fn strings(&self) -> Result<Strings, Refusal> {
+        let (strings, shown) = self.with(|batch, _| batch.strings(&self.grants))?;
+        self.state.borrow_mut().shown = shown;
+        Strings::new(&strings.sections, strings.types, strings.texts.into())
     }
 
     fn drop_rows(&self, of: Table, rows: &[u32]) -> Result<(), Refusal> {
@@ -175,6 +218,20 @@ impl Source for Backend {
     fn set_attribute(&self, of: Table, key: &str, rows: &[u32], values: Values) -> Result<(), Refusal> {
         self.grants.writes_attribute(of, key)?;
         self.with(|batch, edits| edits.set_attribute(batch, table(of), key, rows, values.into()))
+    }
+
+    fn fill_attribute(&self, of: Table, key: &str, which: Rows, value: Values) -> Result<(), Refusal> {
+        self.grants.writes_attribute(of, key)?;
+        if value.len() != 1 {
+            return Err(Refusal { code: MALFORMED, message: "exactly one value is needed".to_owned() });
+        }
+        self.with(|batch, edits| {
+            let rows = match which {
+                Rows::All => (0..batch.len(table(of)) as u32).collect(),
+                Rows::Without | Rows::With => batch.rows_by_key(table(of), key.as_bytes(), which == Rows::With),
+            };
+            edits.set_attribute(batch, table(of), key, &rows, value.into())
+        })
     }
 
     fn remove_attribute(&self, of: Table, key: &str, rows: &[u32]) -> Result<(), Refusal> {

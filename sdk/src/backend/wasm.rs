@@ -1,9 +1,10 @@
 //! The host's batch.
 
 use super::Source;
-use crate::batch::{Refusal, Table};
+use crate::batch::{Refusal, Rows, Table};
 use crate::bindings::sluice::plugin::{batches, columns};
 use crate::columns::{Column, Entries, EntryKeys, Texts, Values};
+use crate::strings::Strings;
 
 pub use batches::Batch as Backend;
 
@@ -89,7 +90,8 @@ impl Source for Backend {
     }
 
     fn attribute(&self, table: Table, key: &str) -> Result<Column, Refusal> {
-        Self::attribute(self, table as u32, key).map(Into::into).map_err(Into::into)
+        let column = Self::attribute(self, table as u32, key)?;
+        Ok(column.map(Into::into).unwrap_or_default())
     }
 
     fn entries(&self, table: Table) -> Result<Entries, Refusal> {
@@ -100,12 +102,21 @@ impl Source for Backend {
         Self::entry_keys(self, table as u32).map(Into::into).map_err(Into::into)
     }
 
+    fn strings(&self) -> Result<Strings, Refusal> {
+        let strings = Self::strings(self)?;
+        Strings::new(&strings.sections, strings.types, strings.texts.into())
+    }
+
     fn drop_rows(&self, table: Table, rows: &[u32]) -> Result<(), Refusal> {
         Self::drop_rows(self, table as u32, rows).map_err(Into::into)
     }
 
     fn set_attribute(&self, table: Table, key: &str, rows: &[u32], values: Values) -> Result<(), Refusal> {
         Self::set_attribute(self, table as u32, key, rows, &values.into()).map_err(Into::into)
+    }
+
+    fn fill_attribute(&self, table: Table, key: &str, which: Rows, value: Values) -> Result<(), Refusal> {
+        Self::fill_attribute(self, table as u32, key, which as u32, &value.into()).map_err(Into::into)
     }
 
     fn remove_attribute(&self, table: Table, key: &str, rows: &[u32]) -> Result<(), Refusal> {

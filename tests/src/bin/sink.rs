@@ -9,13 +9,14 @@
 #![expect(clippy::print_stdout, reason = "stdout is this program's interface")]
 
 use std::io::BufRead as _;
+use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use serde_json::{Value, json};
-use sluice_tests::sink::Sink;
+use sluice_tests::sink::{CountingSink, Sink, Totals};
 use sluice_tests::wait;
 
 /// Takes spans and tells what it got.
@@ -24,32 +25,45 @@ struct Args {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: String,
-    /// Keep nothing: for benchmarks.
+    /// Keep nothing and take uncompressed gRPC only, as cheaply as can be: for benchmarks. Only
+    /// `totals` is answered.
     #[arg(long)]
     count_only: bool,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let sink = wait::runtime().block_on(Sink::bind(&args.listen, !args.count_only))?;
-    println!("{}", json!({"event": "listening", "address": sink.address().to_string()}));
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
-        let (question, rest) = line.split_once(' ').unwrap_or((&line, ""));
-        let answer = match question {
-            "totals" => totals(&sink),
+    if args.count_only {
+        let sink = CountingSink::start(&args.listen)?;
+        return serve(sink.address(), |question, _| {
+            ensure!(question == "totals", "a sink that only counts is asked for {question}");
+            Ok(totals(sink.totals()))
+        });
+    }
+    let sink = wait::runtime().block_on(Sink::bind(&args.listen))?;
+    serve(sink.address(), |question, rest| {
+        Ok(match question {
+            "totals" => totals(sink.totals()),
             "checks" => checks(&sink),
             "search" => search(&sink, &serde_json::from_str::<Vec<String>>(rest).context("search wants texts")?),
             "span" => span(&sink, rest.trim()),
             other => json!({"error": format!("no such question: {other}")}),
-        };
-        println!("{answer}");
+        })
+    })
+}
+
+/// Says where the sink listens and answers questions until there are no more.
+fn serve(address: SocketAddr, answer: impl Fn(&str, &str) -> Result<Value>) -> Result<()> {
+    println!("{}", json!({"event": "listening", "address": address.to_string()}));
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let (question, rest) = line.split_once(' ').unwrap_or((&line, ""));
+        println!("{}", answer(question, rest)?);
     }
     Ok(())
 }
 
-fn totals(sink: &Sink) -> Value {
-    let totals = sink.totals();
+fn totals(totals: Totals) -> Value {
     json!({"attempts": totals.attempts, "requests": totals.requests, "spans": totals.spans, "bytes": totals.bytes})
 }
 

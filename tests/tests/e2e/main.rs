@@ -31,6 +31,7 @@ mod metrics;
 mod odd;
 mod protocols;
 mod redaction;
+mod reload;
 mod sdks;
 mod shutdown;
 mod start;

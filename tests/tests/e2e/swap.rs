@@ -45,7 +45,7 @@ impl Flow {
     }
 }
 
-fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
+pub fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
     let attribute = span.attributes.iter().find(|attribute| attribute.key == key)?;
     match attribute.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text),
@@ -54,7 +54,7 @@ fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
 }
 
 /// A chain that stamps every span at both its ends.
-fn stamped(upstream: &Sink, stamp: &str) -> Config {
+pub fn stamped(upstream: &Sink, stamp: &str) -> Config {
     let set = |key: &str| format!("actions: [{{ key: {key}, value: {stamp}, action: upsert }}]");
     Config::to(upstream).processor("attributes/first", &set("first")).processor("attributes/last", &set("last"))
 }
@@ -121,7 +121,7 @@ fn a_plugin_file_replaced_under_traffic_loses_nothing_and_splits_nothing() {
 
 /// Sends a request and says with what stamp it arrives.
 #[track_caller]
-fn stamp_now(sluice: &Sluice, upstream: &Sink, key: &str) -> Option<String> {
+pub fn stamp_now(sluice: &Sluice, upstream: &Sink, key: &str) -> Option<String> {
     let before = upstream.spans();
     send::all(sluice.grpc(), &[Exporter::new(123).request(5)]).unwrap();
     upstream.wait_for_spans(before + 1);

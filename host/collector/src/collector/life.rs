@@ -17,7 +17,7 @@ use crate::chain::PluginMetrics;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
-use crate::extension::{self, Readiness};
+use crate::extension::Readiness;
 use crate::generation::{Bundle, Unfit, Workshop};
 use crate::swap::Trigger;
 use crate::swap::watch::Watch;
@@ -156,10 +156,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             return Ok(ExitCode::from(COULD_NOT_START));
         }
     };
-    let drain_timeout = loaded.config.drain_timeout();
-    telemetry::metrics::serve(&loaded.config.service.telemetry.metrics, &metrics).await?;
-    extension::start(&loaded.config, &readiness).await?;
-    let mut collector = Collector::new(&metrics, account.clone(), workshop, Cores::start(cores)?)?;
+    let mut collector = Collector::new(&metrics, &readiness, account.clone(), workshop, Cores::start(cores)?)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
@@ -176,6 +173,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         watch.files(collector.config().files());
     }
     readiness.not_ready("the process is stopping");
+    let drain_timeout = collector.config().drain_timeout();
     tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
     let lost = tokio::select! {
         lost = collector.drain(Instant::now() + drain_timeout) => lost,

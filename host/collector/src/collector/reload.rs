@@ -27,8 +27,7 @@ impl Collector {
         if processors.fresh.is_empty() && config == self.config {
             return;
         }
-        if let Some(what) = fixed_at_start(&self.config, &config) {
-            let reason = format!("{what} cannot change while the process runs; restart it");
+        if let Some(reason) = fixed_at_start(&self.config, &config) {
             return tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason);
         }
         config::print(&warnings);
@@ -91,10 +90,13 @@ enum Problem {
     Processors(Vec<Unfit>),
 }
 
-/// What a reload would have to change but cannot.
-fn fixed_at_start(present: &Config, next: &Config) -> Option<&'static str> {
-    if present.extensions != next.extensions || present.service.extensions != next.service.extensions {
-        return Some("`extensions`");
+/// What a reload would have to change but cannot: compiled code is loaded from the cache that the
+/// process was started with.
+fn fixed_at_start(present: &Config, next: &Config) -> Option<String> {
+    let state_dir = |config: &Config| config.sluice().and_then(|sluice| sluice.state_dir.clone());
+    if state_dir(present) == state_dir(next) {
+        return None;
     }
-    (present.service.telemetry != next.service.telemetry).then_some("`service.telemetry`")
+    let place = next.sluice().map(|sluice| format!("{}: error: ", sluice.state_dir_mark)).unwrap_or_default();
+    Some(format!("{place}`state_dir` of the `sluice` extension cannot change while the process runs; restart it"))
 }

@@ -1,18 +1,15 @@
 //! The HTTP client that the OTLP exporters share: one pool of connections a destination, made
 //! when there is something to send, over TLS or not.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+mod rope;
+
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
-use http_body::{Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -24,11 +21,13 @@ use super::sender::{Refusal, Retry};
 use crate::config::section::{NOT_YET, Section};
 use crate::otlp::compression::Encoding;
 
+pub(super) use rope::Rope;
+
 /// OTLP: a client bounds what it reads of an answer.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Chunks below this are copied together: a frame or a write for each would cost more.
-const SMALL_BYTES: usize = 16 * 1024;
+/// Chunks below this are copied together: one write takes only so many pieces.
+const SMALL_BYTES: usize = 2 * 1024;
 /// How large the copies become.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -92,38 +91,6 @@ impl Tls {
     }
 }
 
-/// A body made of pieces, none of which is copied.
-#[derive(Debug, Clone)]
-pub(super) struct Pieces {
-    pieces: VecDeque<Bytes>,
-    bytes: u64,
-}
-
-impl Pieces {
-    pub fn new(pieces: &[Bytes]) -> Self {
-        Self { bytes: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces: pieces.iter().cloned().collect() }
-    }
-}
-
-impl http_body::Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let piece = self.pieces.pop_front();
-        self.bytes -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes)
-    }
-}
-
 /// Copies small neighbours together and leaves large chunks as they are.
 pub(super) fn gather(chunks: Vec<Bytes>) -> Vec<Bytes> {
     if chunks.len() < 2 {
@@ -168,7 +135,7 @@ pub(super) async fn compress(encoding: Encoding, chunks: Vec<Bytes>) -> Result<B
 /// A pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    client: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Pieces>,
+    client: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Rope>>,
 }
 
 /// What differs between the pools of gRPC and of HTTP.
@@ -219,8 +186,8 @@ impl Pool {
     }
 
     /// Sends a request; the answer's body is still to be read.
-    pub async fn send(&self, request: Request<Pieces>) -> Result<Response<Incoming>, String> {
-        self.client.request(request).await.map_err(|error| with_causes(&error))
+    pub async fn send(&self, request: Request<Rope>) -> Result<Response<Incoming>, String> {
+        self.client.request(request.map(Full::new)).await.map_err(|error| with_causes(&error))
     }
 }
 

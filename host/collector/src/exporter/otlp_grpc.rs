@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use prost::Message;
 
-use super::client::{self, Pieces, Pool, Shape, Tls};
+use super::client::{self, Pool, Rope, Shape, Tls};
 use super::headers;
 use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
@@ -187,7 +187,7 @@ impl Client {
     }
 
     async fn exchange(&self, message: &[Bytes]) -> Result<(u64, String), Refusal> {
-        let mut request = Request::new(Pieces::new(message));
+        let mut request = Request::new(Rope::new(message));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use prost::Message;
 
-use super::client::{self, Pieces, Pool, Shape, Tls};
+use super::client::{self, Pool, Rope, Shape, Tls};
 use super::headers;
 use super::otlp_grpc::{address, compression};
 use super::retry::Schedule;
@@ -140,7 +140,7 @@ impl Client {
     }
 
     async fn exchange(&self, body: &[Bytes]) -> Result<Answer, String> {
-        let mut request = Request::new(Pieces::new(body));
+        let mut request = Request::new(Rope::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::config::section::{NOT_YET, Section};
 use crate::receiver::Endpoint;
 use crate::telemetry::logs::rfc3339;
-use crate::telemetry::server::{self, Answer, BindError};
+use crate::telemetry::server::{self, Answer, Site};
 
 /// The Collector's.
 const DEFAULT_ENDPOINT: &str = "localhost:13133";
@@ -78,16 +78,17 @@ impl Settings {
         Self { endpoint, configured, path, healthy, unhealthy }
     }
 
-    /// Serves from now on, on the runtime this is called in.
-    ///
-    /// # Errors
-    /// When the address is configured and cannot be listened on.
-    pub fn serve(&self, id: &str, readiness: &Readiness) -> Result<(), BindError> {
+    /// What is served.
+    pub fn site(&self, id: &str, readiness: &Readiness) -> Site {
         let (settings, readiness) = (self.clone(), readiness.clone());
         let respond =
             move |path: &str| (settings.path == "/" || settings.path == path).then(|| settings.answer(&readiness));
-        let respond: Arc<server::Respond> = Arc::new(respond);
-        server::serve(id, &self.endpoint, self.configured, &respond).map(|_| ())
+        Site {
+            component: id.to_owned(),
+            endpoint: self.endpoint.clone(),
+            configured: self.configured,
+            respond: Arc::new(respond),
+        }
     }
 
     fn answer(&self, readiness: &Readiness) -> Answer {

@@ -41,21 +41,27 @@ impl SubAssign for Weight {
 /// Cuts a request into parts that may be sent. Each weighs its share, so that the queue is empty
 /// only when all of them have gone; the last one gives back what is left of the room.
 pub(super) fn cut(waiting: Waiting, settings: &Settings) -> Vec<Waiting> {
-    let Waiting { item, weight, since } = waiting;
+    let Waiting { item, weight, since, .. } = waiting;
     let wires = sluice_spans::split_encoded(item.wire, settings.max_send_bytes(), settings.max_send_spans());
     let last = wires.len().saturating_sub(1);
     let (mut left, mut room) = (item.spans, weight);
     let part = |(index, wire): (usize, Bytes)| {
         // Whatever the split did, the parts hold what the request was taken in for.
-        let counted = sluice_spans::count_spans(&wire).unwrap_or(0).min(left);
-        let spans = if index == last { left } else { counted };
+        let counted = count(&wire);
+        let spans = if index == last { left } else { counted.min(left) };
         left -= spans;
         let share = Weight { bytes: room.bytes.min(wire.len() as u64), requests: 0, spans: u64::from(spans) };
         let weight = if index == last { room } else { share };
         room -= weight;
-        Waiting { item: Item { wire, spans, account: item.account.clone() }, weight, since }
+        Waiting { item: Item { wire, spans, account: item.account.clone() }, weight, counted, since }
     };
     wires.into_iter().enumerate().map(part).collect()
+}
+
+/// Counts the spans of bytes. What is no request holds none, so the account does not add up and
+/// says so.
+pub(super) fn count(wire: &[u8]) -> u32 {
+    sluice_spans::count_spans(wire).unwrap_or(0)
 }
 
 /// Something taken from the queue, on its way. Whoever has it says what became of it; a task that
@@ -64,12 +70,14 @@ pub(crate) struct Taken {
     queue: Arc<Queue>,
     item: Item,
     weight: Weight,
+    counted: u32,
     settled: bool,
 }
 
 impl Taken {
-    pub(super) fn new(queue: Arc<Queue>, item: Item, weight: Weight) -> Self {
-        Self { queue, item, weight, settled: false }
+    pub(super) fn new(queue: Arc<Queue>, waiting: Waiting) -> Self {
+        let Waiting { item, weight, counted, .. } = waiting;
+        Self { queue, item, weight, counted, settled: false }
     }
 
     /// The request.
@@ -86,7 +94,7 @@ impl Taken {
     /// from the bytes that were sent.
     pub fn delivered(mut self, rejected: u64) -> u64 {
         self.settled = true;
-        let sent = u64::from(sluice_spans::count_spans(&self.item.wire).unwrap_or(0));
+        let sent = u64::from(self.counted);
         let rejected = rejected.min(sent);
         let account = &self.item.account;
         account.held.sub(i64::from(self.item.spans));

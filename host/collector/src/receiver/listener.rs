@@ -1,6 +1,6 @@
-//! Bound sockets, and the loop that accepts on them.
+//! Addresses, the sockets that are bound to them, and the loop that accepts on them.
 //!
-//! Sockets are bound before anything runs, so that a port in use stops the start.
+//! Which sockets are new and which serve already is decided in [`super::sockets`].
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
-
-use super::Endpoint;
 
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -22,51 +20,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How often to look for a port that is free on all addresses.
 const PORT_ATTEMPTS: usize = 16;
-
-/// The sockets of one endpoint.
-#[derive(Debug)]
-pub struct Listener {
-    /// With the addresses that they are bound to.
-    pub sockets: Vec<(SocketAddr, TcpListener)>,
-}
-
-/// An endpoint cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("{mark}: error: receiver {receiver}: cannot listen on {protocol} endpoint `{endpoint}`: {reason}")]
-pub struct BindError {
-    /// The component id.
-    pub receiver: String,
-    /// The protocol's name in the configuration.
-    pub protocol: &'static str,
-    /// The endpoint as configured.
-    pub endpoint: String,
-    /// Where the configuration says so.
-    pub mark: crate::config::section::Mark,
-    /// What is wrong.
-    pub reason: String,
-}
-
-impl Listener {
-    /// Binds every address that the endpoint's host resolves to and that this machine has. Must be
-    /// called in the runtime that is to accept.
-    ///
-    /// # Errors
-    /// When the endpoint is no `host:port`, one of the addresses is in use, or none can be bound.
-    pub fn bind(receiver: &str, protocol: &'static str, endpoint: &Endpoint) -> Result<Self, BindError> {
-        let bound = resolve(&endpoint.text).and_then(|addresses| bind_all(&addresses)).and_then(|bound| {
-            let adopt = |(address, socket)| Ok((address, TcpListener::from_std(socket)?));
-            bound.into_iter().map(adopt).collect::<io::Result<Vec<_>>>().map_err(|error| error.to_string())
-        });
-        let sockets = bound.map_err(|reason| BindError {
-            receiver: receiver.to_owned(),
-            protocol,
-            endpoint: endpoint.text.clone(),
-            mark: endpoint.mark.clone(),
-            reason,
-        })?;
-        Ok(Self { sockets })
-    }
-}
 
 /// Accepts for ever. What goes wrong with one connection costs only that connection; a kernel
 /// without files or memory is given a pause.
@@ -93,7 +46,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 /// The addresses of a `host:port`, IPv4 first. An empty host is every address of the machine.
-fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, String> {
+pub(super) fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, String> {
     let Some((host, port)) = endpoint.rsplit_once(':') else {
         return Err("it has to be `host:port`".to_owned());
     };
@@ -108,10 +61,18 @@ fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, String> {
     Ok(addresses)
 }
 
-fn bind_all(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, std::net::TcpListener)>, String> {
+/// Opens a socket at every one of the addresses that this machine has. `open` is told whether an
+/// IPv6 socket must leave IPv4 alone.
+///
+/// # Errors
+/// When one of the addresses is in use, or none can be had.
+pub(super) fn bind_all<S>(
+    addresses: &[SocketAddr],
+    mut open: impl FnMut(SocketAddr, bool) -> io::Result<(SocketAddr, S)>,
+) -> Result<Vec<S>, String> {
     let mut last = "the host has no address".to_owned();
     for _ in 0..PORT_ATTEMPTS {
-        match bind_once(addresses) {
+        match bind_once(addresses, &mut open) {
             Ok(bound) => return Ok(bound),
             Err(Unbound { reason, other_port_may_do }) => {
                 last = reason;
@@ -129,18 +90,23 @@ struct Unbound {
     other_port_may_do: bool,
 }
 
-fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, std::net::TcpListener)>, Unbound> {
-    let mut bound: Vec<(SocketAddr, std::net::TcpListener)> = Vec::new();
+fn bind_once<S>(
+    addresses: &[SocketAddr],
+    open: &mut impl FnMut(SocketAddr, bool) -> io::Result<(SocketAddr, S)>,
+) -> Result<Vec<S>, Unbound> {
+    let mut bound = Vec::new();
+    let mut port = None;
     let mut reason = "the host has no address".to_owned();
     for &wanted in addresses {
         let mut address = wanted;
-        if let Some((first, _)) = bound.first() {
-            // With port 0 the others take the port that the first was given.
-            address.set_port(first.port());
-        }
+        // With port 0 the others take the port that the first was given.
+        address.set_port(port.unwrap_or(wanted.port()));
         // Beside an IPv4 socket, an IPv6 one must leave IPv4 alone.
         match open(address, addresses.len() > 1) {
-            Ok(socket) => bound.push((socket.local_addr().unwrap_or(address), socket)),
+            Ok((address, socket)) => {
+                port = Some(address.port());
+                bound.push(socket);
+            }
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 let other_port_may_do = wanted.port() == 0 && !bound.is_empty();
                 return Err(Unbound {
@@ -155,7 +121,9 @@ fn bind_once(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, std::net::TcpL
     if bound.is_empty() { Err(Unbound { reason, other_port_may_do: false }) } else { Ok(bound) }
 }
 
-fn open(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener> {
+/// Opens a socket and listens. With `shared`, beside others of this user at the port that are
+/// `shared` as well.
+pub(super) fn open(address: SocketAddr, only_v6: bool, shared: bool) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
@@ -163,6 +131,9 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener>
     // Lets a restart take the port over from connections that linger; two listeners still
     // exclude each other.
     socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
     // Connections inherit it.
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
     socket.set_nonblocking(true)?;
@@ -173,25 +144,8 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<std::net::TcpListener>
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn port_zero_is_one_port_on_all_addresses_of_the_host() {
-        let bound = bind_all(&resolve("localhost:0").unwrap()).unwrap();
-        assert!(bound.iter().any(|(address, _)| address.ip() == IpAddr::from([127, 0, 0, 1])));
-        assert!(bound.iter().all(|(address, _)| address.port() == bound[0].0.port() && address.port() != 0));
-    }
-
-    #[test]
-    fn a_port_in_use_is_refused_by_name() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = taken.local_addr().unwrap().port();
-        let reason = bind_all(&resolve(&format!("localhost:{port}")).unwrap()).unwrap_err();
-        assert_eq!(reason, format!("port {port} is in use at 127.0.0.1"));
-        let reason = bind_all(&resolve(&format!("0.0.0.0:{port}")).unwrap()).unwrap_err();
-        assert_eq!(reason, format!("port {port} is in use at 0.0.0.0"));
-    }
 
     #[test]
     fn an_endpoint_without_a_port_is_refused() {

@@ -5,20 +5,18 @@ mod body;
 mod connection;
 mod grpc;
 mod http;
+mod port;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 use answer::Problem;
+use port::Port;
 
-use super::listener::accept;
-use super::{Admission, BindError, Context, Counters, Endpoint, Listener, Phase, Running, Submit};
+use super::{Admission, Closing, Context, Counters, Endpoint, Listener, Submit};
 use crate::config::section::{NOT_YET, Section};
 use crate::cores::Dealer;
 use crate::intake::Refused;
@@ -30,6 +28,10 @@ const MAX_REQUEST_MIB: u64 = 64;
 /// Streams of one connection at a time. The Collector has no limit; this one no client meets that
 /// waits for answers, and an attacker's streams stay countable.
 const MAX_STREAMS: u64 = 1024;
+
+/// The keys in the configuration, and the words in events and metrics.
+const GRPC: &str = "grpc";
+const HTTP: &str = "http";
 
 /// gRPC's own default: a ping after two hours of silence.
 const KEEPALIVE_TIME: Duration = Duration::from_hours(2);
@@ -87,6 +89,17 @@ impl Settings {
         }
         section.finish();
         settings
+    }
+
+    fn protocols(&self) -> impl Iterator<Item = Protocol> {
+        let grpc = self.grpc.clone().map(Protocol::Grpc);
+        grpc.into_iter().chain(self.http.clone().map(Protocol::Http))
+    }
+
+    /// The ports, in the order of [`Settings::protocols`].
+    pub(super) fn ports(&self) -> Vec<(&'static str, &Endpoint)> {
+        let grpc = self.grpc.as_ref().map(|grpc| (GRPC, &grpc.endpoint));
+        grpc.into_iter().chain(self.http.as_ref().map(|http| (HTTP, &http.endpoint))).collect()
     }
 }
 
@@ -165,13 +178,14 @@ fn mebibytes(count: u64) -> usize {
     usize::try_from(count.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX)
 }
 
-/// What serving one port needs; shared by its connections.
+/// What serving one port needs; shared by its connections. Other settings are another one.
 struct Server {
     protocol: Protocol,
     admission: Admission,
     counters: Counters,
 }
 
+#[derive(Debug, PartialEq)]
 enum Protocol {
     Grpc(Grpc),
     Http(Http),
@@ -181,8 +195,8 @@ impl Protocol {
     /// The key in the configuration, and the word in events and metrics.
     fn name(&self) -> &'static str {
         match self {
-            Self::Grpc(_) => "grpc",
-            Self::Http(_) => "http",
+            Self::Grpc(_) => GRPC,
+            Self::Http(_) => HTTP,
         }
     }
 
@@ -192,57 +206,59 @@ impl Protocol {
             Self::Http(http) => &http.endpoint,
         }
     }
-}
 
-/// A receiver whose sockets are bound.
-pub struct Bound {
-    id: String,
-    ports: Vec<(Arc<Server>, Listener)>,
-}
-
-impl Bound {
-    /// Binds the endpoints of the configured protocols.
-    ///
-    /// # Errors
-    /// When one of them cannot be listened on.
-    pub(super) fn new(id: &str, settings: &Settings, context: &Context) -> Result<Self, BindError> {
-        let protocols = [settings.grpc.clone().map(Protocol::Grpc), settings.http.clone().map(Protocol::Http)];
-        let mut ports = Vec::new();
-        for protocol in protocols.into_iter().flatten() {
-            let listener = Listener::bind(id, protocol.name(), protocol.endpoint())?;
-            let counters = context.metrics.counters(id, protocol.name());
-            let server = Server { protocol, admission: context.admission.clone(), counters };
-            ports.push((Arc::new(server), listener));
+    /// Whether what was agreed on with a sender when it connected holds under `next` as well.
+    fn suits_connections(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Grpc(now), Self::Grpc(next)) => {
+                let agreed =
+                    |grpc: &Grpc| (grpc.max_streams, grpc.keepalive_time, grpc.keepalive_timeout, grpc.max_age);
+                agreed(now) == agreed(next)
+            }
+            _ => true,
         }
-        Ok(Self { id: id.to_owned(), ports })
     }
+}
 
-    /// Starts to accept connections and tells where.
-    pub(super) fn serve(self, dealer: &Dealer) -> Running {
-        let (phase, changes) = watch::channel(Phase::Serve);
-        for (server, listener) in self.ports {
-            for (address, socket) in listener.sockets {
-                tracing::info!(event = "listening", component = self.id, protocol = server.protocol.name(), address = %address);
-                tokio::spawn(deal(socket, Arc::clone(&server), dealer.clone(), changes.clone()));
+/// An `otlp` receiver that accepts connections.
+pub struct Running {
+    ports: Vec<Port>,
+}
+
+impl Running {
+    /// See [`super::serve`].
+    pub(super) fn serve(
+        id: &str,
+        settings: &Settings,
+        listeners: Vec<Listener>,
+        present: Option<Self>,
+        context: &Context,
+        dealer: &Dealer,
+    ) -> (Self, Vec<Closing>) {
+        let mut present = present.map(|running| running.ports).unwrap_or_default();
+        let mut ports = Vec::new();
+        for (protocol, listener) in settings.protocols().zip(listeners) {
+            let stays = present.iter().position(|port| port.listener == listener && port.speaks(protocol.name()));
+            if let Some(stays) = stays {
+                let port = present.swap_remove(stays);
+                port.change(protocol);
+                ports.push(port);
+            } else {
+                let counters = context.metrics.counters(id, protocol.name());
+                let server = Server { protocol, admission: context.admission.clone(), counters };
+                ports.push(Port::open(id, listener, server, dealer));
             }
         }
-        Running { phase }
+        (Self { ports }, present.into_iter().map(|port| port.close(id)).collect())
     }
-}
 
-/// Accepts connections and deals them to the cores until the receiver closes.
-async fn deal(socket: TcpListener, server: Arc<Server>, dealer: Dealer, phase: watch::Receiver<Phase>) {
-    let mut closing = phase.clone();
-    loop {
-        let stream = tokio::select! {
-            stream = accept(&socket) => stream,
-            // An error tells that the receiver itself is gone.
-            _ = closing.wait_for(|phase| *phase > Phase::Serve) => return,
-        };
-        // A socket that cannot be moved to another runtime has failed already.
-        let Ok(stream) = stream.into_std() else { continue };
-        let (server, phase) = (Arc::clone(&server), phase.clone());
-        dealer.deal(move |intake| Box::pin(connection::serve(stream, intake, server, phase))).await;
+    pub(super) fn listener(&self, protocol: &str, endpoint: &Endpoint) -> Option<Listener> {
+        let serves = |port: &&Port| port.speaks(protocol) && port.is_at(endpoint);
+        self.ports.iter().find(serves).map(|port| port.listener.clone())
+    }
+
+    pub(super) fn close(self, id: &str) -> Vec<Closing> {
+        self.ports.into_iter().map(|port| port.close(id)).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use prometheus::{Encoder as _, IntGauge, Opts, Registry, TextEncoder};
 
 use super::process::Process;
-use super::server::{self, Answer, BindError};
+use super::server::{self, Answer, Site};
 use crate::config::Mark;
 use crate::config::section::{NOT_YET, Section};
 use crate::receiver::Endpoint;
@@ -156,17 +156,15 @@ impl Metrics {
     }
 }
 
-/// Serves `GET /metrics` at all addresses of the settings, on the runtime this is called in.
-///
-/// # Errors
-/// When an address that the configuration names cannot be listened on.
-#[expect(clippy::unused_async, reason = "must be called on a runtime")]
-pub async fn serve(settings: &Settings, metrics: &Metrics) -> Result<(), BindError> {
-    for reader in &settings.readers {
-        let metrics = metrics.clone();
-        let respond = move |path: &str| (path == "/metrics").then(|| metrics.answer());
-        let respond: Arc<server::Respond> = Arc::new(respond);
-        server::serve("telemetry", &reader.endpoint, reader.configured, &respond)?;
-    }
-    Ok(())
+/// `GET /metrics` at all addresses of the settings.
+pub fn sites(settings: &Settings, metrics: &Metrics) -> impl Iterator<Item = Site> {
+    let metrics = metrics.clone();
+    let respond: Arc<server::Respond> = Arc::new(move |path: &str| (path == "/metrics").then(|| metrics.answer()));
+    let site = move |reader: &Reader| Site {
+        component: "telemetry".to_owned(),
+        endpoint: reader.endpoint.clone(),
+        configured: reader.configured,
+        respond: Arc::clone(&respond),
+    };
+    settings.readers.iter().map(site)
 }

@@ -1,13 +1,14 @@
 //! A small HTTP server for what is asked seldom: figures and health.
 //!
 //! What enters is GET requests, what leaves is one short answer to each. It runs on the runtime it
-//! is started in, apart from the data's way; connections beyond a few dozen wait.
+//! is started in, apart from the data's way; connections beyond a few dozen wait. One that is no
+//! longer wanted accepts nothing more and finishes what it has begun.
 
 #[cfg(test)]
 mod tests;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,12 +18,12 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
 
-use crate::config::Mark;
-use crate::receiver::Endpoint;
-use crate::receiver::listener::{Listener, accept};
+use crate::receiver::listener::accept;
+use crate::receiver::sockets::Socket;
+use crate::receiver::{BindError, Endpoint, Listener, Want};
 
 /// Connections at a time. A scraper and some probes need a handful.
 const MAX_CONNECTIONS: usize = 64;
@@ -30,92 +31,139 @@ const MAX_CONNECTIONS: usize = 64;
 /// How long a request may take to arrive; also how long an idle connection stays.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
+/// The word in events.
+const PROTOCOL: &str = "http";
+
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;
 
 /// Answers a GET of a path; `None` if there is nothing.
 pub type Respond = dyn Fn(&str) -> Option<Answer> + Send + Sync;
 
-/// An address cannot be listened on.
-#[derive(Debug, thiserror::Error)]
-#[error("{mark}: error: {component}: cannot listen on `{endpoint}`: {reason}")]
-pub struct BindError {
-    /// Who wants to listen.
+/// Something to serve.
+pub struct Site {
+    /// Who wants it.
     pub component: String,
-    /// `host:port`.
-    pub endpoint: String,
-    /// Where the configuration says so.
-    pub mark: Mark,
-    /// What is wrong.
-    pub reason: String,
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Whether the configuration says so: a default address that is taken is left to whoever has
+    /// it, with a warning.
+    pub configured: bool,
+    /// What is answered.
+    pub respond: Arc<Respond>,
 }
 
-/// Serves an endpoint from now on, until the runtime ends; tells and logs at which addresses. An endpoint that is a
-/// default and taken is left to whoever has it, with a warning.
-///
-/// # Errors
-/// When an endpoint that the configuration names cannot be listened on.
-pub fn serve(
-    component: &str,
-    endpoint: &Endpoint,
-    configured: bool,
-    respond: &Arc<Respond>,
-) -> Result<Vec<SocketAddr>, BindError> {
-    let bound = Listener::bind(component, "http", endpoint).map_err(|error| error.reason);
-    let listener = match bound {
-        Ok(listener) => listener,
-        Err(reason) if !configured => {
-            tracing::warn!(
-                event = "not_listening",
-                component,
-                protocol = "http",
-                endpoint = endpoint.text,
-                reason,
-                "the default address cannot be listened on; serving without it"
-            );
-            return Ok(Vec::new());
-        }
-        Err(reason) => {
-            return Err(BindError {
-                component: component.to_owned(),
-                endpoint: endpoint.text.clone(),
-                mark: endpoint.mark.clone(),
-                reason,
-            });
-        }
-    };
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut addresses = Vec::new();
-    for (address, socket) in listener.sockets {
-        tracing::info!(event = "listening", component, protocol = "http", address = %address);
-        tokio::spawn(accept_all(socket, Arc::clone(&slots), Arc::clone(respond)));
-        addresses.push(address);
+/// A site that is served until this is dropped.
+struct Serving {
+    component: String,
+    endpoint: Endpoint,
+    listener: Listener,
+    respond: watch::Sender<Arc<Respond>>,
+}
+
+/// All sites that are served.
+#[derive(Default)]
+pub struct Servers {
+    serving: Vec<Serving>,
+}
+
+impl Servers {
+    /// What these sites want to listen on.
+    pub fn wants<'s>(&self, sites: &'s [Site]) -> Vec<Want<'s>> {
+        let want = |site: &'s Site| {
+            let is = |serving: &&Serving| (&serving.component, &serving.endpoint) == (&site.component, &site.endpoint);
+            Want {
+                who: site.component.clone(),
+                protocol: PROTOCOL,
+                endpoint: &site.endpoint,
+                present: self.serving.iter().find(is).map(|serving| serving.listener.clone()),
+            }
+        };
+        sites.iter().map(want).collect()
     }
-    Ok(addresses)
+
+    /// Serves these sites, on the listeners that they got, and no others from now on. Must be
+    /// called in the runtime that accepts.
+    pub fn serve(&mut self, sites: Vec<Site>, listeners: Vec<Result<Listener, BindError>>) {
+        let mut present = std::mem::take(&mut self.serving);
+        for (site, listener) in sites.into_iter().zip(listeners) {
+            match listener {
+                Ok(listener) => self.serving.push(serve(site, listener, &mut present)),
+                Err(BindError { who: component, protocol, endpoint, reason, .. }) => tracing::warn!(
+                    event = "not_listening",
+                    component,
+                    protocol,
+                    endpoint,
+                    reason,
+                    "the default address cannot be listened on; serving without it"
+                ),
+            }
+        }
+    }
 }
 
-async fn accept_all(socket: TcpListener, slots: Arc<Semaphore>, respond: Arc<Respond>) {
+fn serve(site: Site, listener: Listener, present: &mut Vec<Serving>) -> Serving {
+    let Site { component, endpoint, respond, .. } = site;
+    if let Some(stays) = present.iter().position(|one| one.listener == listener && one.component == component) {
+        let serving = present.swap_remove(stays);
+        serving.respond.send_replace(respond);
+        return Serving { endpoint, ..serving };
+    }
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (respond, current) = watch::channel(respond);
+    for socket in &listener.sockets {
+        tracing::info!(event = "listening", component, protocol = PROTOCOL, address = %socket.address);
+        tokio::spawn(accept_all(Arc::clone(socket), Arc::clone(&slots), current.clone()));
+    }
+    Serving { component, endpoint, listener, respond }
+}
+
+async fn accept_all(socket: Arc<Socket>, slots: Arc<Semaphore>, respond: watch::Receiver<Arc<Respond>>) {
+    let mut closing = respond.clone();
     loop {
-        // It is never closed.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
-        let stream = accept(&socket).await;
-        let respond = Arc::clone(&respond);
+        let next = async {
+            // It is never closed.
+            let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
+            Some((slot, accept(&socket.listener).await))
+        };
+        let (slot, stream) = tokio::select! {
+            biased;
+            () = closed(&mut closing) => return,
+            next = next => match next {
+                Some(next) => next,
+                None => return,
+            }
+        };
+        let respond = respond.clone();
         tokio::spawn(async move {
-            connection(stream, &*respond).await;
+            connection(stream, respond).await;
             drop(slot);
         });
     }
 }
 
-async fn connection(stream: TcpStream, respond: &Respond) {
+/// Waits until nobody serves any more.
+async fn closed(respond: &mut watch::Receiver<Arc<Respond>>) {
+    while respond.changed().await.is_ok() {}
+}
+
+async fn connection(stream: TcpStream, mut respond: watch::Receiver<Arc<Respond>>) {
+    let current = respond.clone();
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), respond);
+        let respond = Arc::clone(&current.borrow());
+        let answer = answer(request.method(), request.uri().path(), &*respond);
         std::future::ready(Ok::<_, Infallible>(answer))
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
     // What goes wrong with a connection concerns its peer, who knows.
-    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = closed(&mut respond) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 fn answer(method: &Method, path: &str, respond: &Respond) -> Answer {

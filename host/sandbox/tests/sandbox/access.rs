@@ -95,29 +95,82 @@ fn ids_names_and_drops_need_their_grants() {
 const REMOVE_FIRST: &str =
     "(call $remove_entries (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 600))";
 
+const ENTRIES: &str = "(call $entries (local.get $batch) (i32.const 2) (i32.const 600))";
+const STRINGS: &str = "(call $strings (local.get $batch) (i32.const 600))";
+
 #[test]
 fn entries_are_numbered_without_the_hidden_ones() {
     // The second attribute of each span is all that it sees, so its entry 0 is `user.email`.
-    let guest =
-        Guest::new().access(&["spans.attributes:user.*"], &["spans.attributes:user.*"]).data(4096, little_endian(&[0]));
-    let body = format!("(call $entries (local.get $batch) (i32.const 2) (i32.const 600)) {REMOVE_FIRST}");
-    let mut batch = batch(1);
-    let processed = instance(guest.process(&body)).process(&mut batch, &mut Effects::default()).unwrap();
-    assert_eq!(processed.edited, 1);
-    let column = |batch: &mut sluice_spans::Batch, key: &[u8]| {
-        batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types
-    };
-    assert_eq!((column(&mut batch, b"user.email"), column(&mut batch, b"http.route")), (vec![0], vec![1]));
+    for pull in [ENTRIES, STRINGS] {
+        let guest = Guest::new()
+            .access(&["spans.attributes:user.*"], &["spans.attributes:user.*"])
+            .data(4096, little_endian(&[0]));
+        let mut batch = batch(1);
+        let mut instance = instance(guest.process(&format!("{pull} {REMOVE_FIRST}")));
+        let processed = instance.process(&mut batch, &mut Effects::default()).unwrap();
+        assert_eq!(processed.edited, 1);
+        let column = |batch: &mut sluice_spans::Batch, key: &[u8]| {
+            batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types
+        };
+        assert_eq!((column(&mut batch, b"user.email"), column(&mut batch, b"http.route")), (vec![0], vec![1]));
+    }
+}
+
+/// Logs the bytes of the strings in the answer at 600.
+const SAY_STRINGS: &str = "(call $log (i32.const 2) (i32.load (i32.const 628)) (i32.load (i32.const 632)))";
+
+#[test]
+fn strings_are_those_that_are_granted() {
+    for (grants, shown) in [
+        (&[] as &[&str], ""),
+        (&["spans.name"], "span-0span-1"),
+        (&["spans.attributes:http.*"], "/a/a"),
+        (&["spans.attributes:*", "events.*"], "/aa@b.c/aa@b.c"),
+    ] {
+        let mut effects = Effects::default();
+        let guest = Guest::new().capabilities(&["log"]).access(grants, &[]);
+        instance(guest.process(&format!("{STRINGS} {SAY_STRINGS}"))).process(&mut batch(2), &mut effects).unwrap();
+        assert_eq!(said(&effects), [shown], "{grants:?}");
+    }
+}
+
+/// Fills `user.email` with `x` in the rows that the number means.
+fn filler(which: u32) -> Guest {
+    let fill = format!(
+        "(call $fill_attribute (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 10) (i32.const {which})
+           (i32.const 4200) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 4204) (i32.const 1)
+           (i32.const 4208) (i32.const 1) (i32.const 600)) {SAY}"
+    );
+    let guest = Guest::new().capabilities(&["log"]).data(4096, "user.email").data(5000, "granted");
+    guest.data(4200, [1]).data(4204, little_endian(&[1])).data(4208, "x").process(&fill)
+}
+
+#[test]
+fn an_attribute_is_filled_in_the_rows_that_are_meant() {
+    for (which, edited, answer) in
+        [(1, 2, "granted"), (2, 0, "granted"), (3, 2, "granted"), (0, 0, "no such choice of rows")]
+    {
+        let mut effects = Effects::default();
+        let mut instance = instance(filler(which).access(&[], &["spans.attributes:user.*"]));
+        let processed = instance.process(&mut batch(2), &mut effects).unwrap();
+        assert_eq!((processed.edited, said(&effects)), (edited, vec![answer]), "{which}");
+    }
+}
+
+#[test]
+fn an_attribute_that_is_not_granted_is_not_filled() {
+    let mut effects = Effects::default();
+    let mut instance = instance(filler(1).access(&["*"], &["spans.attributes:http.*"]));
+    let processed = instance.process(&mut batch(2), &mut effects).unwrap();
+    assert_eq!(processed.edited, 0);
+    assert_eq!(said(&effects), ["writing the attribute `user.email` is not granted to this plugin"]);
 }
 
 #[test]
 fn hidden_entries_cannot_be_counted_or_removed() {
     for (body, denial) in [
         (REMOVE_FIRST.to_owned(), "entries have no numbers before `entries` was called"),
-        (
-            format!("(call $entries (local.get $batch) (i32.const 2) (i32.const 600)) {REMOVE_FIRST}"),
-            "writing one of these attributes is not granted to this plugin",
-        ),
+        (format!("{ENTRIES} {REMOVE_FIRST}"), "writing one of these attributes is not granted to this plugin"),
     ] {
         let (mut effects, mut batch) = (Effects::default(), batch(1));
         let guest =

@@ -22,6 +22,9 @@ const BATCHES: &str = r#"
   (import "sluice:plugin/batches@0.1.0" "[method]batch.trace-ids" (func $trace_ids (param i32 i32 i32)))
   (import "sluice:plugin/batches@0.1.0" "[method]batch.attribute" (func $attribute (param i32 i32 i32 i32 i32)))
   (import "sluice:plugin/batches@0.1.0" "[method]batch.entries" (func $entries (param i32 i32 i32)))
+  (import "sluice:plugin/batches@0.1.0" "[method]batch.strings" (func $strings (param i32 i32)))
+  (import "sluice:plugin/batches@0.1.0" "[method]batch.fill-attribute"
+    (func $fill_attribute (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (import "sluice:plugin/batches@0.1.0" "[method]batch.drop-rows" (func $drop_rows (param i32 i32 i32 i32 i32)))
   (import "sluice:plugin/batches@0.1.0" "[method]batch.remove-attribute"
     (func $remove_attribute (param i32 i32 i32 i32 i32 i32 i32)))

@@ -124,6 +124,18 @@ impl Loaded {
         Ok(())
     }
 
+    /// Whether the value of a column for a row of the table is this string.
+    #[inline]
+    pub(super) fn is_string(&self, column: usize, row: usize, text: &[u8]) -> bool {
+        match self.columns.get(column) {
+            Some((Data::Texts(texts), Owner::Row)) => texts.get(row) == text,
+            Some((Data::Values(values), Owner::Row)) => {
+                values.kind(row) == kind::STRING && values.texts.get(row) == text
+            }
+            _ => matches!(self.value(column, row), Value::String(found) if found == text),
+        }
+    }
+
     /// The value of a column for a row of the table.
     pub(super) fn value(&self, column: usize, row: usize) -> Value<'_> {
         let Some((data, owner)) = self.columns.get(column) else { return Value::Nil };

@@ -68,6 +68,10 @@ impl Node {
     fn is_true(&self, loaded: &Loaded, row: usize) -> Result<bool, EvaluationError> {
         match self {
             Self::Constant(value) => Ok(*value),
+            // Most conditions are like this, and most rows differ in length already.
+            Self::Compare(Operand::Column(column), Operator::Equal, Operand::Literal(Literal::String(text))) => {
+                Ok(loaded.is_string(*column, row, text.as_bytes()))
+            }
             Self::Compare(Operand::Column(column), operator, Operand::Literal(right)) => {
                 Ok(operator.compare(loaded.value(*column, row), right.value()))
             }

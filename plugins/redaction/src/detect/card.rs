@@ -10,24 +10,73 @@ pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     runs(bytes, |range| run(bytes, range, found));
 }
 
-/// The runs of digits and separators that are long enough for a card. Such a run fills at least 13
-/// bytes, so one of every 13 is in it: only there is it worth to look closer.
+/// The runs of digits and separators that are long enough for a card. Blocks of bytes become masks
+/// with a bit a byte; most blocks hold no such run, which a few shifts tell.
 pub(super) fn runs(bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
-    let stride = *CARD_DIGITS.start();
-    let mut probe = stride - 1;
-    while let Some(&byte) = bytes.get(probe) {
-        if !in_card(byte) {
-            probe += stride;
+    let least = *CARD_DIGITS.start();
+    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
+    let mut last = [0; BLOCK];
+    for (to, from) in last.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    // Bits of the block in hand, above those of the end of the block before it.
+    let (mut window, mut done) = (0_u64, 0);
+    for (at, block) in (0..).step_by(BLOCK).zip(blocks.iter().chain([&last])) {
+        window = window >> BLOCK | bits(block) << CARRIED;
+        if at + BLOCK <= done || !has_run(window) {
             continue;
         }
-        let from =
-            probe - bytes.get(..probe).unwrap_or_default().iter().rev().take_while(|byte| in_card(**byte)).count();
-        let to = probe + bytes.get(probe..).unwrap_or_default().iter().take_while(|byte| in_card(**byte)).count();
-        if to - from >= stride {
-            found(from..to);
+        // Some run ends in this block or goes on behind it.
+        let mut probe = at.saturating_sub(CARRIED).max(done);
+        while probe < (at + BLOCK).min(bytes.len()) {
+            if !bytes.get(probe).is_some_and(|byte| in_card(*byte)) {
+                probe += 1;
+                continue;
+            }
+            let len = |part: &mut dyn Iterator<Item = &u8>| part.take_while(|byte| in_card(**byte)).count();
+            let from = probe - len(&mut bytes.get(done..probe).unwrap_or_default().iter().rev());
+            let to = probe + len(&mut bytes.get(probe..).unwrap_or_default().iter());
+            if to - from >= least {
+                found(from..to);
+                done = to;
+            }
+            probe = to;
         }
-        probe = to + stride;
     }
+}
+
+/// Bytes looked at together.
+const BLOCK: usize = 48;
+/// Bits kept of the block before: a run that ends in this one began at most 12 bytes before it, or
+/// was found there.
+const CARRIED: usize = 64 - BLOCK;
+
+/// Whether 13 bits in a row are set.
+fn has_run(window: u64) -> bool {
+    let two = window & window >> 1;
+    let four = two & two >> 2;
+    let eight = four & four >> 4;
+    eight & eight >> 5 != 0
+}
+
+/// A bit for each byte of a block: whether it can be part of a card.
+#[cfg(not(all(target_family = "wasm", target_feature = "simd128")))]
+fn bits(block: &[u8; BLOCK]) -> u64 {
+    block.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(in_card(*byte)))
+}
+
+/// A bit for each byte of a block: whether it can be part of a card.
+#[cfg(all(target_family = "wasm", target_feature = "simd128"))]
+fn bits(block: &[u8; BLOCK]) -> u64 {
+    use std::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_le, u8x16_splat, u8x16_sub, v128_load, v128_or};
+    let lane = |part: &[u8; 16]| {
+        // SAFETY: the pointer is that of 16 bytes, and `v128.load` wants no alignment.
+        let bytes = unsafe { v128_load(part.as_ptr().cast()) };
+        let digit = u8x16_le(u8x16_sub(bytes, u8x16_splat(b'0')), u8x16_splat(9));
+        let separator = v128_or(u8x16_eq(bytes, u8x16_splat(b' ')), u8x16_eq(bytes, u8x16_splat(b'-')));
+        u64::from(i8x16_bitmask(v128_or(digit, separator)))
+    };
+    block.as_chunks::<16>().0.iter().rev().fold(0, |bits, part| bits << 16 | lane(part))
 }
 
 fn in_card(byte: u8) -> bool {

@@ -1,9 +1,10 @@
-//! What Sluice costs, end to end: CPU per span and the rest of the table, beside a proxy that does
-//! nothing, in one run.
+//! What Sluice costs: tables in Markdown, as docs/benchmarks.md has them.
 //!
-//! Every figure is of the release binary as a process of its own, between a load generator and a
-//! sink that are processes too and are not counted. Rows are measured in turn, round after round,
-//! and the median of the rounds is shown.
+//! End to end every figure is of the release binary as a process of its own, between a load
+//! generator and a sink that are processes too and are not counted. Rows are measured in turn,
+//! round after round, beside a proxy that does nothing, and the median of the rounds is shown. In
+//! process plugins are measured beside the same job in native Rust. Where there is a bar the table
+//! says whether it is met; that is no failure.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is this program's output")]
 #![allow(
@@ -12,30 +13,39 @@
     reason = "a JSON value gives null for what it has not"
 )]
 
+mod in_process;
 mod memory;
+mod one;
+mod page;
 mod round;
 mod subject;
 mod table;
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
+use serde_json::{Map, Value};
 use sluice_tests::traffic;
 
-use crate::round::Measured;
+use crate::round::{Length, Load, Measured};
 use crate::subject::Shape;
+
+/// Requests on their way at a time end to end, over all connections together.
+const IN_FLIGHT: usize = 8;
 
 /// Measures Sluice.
 #[derive(Parser)]
 struct Args {
-    /// Print Markdown.
-    #[arg(long)]
-    markdown: bool,
-    /// Measure only this.
-    #[arg(long)]
-    only: Option<Part>,
-    /// Rounds; the median counts.
+    /// Measure only these parts.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Rounds end to end; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Rounds in process; the median counts.
+    #[arg(long, default_value_t = 21)]
+    plugin_rounds: usize,
     /// Spans a run.
     #[arg(long, default_value_t = 1_000_000)]
     spans: u64,
@@ -51,6 +61,12 @@ struct Args {
     /// Seconds of load when memory is measured.
     #[arg(long, default_value_t = 60)]
     memory_seconds: u64,
+    /// Write the tables into docs/benchmarks.md, in the place of those there.
+    #[arg(long)]
+    write: bool,
+    /// Write all figures into this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 /// A part of the table.
@@ -58,33 +74,59 @@ struct Args {
 enum Part {
     /// Processes between a load generator and a sink.
     E2e,
+    /// Plugins in process, beside native Rust.
+    Plugins,
+    /// One connection that uses all cores.
+    One,
     /// Memory under load.
     Memory,
 }
 
+/// What a part gives: its table and its figures.
+type Tables = (String, Value);
+
 fn main() -> Result<()> {
     let args = Args::parse();
-    let wants = |part| args.only.is_none_or(|only| only == part);
-    if wants(Part::E2e) {
-        let shapes = if args.shapes.is_empty() { Shape::value_variants().to_vec() } else { args.shapes.clone() };
-        let mut runs = Vec::new();
-        for round in 1..=args.rounds {
-            for &connections in &args.connections {
-                for &shape in &shapes {
-                    eprintln!("round {round} of {}: {}, {connections} connections", args.rounds, shape.title());
-                    runs.push((shape, connections, round::measure(shape, connections, args.spans)?));
-                }
-            }
+    let mut figures = Map::new();
+    for part in Part::value_variants() {
+        let is_default = *part != Part::Memory || args.memory;
+        if !(args.only.contains(part) || args.only.is_empty() && is_default) {
+            continue;
         }
-        let rows = table::rows(&shapes, &args.connections, &runs);
-        let source = traffic::requests()?.source;
-        print!("{}", table::render(&rows, &source, args.rounds, args.markdown));
+        let (name, (text, json)) = match part {
+            Part::E2e => ("end to end", end_to_end(&args)?),
+            Part::Plugins => ("in process", in_process::measure(args.plugin_rounds)?),
+            Part::One => ("one connection", one::measure(args.rounds, args.spans)?),
+            Part::Memory => ("memory", memory::measure(args.memory_seconds)?),
+        };
+        println!("{text}");
+        if args.write {
+            page::write(name, &text)?;
+        }
+        figures.insert(name.to_owned(), json);
     }
-    if args.memory || args.only == Some(Part::Memory) {
-        print!("{}", memory::measure(args.memory_seconds, args.markdown)?);
+    if let Some(file) = &args.json {
+        std::fs::write(file, serde_json::to_vec_pretty(&figures)?)?;
     }
     Ok(())
 }
 
-/// All runs of the table.
+/// All runs of a table.
 type Runs = [(Shape, usize, Measured)];
+
+fn end_to_end(args: &Args) -> Result<Tables> {
+    let shapes = if args.shapes.is_empty() { Shape::value_variants().to_vec() } else { args.shapes.clone() };
+    let mut runs = Vec::new();
+    for round in 1..=args.rounds {
+        for &connections in &args.connections {
+            for &shape in &shapes {
+                eprintln!("round {round} of {}: {}, {connections} connections", args.rounds, shape.title());
+                let load = Load { connections, in_flight: IN_FLIGHT, gzip: false, length: Length::Spans(args.spans) };
+                runs.push((shape, connections, round::measure(shape, load)?));
+            }
+        }
+    }
+    let rows = table::rows(&shapes, &args.connections, &runs);
+    let source = traffic::requests()?.source;
+    Ok((table::render(&rows, &source, args.rounds), table::json(&rows)))
+}

@@ -39,6 +39,15 @@ impl Shape {
         }
     }
 
+    /// The most CPU that it may take, in times of the null proxy's.
+    pub fn bar(self) -> Option<f64> {
+        match self {
+            Self::Null | Self::NullPerCore => None,
+            Self::Pass => Some(0.7),
+            Self::Four => Some(1.2),
+        }
+    }
+
     fn command(self, listen: SocketAddr, upstream: SocketAddr, cache: &TempDir) -> Command {
         let config = match self {
             Self::Null | Self::NullPerCore => {
@@ -82,8 +91,18 @@ pub struct Subject {
 pub struct Used {
     /// User and system time of all its threads and of the children that it waited for.
     pub cpu: Duration,
-    /// The largest resident set of it and its children together.
-    pub peak_bytes: u64,
+    /// Its memory.
+    pub peak: Peak,
+}
+
+/// Largest resident sets, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Peak {
+    /// The process's own: the system's high-water mark.
+    pub own: u64,
+    /// That of its children together, which compile plugins: the most that was seen at once. They
+    /// are gone before there is load.
+    pub children: u64,
 }
 
 impl Subject {
@@ -119,9 +138,14 @@ impl Subject {
         Ok(cpu(self.child.id())?.saturating_sub(self.started_with))
     }
 
-    /// The largest resident set so far.
-    pub fn peak_bytes(&self) -> u64 {
-        self.watch.as_ref().map_or(0, |watch| watch.peak.load(Ordering::Relaxed))
+    /// How long its threads waited for a core so far.
+    pub fn waited(&self) -> Result<Duration> {
+        waited(self.child.id())
+    }
+
+    /// Its memory so far.
+    pub fn peak(&self) -> Peak {
+        self.watch.as_ref().map(Watch::peak).unwrap_or_default()
     }
 
     /// Has it drain and end, and gives what it used.
@@ -135,8 +159,8 @@ impl Subject {
         if !killed_by_us && status != 0 {
             bail!("it ended with {status:#x}:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
-        let peak_bytes = self.watch.take().map_or(0, Watch::stop);
-        Ok(Used { cpu: cpu.saturating_sub(self.started_with), peak_bytes })
+        let peak = self.watch.take().map(Watch::stop).unwrap_or_default();
+        Ok(Used { cpu: cpu.saturating_sub(self.started_with), peak })
     }
 }
 
@@ -170,6 +194,18 @@ pub fn cpu(pid: u32) -> Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
+/// How long the threads of a process were ready to run and waited for a core, so far.
+pub fn waited(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread that has ended since is none.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let waited = text.split_whitespace().nth(1).and_then(|nanos| nanos.parse::<u64>().ok());
+        nanos += waited.context("schedstat says how long a thread waited")?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 /// Takes a process that has ended, with its exit status and its CPU time.
 fn reap(pid: libc::pid_t) -> Option<(i32, Duration)> {
     let mut status = 0;
@@ -187,39 +223,55 @@ fn reap(pid: libc::pid_t) -> Option<(i32, Duration)> {
 
 /// Looks at a process's memory until told to stop.
 struct Watch {
-    stop: Arc<AtomicBool>,
-    peak: Arc<AtomicU64>,
+    seen: Arc<Seen>,
     thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    stop: AtomicBool,
+    own: AtomicU64,
+    children: AtomicU64,
 }
 
 impl Watch {
     fn start(pid: u32) -> Self {
-        let (stop, peak) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let seen = Arc::new(Seen::default());
         let thread = thread::spawn({
-            let (stop, peak) = (Arc::clone(&stop), Arc::clone(&peak));
+            let seen = Arc::clone(&seen);
             move || {
-                while !stop.load(Ordering::Relaxed) {
-                    peak.fetch_max(resident(pid), Ordering::Relaxed);
+                while !seen.stop.load(Ordering::Relaxed) {
+                    seen.own.fetch_max(field(pid, "VmHWM:"), Ordering::Relaxed);
+                    seen.children.fetch_max(children(pid), Ordering::Relaxed);
                     thread::sleep(LOOK);
                 }
             }
         });
-        Self { stop, peak, thread }
+        Self { seen, thread }
     }
 
-    fn stop(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
+    fn peak(&self) -> Peak {
+        let seen = |peak: &AtomicU64| peak.load(Ordering::Relaxed);
+        Peak { own: seen(&self.seen.own), children: seen(&self.seen.children) }
+    }
+
+    fn stop(self) -> Peak {
+        self.seen.stop.store(true, Ordering::Relaxed);
+        let peak = self.peak();
         let _ = self.thread.join();
-        self.peak.load(Ordering::Relaxed)
+        peak
     }
 }
 
-/// The high-water mark of a process, or what it and its children hold now if that is more.
-fn resident(pid: u32) -> u64 {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let others: u64 =
-        children.split_whitespace().filter_map(|child| child.parse().ok()).map(|child| field(child, "VmRSS:")).sum();
-    field(pid, "VmHWM:").max(field(pid, "VmRSS:") + others)
+/// What the children of a process hold now. Any of its threads may have started them.
+fn children(pid: u32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let children =
+        threads.flatten().map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    let resident = |children: String| -> u64 {
+        children.split_whitespace().filter_map(|child| child.parse().ok()).map(|child| field(child, "VmRSS:")).sum()
+    };
+    children.map(resident).sum()
 }
 
 /// A field of /proc/PID/status in bytes; 0 if the process is gone.

@@ -1,6 +1,7 @@
-//! The table: the median of every row, and its ratio to the null proxy with as many connections.
+//! Tables in Markdown. The end-to-end one: the median of every row, and its ratio to the null proxy
+//! with as many connections.
 
-use std::fmt::Write as _;
+use serde_json::{Value, json};
 
 use crate::Runs;
 use crate::round::Measured;
@@ -36,30 +37,56 @@ fn median(runs: &Runs, shape: Shape, connections: usize) -> Option<Measured> {
     ours.get(ours.len() / 2).copied()
 }
 
-/// The table as text or as Markdown.
-pub fn render(rows: &[Row], source: &str, rounds: usize, markdown: bool) -> String {
-    let heads = ["", "connections", "CPU ns/span", "× null", "spans/s", "cores", "peak MB", "left"];
+/// The table.
+pub fn render(rows: &[Row], source: &str, rounds: usize) -> String {
+    let heads = ["", "connections", "CPU ns/span", "× null", "bar", "spans/s", "cores", "peak MB", "left"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     for row in rows {
-        let ratio = row.null_cpu_ns.map_or_else(String::new, |null| format!("{:.2}", row.median.cpu_ns / null));
+        let ratio = row.ratio();
         lines.push(vec![
             row.shape.title().to_owned(),
             row.connections.to_string(),
             format!("{:.0}", row.median.cpu_ns),
-            ratio,
+            ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
+            row.shape
+                .bar()
+                .zip(ratio)
+                .map_or_else(String::new, |(bar, ratio)| verdict(&format!("{bar:.2}"), ratio <= bar)),
             format!("{:.0}", row.median.spans_per_second),
             format!("{:.2} of {:.2}", row.median.cores, row.median.cores_left),
             format!("{:.1}", row.median.peak_bytes as f64 / 1e6),
             format!("{:.1}%", row.median.left * 100.0),
         ]);
     }
-    let mut text = format!("{}; requests: {source}; median of {rounds} rounds; 8 in flight.\n\n", machine());
-    text.push_str(&grid(&lines, markdown));
-    text
+    format!("{}; requests: {source}; median of {rounds} rounds; 8 in flight.\n\n{}", machine(), grid(&lines))
+}
+
+/// The same for programs.
+pub fn json(rows: &[Row]) -> Value {
+    let row = |row: &Row| {
+        let Measured { cpu_ns, spans_per_second, cores, cores_left, peak_bytes, left, .. } = row.median;
+        json!({
+            "shape": row.shape.title(), "connections": row.connections, "cpu_ns_per_span": cpu_ns,
+            "ratio": row.ratio(), "bar_ratio": row.shape.bar(), "spans_per_second": spans_per_second,
+            "cores": cores, "cores_left": cores_left, "peak_bytes": peak_bytes, "left": left,
+        })
+    };
+    rows.iter().map(row).collect()
+}
+
+impl Row {
+    fn ratio(&self) -> Option<f64> {
+        self.null_cpu_ns.map(|null| self.median.cpu_ns / null)
+    }
+}
+
+/// A bar, and whether it is met.
+pub fn verdict(bar: &str, is_met: bool) -> String {
+    format!("{bar}: {}", if is_met { "met" } else { "missed" })
 }
 
 /// How many cores of what make.
-fn machine() -> String {
+pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let named = |line: &str| Some(line.strip_prefix("model name")?.split_once(':')?.1.trim().to_owned());
@@ -68,24 +95,21 @@ fn machine() -> String {
 }
 
 /// Lays cells out in columns, the first line as the head.
-pub fn grid(lines: &[Vec<String>], markdown: bool) -> String {
+pub fn grid(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).filter_map(width).collect();
     let mut text = String::new();
     for (number, line) in lines.iter().enumerate() {
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
-            let before = if markdown { "| " } else { "" };
             let pad = " ".repeat(width - cell.chars().count());
-            let _ = if column == 0 { write!(text, "{before}{cell}{pad}") } else { write!(text, "{before}{pad}{cell}") };
-            text.push_str(if markdown { " " } else { "  " });
+            let (first, second) = if column == 0 { (cell, &pad) } else { (&pad, cell) };
+            text.extend(["| ", first, second, " "]);
         }
-        text.push_str(if markdown { "|\n" } else { "\n" });
-        if markdown && number == 0 {
-            for column in 0..columns {
-                text.push_str(if column == 0 { "| --- " } else { "| ---: " });
-            }
-            text.push_str("|\n");
+        text.push_str("|\n");
+        if number == 0 {
+            let rules = (0..columns).map(|column| if column == 0 { "| --- " } else { "| ---: " });
+            text.extend(rules.chain(["|\n"]));
         }
     }
     text

@@ -33,13 +33,16 @@ pub(super) enum Unread {
     Gone(#[from] hyper::Error),
 }
 
-/// The next bytes of a body; `None` at its end. Trailers are passed by.
+/// The next bytes of a body; `None` at its end. Trailers are passed by, and so are frames without
+/// a byte: many clients end a request with one, and it must not look like a second piece.
 pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Unread> {
     loop {
         match tokio::time::timeout(STALL, body.frame()).await.map_err(|_| Unread::Stalled)?.transpose()? {
             None => return Ok(None),
             Some(frame) => {
-                if let Ok(data) = frame.into_data() {
+                if let Ok(data) = frame.into_data()
+                    && !data.is_empty()
+                {
                     return Ok(Some(data));
                 }
             }

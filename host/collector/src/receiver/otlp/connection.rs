@@ -1,5 +1,6 @@
 //! The life of one connection, on the core that it was dealt to.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpStream;
@@ -43,12 +44,13 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     }
 }
 
-/// Serves a connection until it ends, the receiver closes and what is in flight has finished, or
-/// it is cut.
+/// Serves a connection until it ends, the port closes and what is in flight has finished, or it is
+/// cut. Other settings hold from the next request on; when they are such that a connection agrees
+/// on in its beginning, it is asked to come again.
 pub(super) async fn serve<S: Submit>(
     stream: TcpStream,
     submit: S,
-    server: Arc<Server>,
+    mut current: watch::Receiver<Arc<Server>>,
     mut phase: watch::Receiver<Phase>,
 ) {
     // It can only fail when the runtime is ending.
@@ -60,21 +62,39 @@ pub(super) async fn serve<S: Submit>(
     if !speaks {
         return;
     }
+    let server = Arc::clone(&current.borrow_and_update());
     let (max_age, builder) = (max_age(&server), builder(&server));
-    let service = Rc::new((server, submit));
+    let service = RefCell::new(Rc::new((Arc::clone(&server), submit.clone())));
     let connection = builder.serve_connection(
         TokioIo::new(stream),
-        service_fn(move |request| {
-            let service = Rc::clone(&service);
+        service_fn(|request| {
+            let service = Rc::clone(&service.borrow());
             async move { Ok::<_, Infallible>(answer(&service.0, &service.1, request).await) }
         }),
     );
-    let mut connection = pin!(connection);
-    // How a connection ends is the sender's business: what it had not finished was never taken.
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = phase.wait_for(|phase| *phase > Phase::Serve) => {}
-        () = tokio::time::sleep(max_age) => {}
+    let (mut connection, mut age) = (pin!(connection), pin!(tokio::time::sleep(max_age)));
+    loop {
+        if *phase.borrow_and_update() > Phase::Serve {
+            break;
+        }
+        if current.has_changed().unwrap_or(false) {
+            let next = Arc::clone(&current.borrow_and_update());
+            let stays = server.protocol.suits_connections(&next.protocol);
+            service.replace(Rc::new((next, submit.clone())));
+            if !stays {
+                break;
+            }
+        }
+        tokio::select! {
+            // A request that comes after a change has come to know of it. Of other settings the
+            // phase tells as well: on the data's way every watch costs.
+            biased;
+            told = phase.changed() => if told.is_err() { break },
+            () = age.as_mut() => break,
+            // How a connection ends is the sender's business: what it had not finished was never
+            // taken.
+            _ = connection.as_mut() => return,
+        }
     }
     connection.as_mut().graceful_shutdown();
     tokio::select! {

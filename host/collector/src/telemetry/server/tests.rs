@@ -7,23 +7,39 @@ use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::{Answer, Respond, text};
+use super::{Answer, Servers, Site, text};
 use crate::config::Mark;
-use crate::receiver::Endpoint;
+use crate::receiver::{BindError, Endpoint, Sockets};
 use crate::telemetry::metrics::Metrics;
 
 fn endpoint(text: &str) -> Endpoint {
     Endpoint { text: text.to_owned(), mark: Mark::default() }
 }
 
-fn serve(
-    component: &str,
-    endpoint: &Endpoint,
-    configured: bool,
-    respond: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
-) -> Result<Vec<SocketAddr>, super::BindError> {
-    let respond: Arc<Respond> = Arc::new(respond);
-    super::serve(component, endpoint, configured, &respond)
+/// What a test serves, and where.
+struct Served {
+    sockets: Sockets,
+    servers: Servers,
+}
+
+impl Served {
+    fn new() -> Self {
+        Self { sockets: Sockets::default(), servers: Servers::default() }
+    }
+
+    /// Serves this and nothing else from now on; tells at which addresses.
+    fn serve(
+        &mut self,
+        text: &str,
+        respond: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
+    ) -> Result<Vec<SocketAddr>, BindError> {
+        let (component, endpoint) = ("telemetry".to_owned(), endpoint(text));
+        let sites = vec![Site { component, endpoint, configured: true, respond: Arc::new(respond) }];
+        let listener = self.sockets.listen(&self.servers.wants(&sites)).remove(0)?;
+        let addresses = listener.sockets.iter().map(|socket| socket.address).collect();
+        self.servers.serve(sites, vec![Ok(listener)]);
+        Ok(addresses)
+    }
 }
 
 /// Sends a request and reads until the server closes.
@@ -41,7 +57,8 @@ async fn figures_are_served_at_every_address_of_the_host() {
     let respond = move |path: &str| {
         (path == "/metrics").then(|| text(StatusCode::OK, "text/plain; version=0.0.4", metrics.encode().unwrap()))
     };
-    let addresses = serve("telemetry", &endpoint("localhost:0"), true, respond).unwrap();
+    let mut served = Served::new();
+    let addresses = served.serve("localhost:0", respond).unwrap();
     assert!(!addresses.is_empty());
     for address in addresses {
         let answer = ask(address, "GET /metrics").await;
@@ -65,7 +82,8 @@ async fn figures_are_served_at_every_address_of_the_host() {
 #[tokio::test]
 async fn only_get_is_answered_and_only_what_is_there() {
     let respond = |path: &str| (path == "/").then(|| text(StatusCode::OK, "text/plain", "here"));
-    let address = serve("x", &endpoint("127.0.0.1:0"), true, respond).unwrap()[0];
+    let mut served = Served::new();
+    let address = served.serve("127.0.0.1:0", respond).unwrap()[0];
     assert!(ask(address, "GET /").await.ends_with("\r\n\r\nhere"));
     assert!(ask(address, "GET /?a=b").await.starts_with("HTTP/1.1 200 "));
     assert!(ask(address, "GET /nope").await.starts_with("HTTP/1.1 404 "));
@@ -75,11 +93,45 @@ async fn only_get_is_answered_and_only_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_taken_port_is_an_error_if_configured_and_else_left_alone() {
+async fn a_taken_port_is_an_error() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = endpoint(&taken.local_addr().unwrap().to_string());
-    let nothing = |_: &str| None;
-    let error = serve("telemetry", &endpoint, true, nothing).unwrap_err().to_string();
-    assert!(error.contains(&format!("error: telemetry: cannot listen on `{}`: ", endpoint.text)), "{error}");
-    assert_eq!(serve("telemetry", &endpoint, false, nothing).unwrap(), []);
+    let endpoint = taken.local_addr().unwrap().to_string();
+    let error = Served::new().serve(&endpoint, |_| None).unwrap_err().to_string();
+    assert!(error.contains(&format!("error: telemetry: cannot listen on http endpoint `{endpoint}`: ")), "{error}");
+}
+
+#[tokio::test]
+async fn another_answer_is_given_on_the_same_connection() {
+    let mut served = Served::new();
+    let says = |word: &'static str| move |_: &str| Some(text(StatusCode::OK, "text/plain", word));
+    let address = served.serve("127.0.0.1:0", says("one")).unwrap()[0];
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut ask = async |word: &str| {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        while !answer.ends_with(word) {
+            let mut part = [0; 256];
+            let read = stream.read(&mut part).await.unwrap();
+            assert!(read > 0, "closed after {answer}");
+            answer.push_str(std::str::from_utf8(&part[..read]).unwrap());
+        }
+    };
+    ask("\r\n\r\none").await;
+    assert_eq!(served.serve("127.0.0.1:0", says("two")).unwrap(), [address]);
+    ask("\r\n\r\ntwo").await;
+}
+
+#[tokio::test]
+async fn what_is_no_longer_served_closes_its_port_and_its_connections() {
+    let mut served = Served::new();
+    let address = served.serve("127.0.0.1:0", |_| None).unwrap()[0];
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    idle.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    assert!(idle.read(&mut [0; 1]).await.unwrap() > 0);
+    served.servers.serve(Vec::new(), Vec::new());
+    let mut rest = Vec::new();
+    idle.read_to_end(&mut rest).await.unwrap();
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
 }

@@ -11,6 +11,11 @@ use crate::access::Bit;
 type Answer<T> = Result<T, WitRefusal>;
 type Handle = Resource<BatchHandle>;
 
+/// The rows that `fill-attribute` can name.
+const EVERY_ROW: u32 = 1;
+const ROWS_WITHOUT: u32 = 2;
+const ROWS_WITH: u32 = 3;
+
 impl BatchesHost for Host {}
 impl wit::Host for Host {}
 
@@ -158,14 +163,17 @@ impl HostBatch for Host {
         self.reading(Table::Spans as u32, ids)
     }
 
-    fn attribute(&mut self, _: Handle, number: u32, key: String) -> Answer<wit::Column> {
+    fn attribute(&mut self, _: Handle, number: u32, key: String) -> Answer<Option<wit::Column>> {
         self.reading(number, |host, table| {
             // Before the batch is looked at: a denied key reads the same whether it is there or not.
             if !host.grants.reads_attribute(table, key.as_bytes()) {
                 return Err(denied(format_args!("reading the attribute `{key}`")));
             }
             let column = host.batch.attribute(table, key.as_bytes())?;
-            Ok(wit::Column { values: column.values.into(), duplicates: column.duplicates })
+            if column.is_absent() {
+                return Ok(None);
+            }
+            Ok(Some(wit::Column { values: column.values.into(), duplicates: column.duplicates }))
         })
     }
 
@@ -192,6 +200,18 @@ impl HostBatch for Host {
         })
     }
 
+    fn strings(&mut self, _: Handle) -> Answer<wit::Strings> {
+        self.reading(Table::Spans as u32, |host, _| {
+            let Host { batch, grants, views, .. } = host;
+            let (strings, shown) = batch.strings(&**grants)?;
+            for (view, shown) in views.iter_mut().zip(shown) {
+                view.shown = shown;
+            }
+            let sluice_spans::Strings { sections, types, texts } = strings;
+            Ok(wit::Strings { sections, types, texts: texts.into() })
+        })
+    }
+
     fn drop_rows(&mut self, _: Handle, number: u32, rows: Vec<u32>) -> Answer<()> {
         self.editing(number, |host, table| {
             host.may_write(table, Some(Bit::DROP), 0)?;
@@ -210,6 +230,21 @@ impl HostBatch for Host {
         self.editing(number, |host, table| {
             host.may_write_attribute(table, &key)?;
             host.edits.set_attribute(&mut host.batch, table, &key, &rows, values.into())
+        })
+    }
+
+    fn fill_attribute(&mut self, _: Handle, number: u32, key: String, which: u32, value: wit::Values) -> Answer<()> {
+        self.editing(number, |host, table| {
+            host.may_write_attribute(table, &key)?;
+            if value.types.len() != 1 {
+                return Err(refusal(RefusalCode::Malformed, "exactly one value is needed"));
+            }
+            let rows = match which {
+                EVERY_ROW => (0..host.batch.len(table) as u32).collect(),
+                ROWS_WITHOUT | ROWS_WITH => host.batch.rows_by_key(table, key.as_bytes(), which == ROWS_WITH),
+                _ => return Err(refusal(RefusalCode::Malformed, "no such choice of rows")),
+            };
+            host.edits.set_attribute(&mut host.batch, table, &key, &rows, value.into())
         })
     }
 

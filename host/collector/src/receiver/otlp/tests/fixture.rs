@@ -71,6 +71,7 @@ pub struct Port {
     pub phase: watch::Sender<Phase>,
     pub admission: Admission,
     pub server: Arc<Server>,
+    pub current: watch::Sender<Arc<Server>>,
 }
 
 fn endpoint() -> Endpoint {
@@ -100,19 +101,20 @@ pub async fn serve(protocol: Protocol, stub: &Stub, budget: usize) -> Port {
     let counters = Metrics::new(&Registry::new()).unwrap().counters("otlp", protocol.name());
     let server = Arc::new(Server { protocol, admission: admission.clone(), counters });
     let (phase, changes) = watch::channel(Phase::Serve);
-    let (served, stub) = (Arc::clone(&server), stub.clone());
+    let (current, settings) = watch::channel(Arc::clone(&server));
+    let stub = stub.clone();
     tokio::task::spawn_local(async move {
         loop {
             let (stream, _) = socket.accept().await.unwrap();
             tokio::task::spawn_local(connection::serve(
                 stream.into_std().unwrap(),
                 stub.clone(),
-                Arc::clone(&served),
+                settings.clone(),
                 changes.clone(),
             ));
         }
     });
-    Port { address, phase, admission, server }
+    Port { address, phase, admission, server, current }
 }
 
 /// Runs a test on one thread, as a core does. One that hangs fails.
@@ -127,6 +129,16 @@ pub fn local(test: impl Future<Output = ()>) {
 pub async fn until(condition: impl Fn() -> bool) {
     while !condition() {
         tokio::task::yield_now().await;
+    }
+}
+
+impl Port {
+    /// Puts other settings in force.
+    pub fn change(&self, protocol: Protocol) {
+        let Server { admission, counters, .. } = &*self.server;
+        let (admission, counters) = (admission.clone(), counters.clone());
+        self.current.send_replace(Arc::new(Server { protocol, admission, counters }));
+        self.phase.send_modify(|_| {});
     }
 }
 

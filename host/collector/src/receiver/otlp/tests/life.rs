@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 
 use super::fixture::{accepts, export, grpc, http, local, post, serve, until};
 use crate::receiver::Phase;
+use crate::receiver::otlp::{Grpc, Protocol};
 
 const MUCH: usize = 1 << 30;
 
@@ -70,5 +71,61 @@ fn a_connection_that_will_not_end_is_cut() {
         port.phase.send_replace(Phase::Cut);
         assert_eq!(sender.read(&mut [0; 1]).await.unwrap(), 0);
         assert_eq!(port.admission.used(), 0);
+    });
+}
+
+/// A connection over HTTP/1 that stays open, asked again and again.
+struct Kept(TcpStream);
+
+impl Kept {
+    async fn post(&mut self, body: &str) -> String {
+        let head = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf";
+        let request = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        self.0.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 1024];
+        let read = self.0.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..read]).lines().next().unwrap_or_default().to_owned()
+    }
+}
+
+#[test]
+fn other_settings_hold_from_the_next_request_on_of_a_connection_that_stays() {
+    local(async {
+        let port = serve(http(5), &accepts(), MUCH).await;
+        let mut kept = Kept(TcpStream::connect(port.address).await.unwrap());
+        assert_eq!(kept.post("123456").await, "HTTP/1.1 413 Payload Too Large");
+        port.change(http(6));
+        assert_eq!(kept.post("123456").await, "HTTP/1.1 200 OK");
+    });
+}
+
+#[test]
+fn what_a_connection_agrees_on_in_its_beginning_makes_it_come_again() {
+    local(async {
+        let port = serve(grpc(1000), &accepts(), MUCH).await;
+        // The preface and empty settings: RFC 9113, section 3.4.
+        let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        let mut client = TcpStream::connect(port.address).await.unwrap();
+        client.write_all(hello).await.unwrap();
+        let mut heard = vec![0; 9];
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard[3], 4, "SETTINGS come first");
+        port.change(grpc(2000));
+        assert_eq!(export(0, b"spans").of(&port).await.header("grpc-status"), "0");
+        let Protocol::Grpc(settings) = grpc(2000) else { unreachable!() };
+        port.change(Protocol::Grpc(Grpc { max_streams: 1, ..settings }));
+        // The rest of the settings, then frames: a GOAWAY (7) is among them, and no error in it.
+        let settings = usize::from(heard[2]);
+        client.read_exact(&mut vec![0; settings]).await.unwrap();
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.unwrap();
+            let mut frame = vec![0; usize::from(head[2])];
+            client.read_exact(&mut frame).await.unwrap();
+            if head[3] == 7 {
+                assert_eq!(frame[4..8], [0; 4]);
+                break;
+            }
+        }
     });
 }

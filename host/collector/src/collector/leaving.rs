@@ -1,0 +1,65 @@
+//! What no generation has any more, and what still has to be done for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use crate::config::Id;
+use crate::exporter::Exporter;
+use crate::receiver::Closing;
+
+/// How long after their deadline all may take to cut what they have and to say what they have not
+/// delivered.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// Ports whose connections finish and exporters that deliver what they hold.
+#[derive(Default)]
+pub(super) struct Leaving {
+    receivers: JoinSet<()>,
+    exporters: JoinSet<u64>,
+}
+
+impl Leaving {
+    /// Forgets those that have ended. What they could not deliver was told when they ended.
+    pub(super) fn reap(&mut self) {
+        while self.receivers.try_join_next().is_some() {}
+        while self.exporters.try_join_next().is_some() {}
+    }
+
+    /// Sees ports of a receiver to their end.
+    pub(super) fn receiver(&mut self, ports: Vec<Closing>, deadline: Instant) {
+        for port in ports {
+            self.receivers.spawn(port.end(deadline));
+        }
+    }
+
+    /// Sees an exporter to its end.
+    pub(super) fn exporter(&mut self, id: Id, exporter: Arc<Exporter>, deadline: Instant) {
+        self.exporters.spawn(async move {
+            let undelivered = exporter.drain(deadline).await.spans;
+            tracing::info!(event = "exporter.closed", component = %id, undelivered);
+            undelivered
+        });
+    }
+
+    /// Waits until no receiver has anything in flight, until the deadline.
+    pub(super) async fn receivers_ended(&mut self, deadline: Instant) {
+        let ended = async { while self.receivers.join_next().await.is_some() {} };
+        // Who left earlier may have a later deadline, if that was shortened; it ends with the rest.
+        let _ = tokio::time::timeout_at((deadline + SETTLE_TIME).into(), ended).await;
+    }
+
+    /// Waits until no exporter holds anything, until the deadline. Returns how many spans were not
+    /// delivered.
+    pub(super) async fn exporters_drained(&mut self, deadline: Instant) -> u64 {
+        let mut lost = 0u64;
+        let drained = async {
+            while let Some(undelivered) = self.exporters.join_next().await {
+                lost = lost.saturating_add(undelivered.unwrap_or(u64::MAX));
+            }
+        };
+        let all = tokio::time::timeout_at((deadline + SETTLE_TIME).into(), drained).await;
+        if all.is_err() { u64::MAX } else { lost }
+    }
+}

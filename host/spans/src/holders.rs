@@ -1,0 +1,29 @@
+//! Which rows have an attribute.
+
+use crate::attributes::Attributes;
+use crate::{Batch, Column, Table};
+
+impl Batch {
+    /// The rows that have an attribute, or with `has` false those that lack it, ascending.
+    pub fn rows_by_key(&mut self, table: Table, key: &[u8], has: bool) -> Vec<u32> {
+        self.load_attributes(table);
+        let Self { store, index, .. } = self;
+        let index = index.table(table);
+        let mut found = Vec::with_capacity(index.rows.len());
+        let rows = index.attributes.iter().flat_map(Attributes::rows);
+        for (row, entries) in (0..).zip(rows) {
+            let is_key = |len: u32| len as usize == key.len();
+            if entries.iter().any(|entry| is_key(entry.key.len) && store.get(entry.key) == key) == has {
+                found.push(row);
+            }
+        }
+        found
+    }
+}
+
+impl Column {
+    /// Whether no row has the attribute, or none has a value for it.
+    pub fn is_absent(&self) -> bool {
+        self.duplicates.is_empty() && self.values.types.iter().all(|kind| *kind == 0)
+    }
+}

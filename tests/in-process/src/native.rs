@@ -1,0 +1,55 @@
+//! The jobs in native Rust: no sandbox, no access checks, no limits.
+
+use anyhow::{Result, anyhow};
+use memchr::memchr;
+use sluice_sdk::Plugin;
+use sluice_sdk::testing::Running;
+use sluice_spans::{Batch, Edits, Table, Texts, Values};
+
+use crate::rows::Subject;
+
+/// The value type of strings.
+const STRING: u8 = 1;
+
+/// The two-key job of `examples/bench/plugin`, written directly on the batch.
+pub fn two_keys(mut batch: Batch) -> Result<Batch> {
+    let paths = batch.attribute(Table::Spans, b"url.path")?.values;
+    let urls = batch.attribute(Table::Spans, b"url.full")?.values;
+    let (mut dropped, mut cut, mut short) = (Vec::new(), Vec::with_capacity(urls.len()), Texts::new());
+    for row in 0..urls.len() {
+        let is_text = |values: &Values| values.types.get(row) == Some(&STRING);
+        if is_text(&paths) && paths.texts.get(row) == b"/health" {
+            dropped.push(row as u32);
+            continue;
+        }
+        let url = urls.texts.get(row);
+        let Some(query) = memchr(b'?', url).filter(|_| is_text(&urls)) else { continue };
+        cut.push(row as u32);
+        short.push(url.get(..query).unwrap_or_default());
+    }
+    let mut edits = Edits::new();
+    if !dropped.is_empty() {
+        edits.drop_rows(&mut batch, Table::Spans, &dropped)?;
+    }
+    if !cut.is_empty() {
+        let values = Values { types: vec![STRING; cut.len()], numbers: Vec::new(), texts: short };
+        edits.set_attribute(&mut batch, Table::Spans, "url.full", &cut, values)?;
+    }
+    batch.commit(edits);
+    Ok(batch)
+}
+
+/// Indexes every attribute of every span, and looks for a key that is nowhere.
+pub fn index(mut batch: Batch) -> Result<Batch> {
+    batch.attribute(Table::Spans, b"absent")?;
+    Ok(batch)
+}
+
+/// A plugin's own code, compiled for this machine, through the SDK's native side.
+pub fn plugin<P: Plugin + 'static>(config_json: &str) -> Result<Subject> {
+    let (mut running, _) = Running::<P>::new(config_json).map_err(|problem| anyhow!("{problem:?}"))?;
+    Ok(Box::new(move |batch| {
+        let (batch, _) = running.process(batch).map_err(|failure| anyhow!("{failure:?}"))?;
+        Ok(batch)
+    }))
+}

@@ -1,0 +1,109 @@
+//! What passes through the plugins.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use serde_json::json;
+use sluice_spans::Verdict;
+
+/// Spans of the made request: what the collector gives a plugin at most in one call.
+const SPANS: usize = 512;
+
+/// One span in so many of the made request is a health check.
+const HEALTH: usize = 16;
+
+/// Requests, each with the verdict of its validation. Cheap to clone.
+#[derive(Clone)]
+pub struct Requests {
+    all: Rc<Vec<(Bytes, Verdict)>>,
+}
+
+impl Requests {
+    fn new(wires: Vec<Bytes>) -> Result<Self> {
+        let verdict = |wire: Bytes| sluice_spans::validate(&wire).map(|verdict| (wire, verdict));
+        let all = wires.into_iter().map(verdict).collect::<Result<Vec<_>, _>>()?;
+        ensure!(!all.is_empty(), "there is no request");
+        Ok(Self { all: Rc::new(all) })
+    }
+
+    /// One request of 512 spans with twelve attributes each. One in sixteen is a health check,
+    /// all others have a URL with a query.
+    pub fn made() -> Result<Self> {
+        let scope_spans = vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        Self::new(vec![ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()])
+    }
+
+    /// The requests of a file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut rest = Bytes::from(std::fs::read(path).with_context(|| path.display().to_string())?);
+        let mut wires = Vec::new();
+        while !rest.is_empty() {
+            let head = rest.get(..4).context("a length that is cut off")?;
+            let len = u32::from_be_bytes(head.try_into()?) as usize;
+            ensure!(rest.len() >= 4 + len, "{}: a request that is cut off", path.display());
+            wires.push(rest.split_to(4 + len).split_off(4));
+        }
+        Self::new(wires)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &(Bytes, Verdict)> {
+        self.all.iter()
+    }
+
+    /// Spans of all of them together.
+    pub fn spans(&self) -> u64 {
+        self.iter().map(|(_, verdict)| u64::from(verdict.spans)).sum()
+    }
+
+    /// Their number and sizes.
+    pub fn json(&self) -> serde_json::Value {
+        let bytes: usize = self.iter().map(|(wire, _)| wire.len()).sum();
+        json!({"requests": self.all.len(), "spans": self.spans(), "bytes": bytes})
+    }
+}
+
+/// A server span of a web shop.
+fn span(i: usize) -> Span {
+    let start = 1_700_000_000_000_000_000 + i as u64 * 1_000;
+    let path = if i.is_multiple_of(HEALTH) { "/health".to_owned() } else { format!("/api/products/{i:06}") };
+    Span {
+        trace_id: (i as u128 * 0x1234_5678_9ABC_DEF1 + 1).to_be_bytes().to_vec(),
+        span_id: (i as u64 + 1).to_be_bytes().to_vec(),
+        parent_span_id: (i as u64 + 2).to_be_bytes().to_vec(),
+        name: "GET /api/products/{id}".to_owned(),
+        kind: 2,
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 5_000_000,
+        attributes: vec![
+            text("http.request.method", "GET"),
+            text("url.full", &format!("https://shop.example.com{path}?session=8f14e45f")),
+            text("url.path", &path),
+            text("url.scheme", "https"),
+            attribute("http.response.status_code", Value::IntValue(200)),
+            text("server.address", "shop.example.com"),
+            attribute("server.port", Value::IntValue(443)),
+            text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)"),
+            text("client.address", "203.0.113.17"),
+            text("network.protocol.version", "1.1"),
+            attribute("app.cart.is_empty", Value::BoolValue(false)),
+            text("http.route", "/api/products/{id}"),
+        ],
+        ..Span::default()
+    }
+}
+
+fn text(key: &str, value: &str) -> KeyValue {
+    attribute(key, Value::StringValue(value.to_owned()))
+}
+
+fn attribute(key: &str, value: Value) -> KeyValue {
+    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), key_strindex: 0 }
+}

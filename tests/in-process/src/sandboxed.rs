@@ -1,0 +1,61 @@
+//! Plugins in the sandbox, as the collector has them: access checks, limits and the clock that
+//! interrupts calls are on, everything at its default.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use sluice_sandbox::{Compiler, Effects, Limits, Options, Sandbox, Settings, Source};
+
+use crate::rows::Subject;
+
+/// Makes instances of plugins.
+pub struct Plugins {
+    sandbox: Sandbox,
+    bundle: PathBuf,
+    plugin: PathBuf,
+}
+
+impl Plugins {
+    /// `bundle` is the folder of the bundled plugins, `plugin` the component of
+    /// `examples/bench/plugin`.
+    pub fn new(bundle: PathBuf, plugin: PathBuf) -> Result<Self> {
+        let sandbox = Sandbox::new(Options { cache_dir: None, compiler: Compiler::InProcess })?;
+        Ok(Self { sandbox, bundle, plugin })
+    }
+
+    /// A bundled plugin, with the code that is embedded in the binary.
+    pub fn bundled(&self, name: &'static str, config_json: &str) -> Result<Subject> {
+        let read = |extension| -> Result<&'static [u8]> {
+            let path = self.bundle.join(name).with_extension(extension);
+            Ok(std::fs::read(&path).with_context(|| path.display().to_string())?.leak())
+        };
+        let source = Source::Embedded { name, component: read("wasm")?, precompiled: read("cwasm")? };
+        self.instance(&source, name, config_json)
+    }
+
+    /// The benchmark's own plugin, compiled here as any plugin of a user is.
+    pub fn own(&self, config_json: &str) -> Result<Subject> {
+        self.instance(&Source::File(self.plugin.clone()), name(&self.plugin), config_json)
+    }
+
+    fn instance(&self, source: &Source, plugin: &str, config_json: &str) -> Result<Subject> {
+        let limits = Limits::default();
+        let module = self.sandbox.load(source, &limits, None)?;
+        let settings = Settings {
+            plugin: plugin.to_owned(),
+            config_json: config_json.to_owned(),
+            limits,
+            access: None,
+            capabilities: None,
+        };
+        let mut instance = self.sandbox.prepare(&module, settings)?.instantiate()?;
+        Ok(Box::new(move |mut batch| {
+            instance.process(&mut batch, &mut Effects::default())?;
+            Ok(batch)
+        }))
+    }
+}
+
+fn name(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("plugin")
+}

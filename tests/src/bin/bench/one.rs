@@ -1,0 +1,59 @@
+//! One connection at full load: how many cores the collector keeps busy with it.
+//!
+//! On a machine with other work the collector does not get the cores that it could use, so the
+//! table also says how many it wanted: its threads ran, or were ready and waited for a core.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use sluice_tests::traffic;
+
+use crate::Tables;
+use crate::round::{self, Length, Load, Measured};
+use crate::subject::Shape;
+use crate::table::{grid, machine, verdict};
+
+/// Requests on their way: enough that no core waits for the sender.
+const IN_FLIGHT: usize = 32;
+
+/// Of two cores, how many one connection must be able to use.
+const BAR: f64 = 1.5;
+
+/// Measures it with requests as they are and with requests that gzip made smaller.
+pub fn measure(rounds: usize, spans: u64) -> Result<Tables> {
+    let kinds = [("four plugins", false), ("four plugins, requests compressed by gzip", true)];
+    let mut runs: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..rounds.max(1) {
+        for ((_, gzip), runs) in kinds.iter().zip(&mut runs) {
+            let load = Load { connections: 1, in_flight: IN_FLIGHT, gzip: *gzip, length: Length::Spans(spans) };
+            runs.push(round::measure(Shape::Four, load)?);
+        }
+    }
+    let heads = ["", "CPU ns/span", "spans/s", "cores", "bar", "left by load and sink", "cores wanted"];
+    let mut lines = vec![heads.map(str::to_owned).to_vec()];
+    let mut figures = Vec::new();
+    for ((name, _), mut runs) in kinds.into_iter().zip(runs) {
+        runs.sort_by(|one, other| one.cores.total_cmp(&other.cores));
+        let Some(median) = runs.get(runs.len() / 2) else { continue };
+        lines.push(vec![
+            name.to_owned(),
+            format!("{:.0}", median.cpu_ns),
+            format!("{:.0}", median.spans_per_second),
+            format!("{:.2}", median.cores),
+            verdict(&format!("{BAR:.1}"), median.cores > BAR),
+            format!("{:.2}", median.cores_left),
+            format!("{:.2}", median.cores_wanted),
+        ]);
+        figures.push(json!({
+            "name": name, "cpu_ns_per_span": median.cpu_ns, "spans_per_second": median.spans_per_second,
+            "cores": median.cores, "bar_cores": BAR, "cores_left": median.cores_left,
+            "cores_wanted": median.cores_wanted,
+        }));
+    }
+    let source = traffic::requests()?.source;
+    let text = format!(
+        "{}; requests: {source}; 1 connection, {IN_FLIGHT} in flight; median of {rounds} rounds.\n\n{}",
+        machine(),
+        grid(&lines)
+    );
+    Ok((text, Value::Array(figures)))
+}
