@@ -58,15 +58,15 @@ fn prepare(guest: Guest) -> Prepared {
 }
 
 /// A request of so many spans; its effects wait to be committed.
-fn call(instance: &mut Instance, spans: usize) -> Result<(Vec<f64>, Effects), CallError> {
+fn call(instance: &mut Instance, spans: usize) -> Result<(Vec<u32>, Effects), CallError> {
     let mut effects = Effects::default();
     instance.process(&mut batch(spans), &mut effects)?;
-    let told = effects.metrics.iter().map(|update| update.value).collect();
+    let told = effects.metrics.iter().map(|update| update.value as u32).collect();
     Ok((told, effects))
 }
 
 /// What a request tells that passes.
-fn passes(instance: &mut Instance) -> Vec<f64> {
+fn passes(instance: &mut Instance) -> Vec<u32> {
     let (told, effects) = call(instance, 1).unwrap();
     effects.store.commit();
     told
@@ -76,9 +76,9 @@ fn passes(instance: &mut Instance) -> Vec<f64> {
 fn all_instances_share_what_requests_that_passed_have_written() {
     let prepared = prepare(guest().process(COUNT_AND_TAKE));
     let (mut first, mut second) = (prepared.instantiate().unwrap(), prepared.instantiate().unwrap());
-    assert_eq!(passes(&mut first), [1.0, 1.0]);
-    assert_eq!(passes(&mut second), [2.0, 1.0]);
-    assert_eq!(passes(&mut first), [3.0, 1.0]);
+    assert_eq!(passes(&mut first), [1, 1]);
+    assert_eq!(passes(&mut second), [2, 1]);
+    assert_eq!(passes(&mut first), [3, 1]);
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn a_request_that_is_refused_after_the_call_leaves_nothing() {
     let mut instance = prepare(guest().process(COUNT_AND_TAKE)).instantiate().unwrap();
     for _ in 0..7 {
         let (told, effects) = call(&mut instance, 1).unwrap();
-        assert_eq!(told, [1.0, 1.0]);
+        assert_eq!(told, [1, 1]);
         drop(effects);
     }
-    assert_eq!(passes(&mut instance), [1.0, 1.0]);
+    assert_eq!(passes(&mut instance), [1, 1]);
 }
 
 #[test]
@@ -103,42 +103,42 @@ fn what_a_call_that_traps_has_done_is_taken_back_and_that_of_earlier_slices_stay
         assert_eq!(error.kind, FailureKind::Trap);
     }
     instance.process(&mut batch(1), &mut effects).unwrap();
-    let told: Vec<f64> = effects.metrics.iter().map(|update| update.value).collect();
-    assert_eq!(told, [1.0, 1.0, 2.0, 1.0], "a new instance, the same request");
+    let told: Vec<u32> = effects.metrics.iter().map(|update| update.value as u32).collect();
+    assert_eq!(told, [1, 1, 2, 1], "a new instance, the same request");
     effects.store.commit();
     // Of 5 tokens 2 are gone.
-    let taken: f64 = (0..5).map(|_| passes(&mut instance)[1]).sum();
-    assert_eq!(taken, 3.0);
+    let taken: u32 = (0..5).map(|_| passes(&mut instance)[1]).sum();
+    assert_eq!(taken, 3);
 }
 
 #[test]
 fn threads_lose_no_addition_and_no_token() {
     let prepared = prepare(guest().process(COUNT_AND_TAKE));
-    let took: f64 = thread::scope(|scope| {
+    let took: u32 = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
             .map(|_| {
                 let mut instance = prepared.instantiate().unwrap();
-                scope.spawn(move || (0..500).map(|_| passes(&mut instance)[1]).sum::<f64>())
+                scope.spawn(move || (0..500).map(|_| passes(&mut instance)[1]).sum::<u32>())
             })
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert_eq!(took, 5.0);
-    assert_eq!(passes(&mut prepared.instantiate().unwrap())[0], 2001.0);
+    assert_eq!(took, 5);
+    assert_eq!(passes(&mut prepared.instantiate().unwrap())[0], 2001);
 }
 
 #[test]
 fn another_version_finds_the_store_of_its_plugin() {
     let sandbox = sandbox();
     let old = prepared(&sandbox, guest().process(COUNT_AND_TAKE), Limits::default());
-    assert_eq!(passes(&mut old.instantiate().unwrap()), [1.0, 1.0]);
+    assert_eq!(passes(&mut old.instantiate().unwrap()), [1, 1]);
     let new = prepared(&sandbox, guest().traits(1).process(COUNT_AND_TAKE), Limits::default());
     assert_ne!(new.digest(), old.digest());
-    assert_eq!(passes(&mut new.instantiate().unwrap()), [2.0, 1.0]);
+    assert_eq!(passes(&mut new.instantiate().unwrap()), [2, 1]);
     let module = load_bytes(&sandbox, &guest().process(COUNT_AND_TAKE).component()).unwrap();
     let other = Settings { plugin: "wasm/other".to_owned(), ..settings(Limits::default()) };
     let other = sandbox.prepare(&module, other).unwrap();
-    assert_eq!(passes(&mut other.instantiate().unwrap()), [1.0, 1.0], "another plugin has its own");
+    assert_eq!(passes(&mut other.instantiate().unwrap()), [1, 1], "another plugin has its own");
 }
 
 /// Stores 100,000 bytes under the key `n`, that at 4096 changed by one each time; ends with this after
@@ -203,7 +203,7 @@ fn lengths_that_lie_are_refused() {
         (call $swap (i32.const 5000) (i32.const 600))
         (call $tell (f64.convert_i32_u (call $answer (i32.const 0))))";
     let mut instance = prepare(guest().process(lies)).instantiate().unwrap();
-    assert_eq!(call(&mut instance, 1).unwrap().0, [104.0; 5]);
+    assert_eq!(call(&mut instance, 1).unwrap().0, [104; 5]);
 }
 
 #[test]

@@ -30,6 +30,7 @@ limits:
   log_lines_per_s: 6
   log_bytes_per_s: 7
   metric_series: 8
+  store_mib: 9
   component_mib: 2
   compile_timeout: 1m
 on_failure: open
@@ -53,6 +54,7 @@ fn every_key_of_a_plugin_is_read() {
         log_lines_per_s: 6,
         log_bytes_per_s: 7,
         metric_series: 8,
+        store_bytes: 9 << 20,
         component_bytes: 2 << 20,
         compile_timeout: Duration::from_mins(1),
     };
