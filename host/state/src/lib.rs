@@ -3,6 +3,8 @@
 
 mod random;
 mod store;
+mod tables;
 
 pub use random::Random;
 pub use store::{ENTRY_BYTES, Staged, Store, Stores, Value, Write};
+pub use tables::{BadTable, Format, Found, LiveTable, Loaded, NotLoaded, Spec, Table, Tables};
