@@ -2941,6 +2941,121 @@ pub mod sluice {
 
     }
 
+    /// Look-up tables that the operator names in the plugin's configuration and the host keeps in memory,
+    /// once for all instances. A plugin that uses them declares the capability `tables`, and asks for each
+    /// in its access, to read: `tables:NAME`, `tables:PREFIX*`, `tables:*`.
+    ///
+    /// A table is replaced as a whole when its file changes. Within one call of the plugin it stays the
+    /// same.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod tables {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Texts = super::super::super::sluice::plugin::columns::Texts;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      /// What was found: item `i` is of key `i`.
+      #[derive(Clone)]
+      pub struct Found {
+        /// 1 where there is a value. 0 where no row has the key, or the row has no value in the column.
+        pub present: _rt::Vec::<u8>,
+        /// The values; empty where there is none.
+        pub values: Texts,
+      }
+      impl ::core::fmt::Debug for Found {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Found").field("present", &self.present).field("values", &self.values).finish()
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// The values of one column for many keys. A table that is not there and one that is not granted
+      /// are refused alike, with code 1; a column that is not there with code 2. At most 65,536 keys.
+      ///
+      /// The table `host`, if the operator grants it, tells of the machine; its key is the column `name`,
+      /// and its other column is `value`. Names: `host.name`, `host.arch`, `os.type`, as OpenTelemetry
+      /// has them, and `env.NAME` for each environment variable that the operator lists.
+      #[allow(async_fn_in_trait)]
+      pub fn look_up(table: &str,column: &str,keys: &Texts,) -> ::core::result::Result<Found,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 7*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 7*::core::mem::size_of::<*const u8>()]);
+          let vec0 = table;
+          let ptr0 = vec0.as_ptr().cast::<u8>();
+          let len0 = vec0.len();
+          let vec1 = column;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends2, bytes:bytes2, } = keys;
+          let vec3 = ends2;
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          let vec4 = bytes2;
+          let ptr4 = vec4.as_ptr().cast::<u8>();
+          let len4 = vec4.len();
+          let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/tables@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "look-up"]
+            fn wit_import6(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import6(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import6(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr3.cast_mut(), len3, ptr4.cast_mut(), len4, ptr5);
+          let l7 = i32::from(*ptr5.add(0).cast::<u8>());
+          let result21 = match l7 {
+            0 => {
+              let e = {
+                let l8 = *ptr5.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l9 = *ptr5.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len10 = l9;
+                let l11 = *ptr5.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l12 = *ptr5.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len13 = l12;
+                let l14 = *ptr5.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l15 = *ptr5.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len16 = l15;
+
+                Found{
+                  present: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l8.cast(), len10, len10)),
+                  values: super::super::super::sluice::plugin::columns::Texts{
+                    ends: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l11.cast(), len13, len13)),
+                    bytes: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l14.cast(), len16, len16)),
+                  },
+                }
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l17 = *ptr5.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l18 = *ptr5.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l19 = *ptr5.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len20 = l19;
+                let bytes20 = _rt::Vec::from_raw_parts(l18.cast(), len20, len20);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l17 as u32,
+                  message: _rt::string_lift(bytes20),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result21
+        }
+      }
+
+    }
+
 
     #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
     pub mod lifecycle {
@@ -2960,6 +3075,9 @@ pub mod sluice {
       /// numeric fields are always readable. Fields to write: the same but for ids, and
       /// `spans.status_code`, `spans.kind`, `spans.times`, `spans.flags`, `events.times`,
       /// `TABLE.dropped_counts`, `spans.drop`, `events.drop`, `links.drop`. `batch.clean` needs no grant.
+      ///
+      /// `tables:NAME`, `tables:PREFIX*` and `tables:*` are grants to read look-up tables. The plugin is not
+      /// loaded if it asks for one by its name that the operator has not given it.
       #[derive(Clone)]
       pub struct Access {
         pub read: _rt::Vec::<_rt::String>,
@@ -2976,7 +3094,7 @@ pub mod sluice {
         pub name: _rt::String,
         pub version: _rt::String,
         /// Names of the capability interfaces that it uses: `log`, `metrics`, `clock`, `random`,
-        /// `store`. Importing one without naming it, and naming one that the operator does not allow,
+        /// `store`, `tables`. Importing one without naming it, and naming one that the operator does not allow,
         /// keeps the plugin from being loaded.
         pub capabilities: _rt::Vec::<_rt::String>,
         /// The most that any configuration of this plugin needs.
@@ -3316,9 +3434,9 @@ macro_rules! __export_processor_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3381] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb5\x19\x01A\x02\x01\
-A6\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3527] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc7\x1a\x01A\x02\x01\
+A8\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
@@ -3382,21 +3500,25 @@ set\x01\x09\x01@\x01\x04keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0
 \x01p}\x01j\x01\x0e\x01\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06t\
 tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\
 \x0b\x0arate-per-su\x05burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin\
-/store@0.1.0\x05\x0f\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06acces\
-s\x03\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06tra\
-itsy\x06schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\
-\0\x0cconfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\
-\x07\x03\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x10\x02\x03\0\x07\x06access\x03\0\
-\x06access\x03\0\x11\x02\x03\0\x07\x0bdescription\x03\0\x0bdescription\x03\0\x13\
-\x02\x03\0\x07\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x15\x02\x03\0\x07\x07\
-failure\x03\0\x07failure\x03\0\x17\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x19\
-\x01@\0\0\x14\x04\0\x08describe\x01\x1b\x01p\x16\x01j\x01\x12\x01\x1c\x01@\x01\x06\
-configs\0\x1d\x04\0\x09configure\x01\x1e\x01h\x1a\x01j\0\x01\x18\x01@\x01\x05bat\
-ch\x1f\0\x20\x04\0\x07process\x01!\x01@\x01\x0dnow-unix-nanow\0\x20\x04\0\x05flu\
-sh\x01\"\x01p}\x01j\x01#\x01\x18\x01@\0\0$\x04\0\x08snapshot\x01%\x01p#\x01@\x01\
-\x09snapshots&\0\x20\x04\0\x07restore\x01'\x04\0\x1dsluice:plugin/processor@0.1.\
-0\x04\0\x0b\x0f\x01\0\x09processor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
-\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+/store@0.1.0\x05\x0f\x01B\x0a\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\0\x02\x03\
+\x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01p}\x01r\x02\x07present\x04\x06values\x01\
+\x04\0\x05found\x03\0\x05\x01j\x01\x06\x01\x03\x01@\x03\x05tables\x06columns\x04\
+keys\x01\0\x07\x04\0\x07look-up\x01\x08\x03\0\x1asluice:plugin/tables@0.1.0\x05\x10\
+\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
+\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
+\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
+\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
+plugin/lifecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\
+\x02\x03\0\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0cco\
+nfig-error\x03\0\x0cconfig-error\x03\0\x16\x02\x03\0\x08\x07failure\x03\0\x07fai\
+lure\x03\0\x18\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x1a\x01@\0\0\x15\x04\0\
+\x08describe\x01\x1c\x01p\x17\x01j\x01\x13\x01\x1d\x01@\x01\x06configs\0\x1e\x04\
+\0\x09configure\x01\x1f\x01h\x1b\x01j\0\x01\x19\x01@\x01\x05batch\x20\0!\x04\0\x07\
+process\x01\"\x01@\x01\x0dnow-unix-nanow\0!\x04\0\x05flush\x01#\x01p}\x01j\x01$\x01\
+\x19\x01@\0\0%\x04\0\x08snapshot\x01&\x01p$\x01@\x01\x09snapshots'\0!\x04\0\x07r\
+estore\x01(\x04\0\x1dsluice:plugin/processor@0.1.0\x04\0\x0b\x0f\x01\0\x09proces\
+sor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
+wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -3407,9 +3529,9 @@ pub use __export_processor_impl as export_processor;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3271] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xa7\x18\x01A\x02\x01\
-A#\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3417] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9\x19\x01A\x02\x01\
+A%\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
@@ -3473,17 +3595,21 @@ set\x01\x09\x01@\x01\x04keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0
 \x01p}\x01j\x01\x0e\x01\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06t\
 tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\
 \x0b\x0arate-per-su\x05burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin\
-/store@0.1.0\x05\x0f\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06acces\
-s\x03\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06tra\
-itsy\x06schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\
-\0\x0cconfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\
-\x07\x03\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x10\x02\x03\0\x07\x06access\x03\0\
-\x06access\x03\0\x11\x02\x03\0\x07\x0bdescription\x03\0\x0bdescription\x03\0\x13\
-\x02\x03\0\x07\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x15\x02\x03\0\x07\x07\
-failure\x03\0\x07failure\x03\0\x17\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x19\
-\x04\0=sluice:plugin/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\
-\0)processor-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cproc\
-essed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+/store@0.1.0\x05\x0f\x01B\x0a\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\0\x02\x03\
+\x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01p}\x01r\x02\x07present\x04\x06values\x01\
+\x04\0\x05found\x03\0\x05\x01j\x01\x06\x01\x03\x01@\x03\x05tables\x06columns\x04\
+keys\x01\0\x07\x04\0\x07look-up\x01\x08\x03\0\x1asluice:plugin/tables@0.1.0\x05\x10\
+\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
+\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
+\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
+\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
+plugin/lifecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\
+\x02\x03\0\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0cco\
+nfig-error\x03\0\x0cconfig-error\x03\0\x16\x02\x03\0\x08\x07failure\x03\0\x07fai\
+lure\x03\0\x18\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x1a\x04\0=sluice:plug\
+in/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)processor-wi\
+th-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

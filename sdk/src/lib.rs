@@ -70,6 +70,7 @@ pub mod pattern;
 pub mod random;
 pub mod store;
 mod strings;
+pub mod tables;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod view;

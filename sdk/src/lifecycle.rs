@@ -111,7 +111,7 @@ impl Description {
         self
     }
 
-    /// Adds a capability: `log`, `metrics`, `clock`, `random` or `store`.
+    /// Adds a capability: `log`, `metrics`, `clock`, `random`, `store` or `tables`.
     #[must_use]
     pub fn capability(mut self, name: &str) -> Self {
         self.capabilities.push(name.to_owned());

@@ -20,11 +20,12 @@
 pub(crate) mod environment;
 mod grants;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_spans as host;
-use sluice_state::{Random, Staged, Store};
+use sluice_state::{Format, Random, Staged, Store, Table};
 
 use crate::backend::Backend;
 use crate::batch::Batch;
@@ -146,6 +147,8 @@ impl<P: Plugin> Stage<P> {
             random: Random::seeded(0),
             store: Arc::new(Store::timed_by_hand(STORE_BYTES)),
             staged: Staged::default(),
+            tables: HashMap::new(),
+            grants: running.grants.clone(),
         };
         Ok(Self { running, access, environment: Some(environment) })
     }
@@ -175,6 +178,19 @@ impl<P: Plugin> Stage<P> {
     pub fn store_bytes(mut self, limit: usize) -> Self {
         self.change(|environment| environment.store.set_limit(limit));
         self
+    }
+
+    /// Gives the plugin a look-up table: CSV, whose rows are known by the column `key`. Another one of
+    /// the same name takes its place.
+    ///
+    /// # Errors
+    /// What is wrong with the CSV.
+    pub fn table(mut self, name: &str, csv: &str, key: &str) -> Result<Self, String> {
+        let table = Table::read(Format::Csv, csv.as_bytes(), key, usize::MAX).map_err(|error| error.to_string())?;
+        self.change(|environment| {
+            environment.tables.insert(name.to_owned(), table);
+        });
+        Ok(self)
     }
 
     /// Passes an OTLP request through the plugin, and through all that comes after it: what was

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sluice_sdk::prelude::*;
 use sluice_sdk::testing::{Problem, Stage};
-use sluice_sdk::{Refusal, Texts, Values, clock, random, store};
+use sluice_sdk::{Refusal, Texts, Values, clock, random, store, tables};
 
 #[derive(Deserialize)]
 struct Config {
@@ -193,4 +193,52 @@ plugin!(Reader, ["store"], || {
 #[test]
 fn a_request_sees_its_own_work() {
     assert_eq!(said(&mut stage::<Reader>()), r#"[true] Some("new") None"#);
+}
+
+/// Looks up two keys in the table `t` and one in the table `other`; leaves what it saw in [`FOUND`].
+struct Finder;
+
+#[derive(Deserialize)]
+struct FinderConfig {}
+
+thread_local! {
+    static FOUND: std::cell::RefCell<Vec<Option<String>>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+fn look(table: &str) -> Result<Vec<Option<String>>, Refusal> {
+    let mut keys = Texts::one("x");
+    keys.push(b"y");
+    let found = tables::look_up(table, "a", &keys)?;
+    Ok((0..found.len()).map(|i| found.str(i).map(str::to_owned)).collect())
+}
+
+impl Plugin for Finder {
+    type Config = FinderConfig;
+
+    fn describe() -> Description {
+        Description::new("finder", "0.0.0").capability("tables").read("tables:t")
+    }
+
+    fn configure(_: FinderConfig) -> Result<Configured<Self>, Vec<ConfigError>> {
+        Ok(Configured::new(Self))
+    }
+
+    fn process(&mut self, _: &Batch) -> Result<(), Failure> {
+        FOUND.set(look("t")?);
+        match look("other") {
+            Err(refusal) if refusal.code == 1 => Ok(()),
+            other => Err(Failure::new(format!("{other:?}"))),
+        }
+    }
+}
+
+#[test]
+fn a_plugin_finds_what_the_test_has_put_into_the_tables_it_asks_for() {
+    let stage = Stage::<Finder>::new("{}").unwrap().table("t", "id,a\nx,found\n", "id").unwrap();
+    let mut stage = stage.table("other", "id,a\nx,found\n", "id").unwrap();
+    stage.process(b"").unwrap();
+    assert_eq!(FOUND.take(), [Some("found".to_owned()), None]);
+    let mut without = Stage::<Finder>::new("{}").unwrap();
+    assert!(matches!(without.process(b""), Err(Problem::Failed(_))));
+    assert!(without.table("t", "a\n", "id").map(drop).unwrap_err().contains("id"));
 }

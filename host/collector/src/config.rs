@@ -90,7 +90,7 @@ pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Resul
     if problems.has_errors() {
         return Err(problems);
     }
-    files.extend(config.processors.iter().filter_map(|component| component.settings.module.clone()));
+    files.extend(config.processors.iter().flat_map(|component| component.settings.files().map(Path::to_owned)));
     config.files = files;
     Ok(Loaded { config, warnings: problems })
 }

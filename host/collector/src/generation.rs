@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_sandbox::{Instance, Prepared, Sandbox, Settings, Source};
+use sluice_state::LiveTable;
 
 use crate::chain::{PluginMetrics, PluginStats, SlotPlan};
 use crate::config::processor::{self, OnFailure};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
+use crate::tables::Shelf;
 
 /// First-party plugins by their config type.
 pub type Bundle = HashMap<&'static str, Source>;
@@ -28,6 +30,8 @@ pub struct Workshop {
     pub bundle: Arc<Bundle>,
     /// Where the plugins' figures go.
     pub metrics: PluginMetrics,
+    /// The look-up tables of the process.
+    pub tables: Shelf,
     /// How many instances of each plugin are needed.
     pub cores: usize,
 }
@@ -128,14 +132,16 @@ impl Workshop {
         if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == module.digest()) {
             return Ok((now.clone(), None));
         }
+        let tables = self.tables.open(&id, &settings.tables).map_err(fail(Step::Read))?;
         let started = Instant::now();
-        let prepared = self.sandbox.prepare(&module, sandbox_settings(&id, settings)).map_err(|error| match error {
-            sluice_sandbox::PrepareError::Configure(problems) => {
-                let problems = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
-                (Step::Configure, "the plugin refuses its configuration".to_owned(), problems)
-            }
-            other => fail(Step::Configure)(other.to_string()),
-        })?;
+        let prepared =
+            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables)).map_err(|error| match error {
+                sluice_sandbox::PrepareError::Configure(problems) => {
+                    let problems = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
+                    (Step::Configure, "the plugin refuses its configuration".to_owned(), problems)
+                }
+                other => fail(Step::Configure)(other.to_string()),
+            })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {
             let reason = "a redactor with `on_failure: open` would let spans out unredacted; set `unsafe_fail_open: true` if that is meant";
             return Err(fail(Step::Configure)(reason.to_owned()));
@@ -164,7 +170,7 @@ impl Workshop {
     }
 }
 
-fn sandbox_settings(id: &str, settings: &processor::Settings) -> Settings {
+fn sandbox_settings(id: &str, settings: &processor::Settings, tables: Vec<(String, Arc<LiveTable>)>) -> Settings {
     Settings {
         plugin: id.to_owned(),
         config_json: settings.config_json.clone(),
@@ -172,6 +178,7 @@ fn sandbox_settings(id: &str, settings: &processor::Settings) -> Settings {
         access: settings.access.clone(),
         capabilities: settings.capabilities.clone(),
         seed: None,
+        tables,
     }
 }
 

@@ -44,6 +44,7 @@ fn main() {
                 access: None,
                 capabilities: None,
                 seed: None,
+                tables: Vec::new(),
             };
             sandbox.prepare(&module, settings).unwrap().instantiate().unwrap()
         })

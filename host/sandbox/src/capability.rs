@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sluice_state::Store;
+use sluice_state::{LiveTable, Store};
 
 /// The capability interfaces of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,11 +12,12 @@ pub(crate) enum Capability {
     Clock,
     Random,
     Store,
+    Tables,
 }
 
 impl Capability {
     /// All of them. A capability's place is its bit.
-    const ALL: [Self; 5] = [Self::Log, Self::Metrics, Self::Clock, Self::Random, Self::Store];
+    const ALL: [Self; 6] = [Self::Log, Self::Metrics, Self::Clock, Self::Random, Self::Store, Self::Tables];
 
     /// Its name in descriptions and configurations, and of its interface.
     pub(crate) fn name(self) -> &'static str {
@@ -26,6 +27,7 @@ impl Capability {
             Self::Clock => "clock",
             Self::Random => "random",
             Self::Store => "store",
+            Self::Tables => "tables",
         }
     }
 
@@ -46,6 +48,8 @@ pub(crate) struct Provided {
     pub(crate) seed: Option<u64>,
     /// The plugin's store, if it has that capability.
     pub(crate) store: Option<Arc<Store>>,
+    /// The look-up tables, by name.
+    pub(crate) tables: Vec<(String, Arc<LiveTable>)>,
 }
 
 impl Provided {

@@ -148,6 +148,7 @@ impl Instance {
     /// Keeps the instance if the call went well, and takes over what it said.
     fn settle(&mut self, mut live: Live, result: Outcome<()>, effects: &mut Effects) -> Result<(), CallError> {
         let host = live.store.data_mut();
+        host.forget_tables();
         let mut said = std::mem::take(&mut host.effects);
         let store_full = said.store.is_full();
         said.store.settle(matches!(result, Ok(Ok(()))));

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
-use crate::access::{Access, BadGrant, Grants, beyond};
+use sluice_state::LiveTable;
+
+use crate::access::{Access, BadGrant, Grants, beyond, named_tables};
 use crate::capability::{Capability, Provided};
 use crate::effects::{LogLevel, LogLine};
 use crate::engine::{Sandbox, Shared};
@@ -30,6 +32,8 @@ pub struct Settings {
     pub capabilities: Option<Vec<String>>,
     /// The seed of the random numbers of every instance, for tests; each has its own without it.
     pub seed: Option<u64>,
+    /// The look-up tables that it may have, by name.
+    pub tables: Vec<(String, Arc<LiveTable>)>,
 }
 
 /// What a plugin says of itself.
@@ -76,6 +80,9 @@ pub enum PrepareError {
     /// It uses a capability that is not allowed, or that does not exist.
     #[error("the plugin uses the capability `{0}`, which {1}")]
     Capability(String, &'static str),
+    /// It asks for a look-up table that it is not given.
+    #[error("the plugin needs the look-up table `{0}`: name its file under `tables`")]
+    Table(String),
     /// It failed while it was set up.
     #[error("the plugin failed while it was set up: {0}")]
     Call(#[from] CallError),
@@ -116,7 +123,7 @@ impl Sandbox {
     /// # Errors
     /// When the plugin refuses the configuration, fails, or wants what it may not have.
     pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
-        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed } = settings;
+        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed, tables } = settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
         let mut provided = Provided::new(seed);
@@ -128,6 +135,11 @@ impl Sandbox {
         if !beyond.is_empty() {
             return Err(PrepareError::Beyond(beyond));
         }
+        let missing = |name: &&str| !tables.iter().any(|(known, _)| known == name);
+        if let Some(name) = named_tables(&access).find(missing) {
+            return Err(PrepareError::Table(name.to_owned()));
+        }
+        provided.tables = tables;
         let mut grants = Grants::default();
         grants.narrow(&access)?;
         if let Some(allowed) = &allowed {

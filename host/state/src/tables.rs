@@ -108,7 +108,7 @@ pub struct Table(Rows);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// 1 where there is a value.
-    pub flags: Vec<u8>,
+    pub present: Vec<u8>,
     /// The values; empty where there is none.
     pub values: Texts,
 }
@@ -166,13 +166,13 @@ impl Table {
         if keys.len() > KEYS {
             return Err(Refusal::limit("more keys at once than the limit"));
         }
-        let mut found = Found { flags: Vec::with_capacity(keys.len()), values: Texts::with_capacity(keys.len(), 0) };
+        let mut found = Found { present: Vec::with_capacity(keys.len()), values: Texts::with_capacity(keys.len(), 0) };
         for key in keys.iter() {
             let value = self.0.find(key).and_then(|row| column.get(row));
             if found.values.bytes.len().saturating_add(value.map_or(0, <[u8]>::len)) > most_bytes {
                 return Err(Refusal::limit("more bytes of values at once than the limit"));
             }
-            found.flags.push(u8::from(value.is_some()));
+            found.present.push(u8::from(value.is_some()));
             found.values.push(value.unwrap_or_default());
         }
         Ok(found)

@@ -1,10 +1,12 @@
 //! The capabilities in a test: what the free functions of the SDK find while a plugin is called.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sluice_state::{Random, Staged, Store};
+use sluice_state::{Random, Staged, Store, Table};
 
+use super::Grants;
 use crate::batch::Refusal;
 
 /// The refusal codes of what was not declared, and of what is not possible while no batch is there.
@@ -25,6 +27,9 @@ pub(crate) struct Environment {
     pub(crate) store: Arc<Store>,
     /// What the present request has done to the store.
     pub(crate) staged: Staged,
+    /// The look-up tables, and which of them the plugin asked for.
+    pub(crate) tables: HashMap<String, Table>,
+    pub(crate) grants: Grants,
 }
 
 /// Does something with what the host would provide, if the plugin has declared the capability.

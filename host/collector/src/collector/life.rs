@@ -21,6 +21,7 @@ use crate::extension::Readiness;
 use crate::generation::{Bundle, Unfit, Workshop};
 use crate::swap::Trigger;
 use crate::swap::watch::Watch;
+use crate::tables::Shelf;
 use crate::telemetry::{self, metrics::Metrics};
 
 /// Exit code of a process that could not start, and of `validate` when something is wrong.
@@ -124,6 +125,7 @@ fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) ->
         sandbox: sandbox(loaded.config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
         metrics: PluginMetrics::new(metrics.registry())?,
+        tables: Shelf::new(metrics.registry())?,
         cores,
     })
 }

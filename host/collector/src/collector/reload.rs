@@ -15,6 +15,8 @@ impl Collector {
         let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
         // Reading, compiling and configuring block; the control thread keeps accepting meanwhile.
         let prepared = tokio::task::spawn_blocking(move || {
+            // Tables are data: they are current whatever becomes of the configuration.
+            workshop.tables.refresh();
             let loaded = config::load(&sources).map_err(Problem::Config)?;
             let processors = workshop.processors(&loaded.config, &present).map_err(Problem::Processors)?;
             Ok((loaded, processors))

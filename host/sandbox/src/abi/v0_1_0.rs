@@ -8,12 +8,13 @@ mod ambient;
 mod batches;
 mod capabilities;
 mod store;
+mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_spans::{Batch, Edits, Refusal, RefusalCode, Table};
-use sluice_state::Random;
+use sluice_state::{Random, Table as LookUpTable};
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime::{Engine, ResourceLimiter};
 
@@ -105,6 +106,8 @@ pub(crate) struct Host {
     /// The time of this call, once it has asked.
     now: Option<u64>,
     random: Option<Random>,
+    /// The look-up tables that this call has asked, by their place in `provided`.
+    tables: Vec<(usize, Arc<LookUpTable>)>,
     definitions: Vec<Definition>,
     series: std::collections::HashSet<u64>,
     log_budget: LogBudget,
@@ -140,6 +143,7 @@ impl Host {
             began: None,
             now: None,
             random: None,
+            tables: Vec::new(),
             definitions: Vec::new(),
             series: std::collections::HashSet::new(),
         }
@@ -148,8 +152,14 @@ impl Host {
     /// Forgets what the last call left.
     pub(crate) fn begin(&mut self) {
         self.views = Default::default();
+        self.forget_tables();
         (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
         (self.broken, self.began, self.now) = (None, None, None);
+    }
+
+    /// Lets go of the look-up tables, which may have been replaced since.
+    pub(crate) fn forget_tables(&mut self) {
+        self.tables.clear();
     }
 
     /// The limit that the call went over, if it did.

@@ -10,3 +10,4 @@ mod serving;
 mod setup;
 mod stage;
 mod store;
+mod tables;

@@ -25,11 +25,13 @@ fn json(text: &str) -> Result<Table, BadTable> {
 /// What is found under each key, `None` for nothing.
 fn found(table: &Table, column: &str, names: &[&str]) -> Vec<Option<String>> {
     let found = table.look_up(column, &keys(names), MOST).unwrap();
-    assert_eq!((found.flags.len(), found.values.len()), (names.len(), names.len()));
-    let one = |i: usize| (found.flags[i] == 1).then(|| String::from_utf8(found.values.get(i).to_vec()).unwrap());
+    assert_eq!((found.present.len(), found.values.len()), (names.len(), names.len()));
+    let one = |i: usize| (found.present[i] == 1).then(|| String::from_utf8(found.values.get(i).to_vec()).unwrap());
     (0..names.len()).map(one).collect()
 }
 
+/// What [`found`] gives for a text.
+#[expect(clippy::unnecessary_wraps, reason = "it stands beside `None`")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
@@ -73,14 +75,15 @@ fn a_table_that_is_not_well_formed_says_where() {
 
 #[test]
 fn a_table_over_its_limit_is_refused_before_it_is_there() {
-    let rows: String = (0..1000).map(|row| format!("{row},\n")).collect();
+    let rows: String = (0..1000).map(|row| format!("{row},\n")).collect::<Vec<_>>().concat();
     let text = format!("id,a\n{rows}");
     let read = |most| Table::read(Format::Csv, text.as_bytes(), "id", most);
     let needs = read(MOST).unwrap().bytes();
     assert!(read(needs).is_ok());
     assert!(matches!(read(needs - 1), Err(BadTable::TooLarge(most)) if most == needs - 1));
     // Each line names another column: a thousand lines would need a million cells.
-    let wide: String = (0..1000).map(|row| format!("{{\"id\": {row}, \"column-{row}\": 1}}\n")).collect();
+    let wide: String =
+        (0..1000).map(|row| format!("{{\"id\": {row}, \"column-{row}\": 1}}\n")).collect::<Vec<_>>().concat();
     assert!(matches!(json(&wide), Err(BadTable::TooLarge(MOST))));
 }
 

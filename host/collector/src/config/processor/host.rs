@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_sandbox::{Access, Limits};
 
 use super::super::section::{NOT_YET, Section};
-use super::{Marks, OnFailure, Settings};
+use super::{Marks, OnFailure, Settings, tables};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -25,6 +25,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         unsafe_fail_open: false,
         access: None,
         capabilities: None,
+        tables: Vec::new(),
     }
 }
 
@@ -40,6 +41,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    settings.tables = section.section("tables").map(tables::read).unwrap_or_default();
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));
     }
