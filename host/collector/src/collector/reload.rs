@@ -73,6 +73,7 @@ impl Collector {
         now.stats.serves();
         self.workshop.metrics.swapped(&fresh.id, "swapped", "swap");
         let (from, to) = (fresh.from.as_deref().unwrap_or_default(), now.prepared.digest());
+        let capabilities = now.prepared.description().capabilities.join(",");
         let (trigger, steps) = (trigger.map_or("start", Trigger::as_str), fresh.steps.to_string());
         tracing::info!(
             event = "plugin.swap",
@@ -80,6 +81,7 @@ impl Collector {
             from,
             to,
             trigger,
+            capabilities,
             json.ms = steps,
             outcome = "swapped"
         );
