@@ -2475,7 +2475,7 @@ pub mod sluice {
 
     /// A key-value store that all instances of the plugin share: those of all cores, those that replace
     /// others, and those of other versions with the same `schema`. A plugin that uses it declares the
-    /// capability `store`.
+    /// capability `store`. It is gone when the collector ends, unless the operator has it kept.
     ///
     /// `set`, `add` and `remove` are done once the request has passed its whole chain, and never if it
     /// does not. Reads of the same request see them at once. `compare-and-set` and `take` are done at

@@ -232,6 +232,11 @@ impl Config {
         })
     }
 
+    /// Where the process keeps what outlives it.
+    pub fn state_dir(&self) -> Option<&Path> {
+        self.sluice()?.state_dir.as_deref()
+    }
+
     /// How long the process may take to deliver what it holds when it is told to stop.
     pub fn drain_timeout(&self) -> Duration {
         self.sluice().map_or(extension::DRAIN_TIMEOUT, |sluice| sluice.drain_timeout)

@@ -45,6 +45,7 @@ fn main() {
                 capabilities: None,
                 seed: None,
                 tables: Vec::new(),
+                store_folder: None,
             };
             sandbox.prepare(&module, settings).unwrap().instantiate().unwrap()
         })

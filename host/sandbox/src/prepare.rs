@@ -1,9 +1,10 @@
 //! Preparing: a module describes itself, takes its configuration, and its access is settled.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
-use sluice_state::LiveTable;
+use sluice_state::{LiveTable, NotSaved};
 
 use crate::access::{Access, BadGrant, Grants, beyond, named_tables};
 use crate::capability::{Capability, Provided};
@@ -34,6 +35,8 @@ pub struct Settings {
     pub seed: Option<u64>,
     /// The look-up tables that it may have, by name.
     pub tables: Vec<(String, Arc<LiveTable>)>,
+    /// Where its store is kept; it is in memory only without it.
+    pub store_folder: Option<PathBuf>,
 }
 
 /// What a plugin says of itself.
@@ -123,7 +126,8 @@ impl Sandbox {
     /// # Errors
     /// When the plugin refuses the configuration, fails, or wants what it may not have.
     pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
-        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed, tables } = settings;
+        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed, tables, store_folder } =
+            settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
         let mut provided = Provided::new(seed);
@@ -146,7 +150,13 @@ impl Sandbox {
             grants.narrow(allowed).map_err(PrepareError::Allowed)?;
         }
         if provided.grants(Capability::Store) {
-            provided.store = Some(self.shared.stores.open(&plugin, description.schema, limits.store_bytes));
+            let stores = &self.shared.stores;
+            let folder = store_folder.as_deref();
+            let (store, unread) = stores.open(&plugin, description.schema, limits.store_bytes, folder);
+            if let Some(reason) = unread {
+                tracing::error!(event = "plugin.store", plugin, %reason, "the store that was kept is not there; it begins empty");
+            }
+            provided.store = Some(store);
         }
         let inner = Inner {
             shared: Arc::clone(&self.shared),
@@ -160,6 +170,15 @@ impl Sandbox {
             access,
         };
         Ok(Prepared { inner: Arc::new(inner) })
+    }
+}
+
+impl Sandbox {
+    /// Writes the stores that are kept and have changed since the last time. Blocking.
+    pub fn save_stores(&self) {
+        for NotSaved { plugin, file, error } in self.shared.stores.save() {
+            tracing::error!(event = "plugin.store", plugin, file = %file.display(), %error, "the store cannot be written");
+        }
     }
 }
 

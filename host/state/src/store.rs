@@ -10,6 +10,7 @@
 
 mod bulk;
 mod expiring;
+mod kept;
 mod registry;
 mod shard;
 mod staged;
@@ -19,13 +20,14 @@ mod value;
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use shard::{Shard, Stored};
 
-pub use registry::Stores;
+pub use kept::NotRead;
+pub use registry::{NotSaved, Stores};
 pub use staged::{Staged, Write};
 pub use value::{ENTRY_BYTES, Value};
 
@@ -44,12 +46,15 @@ pub struct Store {
     used: AtomicUsize,
     limit: AtomicUsize,
     time: Time,
+    /// Something has changed since the store was last written to its file.
+    changed: AtomicBool,
 }
 
 /// Where a store's time comes from, in nanoseconds from some beginning.
 #[derive(Debug)]
 enum Time {
-    Passing(Instant),
+    /// So much had passed at some time, and it goes on.
+    Passing(Duration, Instant),
     /// For tests.
     Set(AtomicU64),
 }
@@ -70,7 +75,12 @@ pub(crate) struct Full;
 impl Store {
     /// An empty store of at most so many bytes.
     pub fn new(limit_bytes: usize) -> Self {
-        Self::with(limit_bytes, Time::Passing(Instant::now()))
+        Self::going_on_from(Duration::ZERO, limit_bytes)
+    }
+
+    /// An empty store whose clock has gone that far.
+    fn going_on_from(passed: Duration, limit_bytes: usize) -> Self {
+        Self::with(limit_bytes, Time::Passing(passed, Instant::now()))
     }
 
     /// A store whose time a test sets.
@@ -81,7 +91,7 @@ impl Store {
     fn with(limit_bytes: usize, time: Time) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
         let (used, limit) = (AtomicUsize::new(0), AtomicUsize::new(limit_bytes));
-        Self { shards, hasher: RandomState::new(), used, limit, time }
+        Self { shards, hasher: RandomState::new(), used, limit, time, changed: AtomicBool::new(false) }
     }
 
     /// Sets the time of a store that is timed by hand; no other store has a time to set.
@@ -103,7 +113,10 @@ impl Store {
 
     pub(crate) fn now(&self) -> u64 {
         match &self.time {
-            Time::Passing(start) => u64::try_from(start.elapsed().as_nanos()).unwrap_or(NEVER - 1),
+            Time::Passing(passed, since) => {
+                let passed = passed.saturating_add(since.elapsed());
+                u64::try_from(passed.as_nanos()).unwrap_or(NEVER - 1)
+            }
             Time::Set(time) => time.load(Ordering::Relaxed),
         }
     }
@@ -208,7 +221,11 @@ impl Store {
     pub(crate) fn undo(&self, undo: Undo) {
         let now = self.now();
         match undo {
-            Undo::Take { key, amount, burst } => self.shard(&key).put_back(&key, amount, burst),
+            Undo::Take { key, amount, burst } => {
+                let mut shard = self.shard(&key);
+                shard.put_back(&key, amount, burst);
+                self.account(shard, 0, now);
+            }
             Undo::Swap { key, version, before } => {
                 let mut shard = self.shard(&key);
                 if shard.last_written(&key, now) == version {
@@ -222,6 +239,8 @@ impl Store {
     /// Accounts for a change in a shard, and uses its lock to clear some of it away.
     fn account(&self, mut shard: MutexGuard<'_, Shard>, change: isize, now: u64) {
         let freed = shard.expire(now, 4);
+        // Under the lock: who writes the store to its file looks at this first, then at the shards.
+        self.changed.store(true, Ordering::Relaxed);
         drop(shard);
         let change = change.saturating_sub_unsigned(freed);
         if change >= 0 {

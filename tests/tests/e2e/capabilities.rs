@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -189,4 +190,46 @@ fn the_table_of_the_host_tells_what_the_operator_allows() {
     let expected = format!("Some({:?}) Some(\"a secret\") None", name.trim());
     assert_eq!(stamp_now(&sluice, &upstream, "stamp"), Some(expected));
     assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
+fn a_kept_store_outlives_a_kill() {
+    let upstream = Sink::start();
+    let state = Folder::new("");
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    let config = |persistent: bool| {
+        let settings = format!("{}\nstore: {{ persistent: {persistent} }}", settings(100));
+        Config::to(&upstream).extension("sluice", &extension).processor("wasm/stations", &settings)
+    };
+    // How many of 60 spans pass in a process of its own, which is killed a second later.
+    let passed = |persistent| {
+        let sluice = Sluice::start_in(folder(&config(persistent), "id,city\n"));
+        let before = upstream.spans();
+        send::Grpc::new(sluice.grpc()).unwrap().send(&request(before, 60, "GVA", "train")).unwrap();
+        let accepted = Instant::now();
+        wait::until("a second to pass", || (accepted.elapsed() > Duration::from_secs(1)).then_some(()));
+        sluice.signal(9);
+        assert_eq!(sluice.wait_end().code, 128 + 9);
+        upstream.spans() - before
+    };
+    assert_eq!((passed(true), passed(true), passed(true)), (60, 40, 0));
+    assert_eq!(passed(false), 60, "one that is not kept begins empty");
+    // A clean end writes what there is.
+    let of = |station| {
+        let sluice = Sluice::start_in(folder(&config(true), "id,city\n"));
+        let before = upstream.spans();
+        send::all(sluice.grpc(), &[request(1, 60, station, "train")]).unwrap();
+        assert_eq!(sluice.terminate().code, 0);
+        upstream.spans() - before
+    };
+    assert_eq!((of("BRN"), of("BRN")), (60, 40));
+}
+
+#[test]
+fn a_kept_store_needs_a_place() {
+    let upstream = Sink::start();
+    let settings = format!("{}\nstore: {{ persistent: true }}", settings(1));
+    let folder = folder(&Config::to(&upstream).processor("wasm/stations", &settings), "id,city\n");
+    let output = run(&["validate"], Some(&folder.config()));
+    assert!(output.code == 1 && output.stderr.contains("needs `state_dir`"), "{}", output.stderr);
 }

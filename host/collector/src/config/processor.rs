@@ -64,6 +64,8 @@ pub struct Settings {
     pub capabilities: Option<Vec<String>>,
     /// The look-up tables that it is given, by name.
     pub tables: Vec<(String, Table)>,
+    /// Whether its store outlives the process.
+    pub persistent_store: bool,
 }
 
 /// What becomes of a request's spans when a plugin fails on them.

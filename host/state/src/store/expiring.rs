@@ -54,6 +54,13 @@ impl<T> Expiring<T> {
         None
     }
 
+    /// All that is there, with its time.
+    pub(super) fn each(&self, now: u64, mut see: impl FnMut(&[u8], &T, u64)) {
+        for (key, entry) in self.entries.iter().filter(|(_, entry)| entry.expires > now) {
+            see(key, &entry.content, entry.expires);
+        }
+    }
+
     /// Changes the time of a key.
     pub(super) fn expire_at(&mut self, key: &[u8], expires: u64) {
         let Some(entry) = self.entries.get_mut(key) else { return };

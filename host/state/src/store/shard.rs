@@ -28,6 +28,28 @@ struct Bucket {
     at: u64,
 }
 
+/// What stands under a key, as it goes into a file.
+#[derive(Debug)]
+pub(super) enum Entry {
+    Value {
+        value: Value,
+        expires: u64,
+    },
+    /// A bucket, and when it is full.
+    Bucket {
+        tokens: f64,
+        at: u64,
+        full: u64,
+    },
+}
+
+impl Entry {
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        let (Self::Value { expires: over, .. } | Self::Bucket { full: over, .. }) = self;
+        *over <= now
+    }
+}
+
 /// What a bucket costs.
 pub(super) fn bucket_cost(key: &[u8]) -> usize {
     cost(key.len(), 0)
@@ -115,6 +137,35 @@ impl Shard {
         // One that is gone was full.
         if let Some(bucket) = self.buckets.get_mut(key) {
             bucket.tokens = (bucket.tokens + amount as f64).min(burst as f64);
+        }
+    }
+
+    /// All that is there.
+    pub(super) fn each(&self, now: u64, mut see: impl FnMut(&[u8], Entry)) {
+        let value =
+            |key: &[u8], stored: &Stored, expires| see(key, Entry::Value { value: stored.value.clone(), expires });
+        self.values.each(now, value);
+        let bucket = |key: &[u8], &Bucket { tokens, at }: &Bucket, full| see(key, Entry::Bucket { tokens, at, full });
+        self.buckets.each(now, bucket);
+    }
+
+    /// Puts back what was in a file.
+    pub(super) fn fill(&mut self, key: &[u8], entry: Entry) {
+        match entry {
+            Entry::Value { value, expires } => {
+                self.put(key, Some(value), expires);
+            }
+            Entry::Bucket { tokens, at, full } => {
+                self.buckets.put(key, Bucket { tokens, at }, full);
+            }
+        }
+    }
+
+    /// What keeping an entry costs.
+    pub(super) fn cost(key: &[u8], entry: &Entry) -> usize {
+        match entry {
+            Entry::Value { value, .. } => value.cost(key),
+            Entry::Bucket { .. } => bucket_cost(key),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the store promises.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod kept;
 mod model;
 mod requests;
 mod shared;

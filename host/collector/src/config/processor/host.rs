@@ -26,6 +26,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         access: None,
         capabilities: None,
         tables: Vec::new(),
+        persistent_store: false,
     }
 }
 
@@ -41,6 +42,10 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    if let Some(mut block) = section.section("store") {
+        settings.persistent_store = block.bool_or("persistent", false);
+        block.finish();
+    }
     settings.tables = section.section("tables").map(tables::read).unwrap_or_default();
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));

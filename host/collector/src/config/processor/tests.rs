@@ -42,6 +42,7 @@ tables:
   stations: { file: data/stations.csv, key: id }
   cells: { file: cells, key: cell, format: jsonl, max_mib: 2 }
   host: { env: [NODE_NAME] }
+store: { persistent: true }
 ";
 
 #[test]
@@ -76,7 +77,7 @@ fn every_key_of_a_plugin_is_read() {
         ("cells".to_owned(), file("cells", "cell", Format::JsonLines, 2)),
         ("host".to_owned(), Table::Host { env: vec!["NODE_NAME".to_owned()] }),
     ];
-    assert_eq!(settings.tables, tables);
+    assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
     let files: Vec<_> = settings.files().collect();
     assert_eq!(files, ["plugins/waybill.wasm", "data/stations.csv", "cells"].map(std::path::Path::new));
 }

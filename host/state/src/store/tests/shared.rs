@@ -108,11 +108,12 @@ fn a_store_is_never_larger_than_its_limit() {
 #[test]
 fn a_plugin_finds_its_store_again_and_another_layout_begins_empty() {
     let stores = Stores::default();
-    let first = stores.open("wasm/a", 1, 1000);
+    let open = |plugin: &str, schema| stores.open(plugin, schema, 1000, None).0;
+    let first = open("wasm/a", 1);
     super::request(&first, |staged| staged.add(&keys(&["n"]), &[1], 0)).unwrap();
-    assert_eq!(read(&stores.open("wasm/a", 1, 1000), &["n"]), "i1");
-    assert_eq!(read(&stores.open("wasm/a", 2, 1000), &["n"]), "-");
-    assert_eq!(read(&stores.open("wasm/b", 1, 1000), &["n"]), "-");
+    assert_eq!(read(&open("wasm/a", 1), &["n"]), "i1");
+    assert_eq!(read(&open("wasm/a", 2), &["n"]), "-");
+    assert_eq!(read(&open("wasm/b", 1), &["n"]), "-");
     drop(first);
-    assert_eq!(read(&stores.open("wasm/a", 1, 1000), &["n"]), "-", "nobody kept it");
+    assert_eq!(read(&open("wasm/a", 1), &["n"]), "-", "nobody kept it");
 }
