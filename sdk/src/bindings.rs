@@ -2974,6 +2974,9 @@ pub mod sluice {
       /// The values of one column for many keys. A table that is not there and one that is not granted
       /// are refused alike, with code 1; a column that is not there with code 2. At most 65,536 keys.
       ///
+      /// In a MaxMind database the keys are IP addresses as text, and a column is the way to a value in a
+      /// record: `country.iso_code`, `subdivisions.0.names.en`. A way that leads nowhere finds nothing.
+      ///
       /// The table `host`, if the operator grants it, tells of the machine; its key is the column `name`,
       /// and its other column is `value`. Names: `host.name`, `host.arch`, `os.type`, as OpenTelemetry
       /// has them, and `env.NAME` for each environment variable that the operator lists.

@@ -1,7 +1,8 @@
 //! Look-up tables that the host keeps. A plugin that uses them declares the capability `tables`, and
 //! asks for each in its access: `.read("tables:stations")`.
 //!
-//! The operator names the files, the host loads them once and again when they change. Many keys are
+//! A table is CSV, JSON lines, or a `MaxMind` database, whose keys are IP addresses and whose columns
+//! are ways like `country.iso_code`. The operator names the files, the host loads them once and again when they change. Many keys are
 //! looked up at once, because a call into the host costs as much as some keys. Within one call of the
 //! plugin a table stays the same.
 //!

@@ -7,6 +7,7 @@
 mod csv_file;
 mod files;
 mod json_lines;
+mod maxmind;
 mod rows;
 
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use sluice_spans::{Refusal, RefusalCode, Texts};
 
+use maxmind::Database;
 use rows::Rows;
 
 pub use files::{Loaded, NotLoaded, Spec, Tables};
@@ -32,6 +34,8 @@ pub enum Format {
     Csv,
     /// A JSON object a line; its members are the columns.
     JsonLines,
+    /// A `MaxMind` database. Its keys are IP addresses.
+    MaxMind,
 }
 
 impl Format {
@@ -41,6 +45,7 @@ impl Format {
         match extension.to_ascii_lowercase().as_str() {
             "csv" => Some(Self::Csv),
             "jsonl" | "ndjson" => Some(Self::JsonLines),
+            "mmdb" => Some(Self::MaxMind),
             _ => None,
         }
     }
@@ -60,6 +65,12 @@ pub enum BadTable {
         /// Why.
         error: std::io::Error,
     },
+    /// They are no `MaxMind` database.
+    #[error("{0}")]
+    MaxMind(#[from] maxminddb::MaxMindDbError),
+    /// It is another kind of `MaxMind` database than before, or none.
+    #[error("it is not the database `{0}` that the table was before")]
+    OtherDatabase(String),
     /// A line is no JSON object.
     #[error("line {line}: {error}")]
     Json {
@@ -102,7 +113,13 @@ pub enum BadTable {
 
 /// A table.
 #[derive(Debug)]
-pub struct Table(Rows);
+pub struct Table(Content);
+
+#[derive(Debug)]
+enum Content {
+    Rows(Rows),
+    Database(Database),
+}
 
 /// What a look-up has found: an item for each key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,15 +132,16 @@ pub struct Found {
 
 impl Table {
     /// Reads a table whose rows are known by their column `key`, and that needs at most so many bytes.
+    /// A `MaxMind` database has no such column.
     ///
     /// # Errors
     /// When it is not well formed or too large.
     pub fn read(format: Format, input: impl Read, key: &str, most_bytes: usize) -> Result<Self, BadTable> {
-        match format {
-            Format::Csv => csv_file::read(input, key, most_bytes),
-            Format::JsonLines => json_lines::read(input, key, most_bytes),
-        }
-        .map(Self)
+        Ok(Self(match format {
+            Format::Csv => Content::Rows(csv_file::read(input, key, most_bytes)?),
+            Format::JsonLines => Content::Rows(json_lines::read(input, key, most_bytes)?),
+            Format::MaxMind => Content::Database(Database::read(input, most_bytes)?),
+        }))
     }
 
     /// A table of names and values: the columns `name`, which is the key, and `value`.
@@ -138,17 +156,23 @@ impl Table {
             rows.set(values, value)?;
             rows.end_row()?;
         }
-        rows.finish("name").map(Self)
+        Ok(Self(Content::Rows(rows.finish("name")?)))
     }
 
-    /// How many rows it has.
+    /// How many rows it has; of a `MaxMind` database, nodes of its search tree.
     pub fn rows(&self) -> usize {
-        self.0.len()
+        match &self.0 {
+            Content::Rows(rows) => rows.len(),
+            Content::Database(database) => database.nodes(),
+        }
     }
 
     /// How much memory it needs.
     pub fn bytes(&self) -> usize {
-        self.0.bytes()
+        match &self.0 {
+            Content::Rows(rows) => rows.bytes(),
+            Content::Database(database) => database.bytes(),
+        }
     }
 
     /// The values of a column for these keys; so many bytes at most.
@@ -156,10 +180,6 @@ impl Table {
     /// # Errors
     /// When there is no such column, the keys are not well formed, or something is over a limit.
     pub fn look_up(&self, column: &str, keys: &Texts, most_bytes: usize) -> Result<Found, Refusal> {
-        let Some(column) = self.0.column(column) else {
-            let message = format!("the table has no column `{column}`");
-            return Err(Refusal { code: RefusalCode::Unknown, message });
-        };
         if !keys.is_well_formed() {
             return Err(Refusal::malformed("keys whose ends do not fit"));
         }
@@ -167,15 +187,49 @@ impl Table {
             return Err(Refusal::limit("more keys at once than the limit"));
         }
         let mut found = Found { present: Vec::with_capacity(keys.len()), values: Texts::with_capacity(keys.len(), 0) };
-        for key in keys.iter() {
-            let value = self.0.find(key).and_then(|row| column.get(row));
-            if found.values.bytes.len().saturating_add(value.map_or(0, <[u8]>::len)) > most_bytes {
-                return Err(Refusal::limit("more bytes of values at once than the limit"));
+        match &self.0 {
+            Content::Rows(rows) => {
+                let Some(column) = rows.column(column) else {
+                    let message = format!("the table has no column `{column}`");
+                    return Err(Refusal { code: RefusalCode::Unknown, message });
+                };
+                for key in keys.iter() {
+                    found.push(rows.find(key).and_then(|row| column.get(row)), most_bytes)?;
+                }
             }
-            found.present.push(u8::from(value.is_some()));
-            found.values.push(value.unwrap_or_default());
+            Content::Database(database) => {
+                let path = maxmind::path(column);
+                for key in keys.iter() {
+                    found.push(database.find(&path, key).as_deref().map(str::as_bytes), most_bytes)?;
+                }
+            }
         }
         Ok(found)
+    }
+
+    /// Why this cannot take the place of another table, if so.
+    fn check_successor_of(&self, before: &Self) -> Result<(), BadTable> {
+        match (&before.0, &self.0) {
+            (Content::Rows(before), Content::Rows(after)) => {
+                let gone = before.columns().find(|name| after.column(name).is_none());
+                gone.map_or(Ok(()), |gone| Err(BadTable::ColumnGone(gone.to_owned())))
+            }
+            (Content::Database(before), Content::Database(after)) if before.kind() == after.kind() => Ok(()),
+            (Content::Database(before), _) => Err(BadTable::OtherDatabase(before.kind().to_owned())),
+            // The format is part of what a table is: this does not come from a file.
+            (Content::Rows(_), Content::Database(after)) => Err(BadTable::OtherDatabase(after.kind().to_owned())),
+        }
+    }
+}
+
+impl Found {
+    fn push(&mut self, value: Option<&[u8]>, most_bytes: usize) -> Result<(), Refusal> {
+        if self.values.bytes.len().saturating_add(value.map_or(0, <[u8]>::len)) > most_bytes {
+            return Err(Refusal::limit("more bytes of values at once than the limit"));
+        }
+        self.present.push(u8::from(value.is_some()));
+        self.values.push(value.unwrap_or_default());
+        Ok(())
     }
 }
 
@@ -197,11 +251,10 @@ impl LiveTable {
     /// Serves another table from now on.
     ///
     /// # Errors
-    /// When it lacks a column that the present one has: a plugin that asks for it would fail.
+    /// When it lacks a column that the present one has, or is another kind of database: a plugin that
+    /// asks for what was there would fail.
     pub fn replace(&self, table: Table) -> Result<(), BadTable> {
-        if let Some(gone) = self.now().0.columns().find(|name| table.0.column(name).is_none()) {
-            return Err(BadTable::ColumnGone(gone.to_owned()));
-        }
+        table.check_successor_of(&self.now())?;
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
         Ok(())
     }

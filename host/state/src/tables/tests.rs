@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod files;
+mod maxmind;
 mod model;
 
 use sluice_spans::{RefusalCode, Texts};

@@ -53,20 +53,32 @@ fn host(mut section: Section<'_>) -> Table {
 
 fn file(mut section: Section<'_>) -> Option<Table> {
     let (file, key) = (section.path("file"), section.str("key"));
-    for (name, missing) in [("file", file.is_none()), ("key", key.is_none())] {
-        if missing && !section.has(name) {
-            section.complain(format!("a table needs `{name}`"));
-        }
-    }
     let is_named = section.has("format");
-    let format = match section.one_of("format", &["csv", "jsonl"], "csv") {
+    let format = match section.one_of("format", &["csv", "jsonl", "mmdb"], "csv") {
         _ if !is_named => file.as_deref().and_then(Format::of),
         "jsonl" => Some(Format::JsonLines),
+        "mmdb" => Some(Format::MaxMind),
         _ => Some(Format::Csv),
     };
     if format.is_none() && file.is_some() {
-        section.error("file", "the file's name does not say its format: add `format: csv` or `format: jsonl`");
+        section.error("file", "the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`");
     }
+    if file.is_none() && !section.has("file") {
+        section.complain("a table needs `file`");
+    }
+    // The keys of a MaxMind database are IP addresses.
+    let key = match (format, key) {
+        (Some(Format::MaxMind), Some(_)) => {
+            section.error("key", "a MaxMind database has no `key`: its keys are IP addresses");
+            None
+        }
+        (Some(Format::MaxMind), None) => Some(String::new()),
+        (_, None) if !section.has("key") => {
+            section.complain("a table needs `key`, the column by which its rows are found");
+            None
+        }
+        (_, key) => key,
+    };
     let max_mib = section.u64_or("max_mib", DEFAULT_MAX_MIB);
     if max_mib == 0 || max_mib > MOST_MIB {
         section.error("max_mib", format!("`max_mib` must be from 1 to {MOST_MIB}"));

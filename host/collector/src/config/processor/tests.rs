@@ -41,6 +41,7 @@ capabilities: []
 tables:
   stations: { file: data/stations.csv, key: id }
   cells: { file: cells, key: cell, format: jsonl, max_mib: 2 }
+  places: { file: data/places.mmdb, max_mib: 100 }
   host: { env: [NODE_NAME] }
 store: { persistent: true }
 ";
@@ -75,29 +76,34 @@ fn every_key_of_a_plugin_is_read() {
     let tables = [
         ("stations".to_owned(), file("data/stations.csv", "id", Format::Csv, 64)),
         ("cells".to_owned(), file("cells", "cell", Format::JsonLines, 2)),
+        ("places".to_owned(), file("data/places.mmdb", "", Format::MaxMind, 100)),
         ("host".to_owned(), Table::Host { env: vec!["NODE_NAME".to_owned()] }),
     ];
     assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
     let files: Vec<_> = settings.files().collect();
-    assert_eq!(files, ["plugins/waybill.wasm", "data/stations.csv", "cells"].map(std::path::Path::new));
+    assert_eq!(
+        files,
+        ["plugins/waybill.wasm", "data/stations.csv", "cells", "data/places.mmdb"].map(std::path::Path::new)
+    );
 }
 
 #[test]
 fn what_is_wrong_with_a_table_is_told_where_it_stands() {
     let yaml = "module: a.wasm\ntables:\n  a: { file: a.txt, key: k }\n  b: { file: b.csv }\n  c: { key: k, max_mib: 0 }\n  \
-        host: { file: x.csv }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n";
+        host: { file: x.csv }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n  g: { file: g.mmdb, key: k }\n";
     let (_, problems) = read_text("c.yaml", yaml, |section| read("wasm", section));
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
     let expected = [
-        "c.yaml:3:8: error: the file's name does not say its format: add `format: csv` or `format: jsonl`",
-        "c.yaml:4:3: error: a table needs `key`",
+        "c.yaml:3:8: error: the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`",
+        "c.yaml:4:3: error: a table needs `key`, the column by which its rows are found",
         "c.yaml:5:3: error: a table needs `file`",
         "c.yaml:5:16: error: `max_mib` must be from 1 to 4095",
         "c.yaml:6:11: error: the table `host` is filled by Sluice; give yours another name",
         "c.yaml:7:3: error: a table's name must not be empty and must not end in `*`",
         "c.yaml:7:30: error: unknown key `columns`; known here: `file`, `format`, `key`, `max_mib`",
-        "c.yaml:8:37: error: `format` must be `csv` or `jsonl`",
+        "c.yaml:8:37: error: `format` must be `csv` or `jsonl` or `mmdb`",
         "c.yaml:9:6: error: `f` must be a mapping, not a number",
+        "c.yaml:10:22: error: a MaxMind database has no `key`: its keys are IP addresses",
     ];
     assert_eq!(told, expected);
 }

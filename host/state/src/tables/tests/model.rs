@@ -37,7 +37,7 @@ proptest! {
     #[test]
     fn whatever_a_file_holds_is_a_table_or_refused(bytes in any::<Vec<u8>>(), text in "[a\"{},:\\n]{0,40}") {
         for input in [bytes.as_slice(), text.as_bytes(), format!("id\n{text}").as_bytes()] {
-            for format in [Format::Csv, Format::JsonLines] {
+            for format in [Format::Csv, Format::JsonLines, Format::MaxMind] {
                 if let Ok(table) = Table::read(format, input, "id", 500) {
                     prop_assert!(table.bytes() <= 500);
                 }
