@@ -87,7 +87,9 @@ impl<T: Write + Unpin> Write for Gathering<T> {
         this.is_fresh = true;
         loop {
             if this.held.len() + bytes <= HELD_BYTES {
-                slices.iter().for_each(|slice| this.held.extend_from_slice(slice));
+                for slice in slices {
+                    this.held.extend_from_slice(slice);
+                }
                 return Poll::Ready(Ok(bytes));
             }
             if this.held.is_empty() {
