@@ -132,7 +132,7 @@ impl<T: Write + Unpin> Write for Gathering<T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
     use std::future::poll_fn;
 
     use super::*;
