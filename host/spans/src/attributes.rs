@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use crate::index::Row;
+use crate::row_fields::kept_runs;
 use crate::store::{Loc, Store};
 use crate::wire::{LEN, fields, varint};
 
@@ -269,6 +270,9 @@ impl Attributes {
         if !self.has_removed && self.added.is_empty() && keep.is_empty() {
             return;
         }
+        if !self.has_removed && self.added.is_empty() {
+            return self.retain(keep);
+        }
         let mut entries = Vec::with_capacity(self.entries.len() + self.added.len());
         let mut starts = Vec::with_capacity(self.starts.len());
         starts.push(0);
@@ -290,6 +294,25 @@ impl Attributes {
             starts.push(entries.len() as u32);
         }
         *self = Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false };
+    }
+
+    /// Keeps the rows for which `keep` says so, with all their entries.
+    fn retain(&mut self, keep: &[bool]) {
+        let (mut rows, mut end) = (0, 0);
+        for run in kept_runs(keep) {
+            let (from, to) = (self.range(run.start).start, self.range(run.end - 1).end);
+            self.entries.copy_within(from..to, end);
+            for row in run {
+                end += self.range(row).len();
+                rows += 1;
+                // The rows to come lie behind this one or are this one, so their starts are still there.
+                if let Some(start) = self.starts.get_mut(rows) {
+                    *start = end as u32;
+                }
+            }
+        }
+        self.entries.truncate(end);
+        self.starts.truncate(rows + 1);
     }
 }
 

@@ -26,54 +26,60 @@ impl Batch {
         self.grown += edits.bytes();
         self.verdict.unknown |= edits.has_unknown;
         let (clean, staged) = (edits.clean, edits.staged);
-        let mut dropped_spans = 0;
+        let cleans = clean.applies(self.verdict);
+        let mut committed = Committed::default();
         let mut edited = Vec::new();
         if !staged.is_empty() {
             for edit in staged {
                 self.apply(&edit);
             }
-            (dropped_spans, edited) = self.settle();
+            committed = self.settle(|row| {
+                if cleans {
+                    edited.push(row);
+                }
+            });
         }
-        if clean.applies(self.verdict) {
+        if cleans {
             edited.extend(self.clean(clean));
             edited.sort_unstable();
             edited.dedup();
+            committed.edited_spans = edited.len() as u32;
         }
-        Committed { dropped_spans, edited_spans: edited.len() as u32 }
+        committed
     }
 
-    /// Takes dropped rows out of the index, and tells owners what changed below them. Answers how
-    /// many spans are gone, and which of the remaining ones were edited.
-    fn settle(&mut self) -> (u32, Vec<u32>) {
+    /// Takes dropped rows out of the index, and tells owners what changed below them. `edited` is
+    /// told which of the remaining spans were edited.
+    fn settle(&mut self, mut edited: impl FnMut(u32)) -> Committed {
         let before = self.index.spans.rows.len();
         let mut scopes = vec![Scope::default(); self.index.scopes.rows.len()];
         let mut nowhere = Scope::default();
-        let mut edited = Vec::with_capacity(before);
         let mut row = 0;
-        let mut dropped_spans = 0;
+        let mut committed = Committed::default();
         for span in &mut self.index.spans.rows {
             let scope = scopes.get_mut(span.parent as usize).unwrap_or(&mut nowhere);
             scope.had_spans = true;
             if span.changed & DROPPED != 0 {
-                dropped_spans += 1;
+                committed.dropped_spans += 1;
                 scope.is_changed = true;
                 continue;
             }
             scope.has_spans = true;
             if span.changed & TOUCHED != 0 {
                 span.changed &= !TOUCHED;
-                edited.push(row);
+                edited(row);
+                committed.edited_spans += 1;
                 scope.is_changed = true;
             }
             row += 1;
         }
         self.mark_below(&scopes);
-        if dropped_spans > 0 {
+        if committed.dropped_spans > 0 {
             self.drop_emptied(&scopes);
         }
         self.index.settle();
-        self.verdict.spans = (before - dropped_spans as usize) as u32;
-        (dropped_spans, edited)
+        self.verdict.spans = before as u32 - committed.dropped_spans;
+        committed
     }
 
     fn mark_below(&mut self, of_scopes: &[Scope]) {

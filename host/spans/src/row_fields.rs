@@ -1,5 +1,7 @@
 //! The intrinsic fields of a table's rows: positions of texts and ids, and numbers.
 
+use std::ops::Range;
+
 use crate::index::Row;
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::{Kind, Schema};
@@ -145,9 +147,25 @@ fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item
     items.iter().skip(slot).step_by(width.max(1)).copied()
 }
 
-fn retain_records<T>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
-    let mut flags = keep.iter().flat_map(|keep| std::iter::repeat_n(*keep, width));
-    items.retain(|_| flags.next().unwrap_or(false));
+fn retain_records<T: Copy>(items: &mut Vec<T>, width: usize, keep: &[bool]) {
+    let mut end = 0;
+    for run in kept_runs(keep) {
+        let (from, to) = (run.start * width, items.len().min(run.end * width));
+        items.copy_within(from.min(to)..to, end);
+        end += to.saturating_sub(from);
+    }
+    items.truncate(end);
+}
+
+/// The runs of rows that are kept: few rows are dropped, so they are long.
+pub(crate) fn kept_runs(keep: &[bool]) -> impl Iterator<Item = Range<usize>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let start = at + keep.get(at..)?.iter().position(|stays| *stays)?;
+        let kept = keep.get(start..)?;
+        at = start + kept.iter().position(|stays| !*stays).unwrap_or(kept.len());
+        Some(start..at)
+    })
 }
 
 #[inline]

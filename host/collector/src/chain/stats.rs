@@ -123,9 +123,15 @@ impl PluginStats {
 
     pub(super) fn called(&self, took: Duration, restarts: u64, instance: &Instance) {
         self.calls.inc();
-        self.restarts.inc_by(restarts);
+        // All cores write these: what does not change is not written.
+        if restarts > 0 {
+            self.restarts.inc_by(restarts);
+        }
         self.duration.observe(took.as_secs_f64());
-        self.memory.set(instance.memory_bytes() as i64);
+        let memory = instance.memory_bytes() as i64;
+        if self.memory.get() != memory {
+            self.memory.set(memory);
+        }
     }
 
     pub(super) fn failed(&self, id: &str, error: &CallError) {
@@ -140,9 +146,11 @@ impl PluginStats {
     }
 
     pub(super) fn count(&self, entered: u64, dropped: u64, edited: u64) {
-        self.entered.inc_by(entered);
-        self.dropped.inc_by(dropped);
-        self.edited.inc_by(edited);
+        for (counter, spans) in [(&self.entered, entered), (&self.dropped, dropped), (&self.edited, edited)] {
+            if spans > 0 {
+                counter.inc_by(spans);
+            }
+        }
     }
 
     pub(super) fn commit(&self, id: &str, effects: Effects) {

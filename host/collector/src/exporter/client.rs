@@ -1,10 +1,13 @@
 //! The HTTP client that the OTLP exporters share: one pool of connections a destination, made
 //! when there is something to send, over TLS or not.
 
+mod gathering;
 mod rope;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,10 +16,13 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tower_service::Service;
 
+use self::gathering::Gathering;
 use super::sender::{Refusal, Retry};
 use crate::config::section::{NOT_YET, Section};
 use crate::otlp::compression::Encoding;
@@ -132,10 +138,29 @@ pub(super) async fn compress(encoding: Encoding, chunks: Vec<Bytes>) -> Result<B
     })
 }
 
+/// Makes connections that gather their writes.
+#[derive(Debug, Clone)]
+struct Connector(HttpConnector);
+
+impl Service<Uri> for Connector {
+    type Response = Gathering<TokioIo<TcpStream>>;
+    type Error = <HttpConnector as Service<Uri>>::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        Box::pin(async move { Ok(Gathering::new(connecting.await?)) })
+    }
+}
+
 /// A pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    client: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Rope>>,
+    client: hyper_util::client::legacy::Client<HttpsConnector<Connector>, Full<Rope>>,
 }
 
 /// What differs between the pools of gRPC and of HTTP.
@@ -158,6 +183,7 @@ impl Pool {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        let tcp = Connector(tcp);
         let mut connector = HttpsConnectorBuilder::new().with_tls_config(verifier(tls)?).https_or_http();
         if let Some(name) = &tls.server_name {
             let name = ServerName::try_from(name.clone())

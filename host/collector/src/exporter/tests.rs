@@ -7,3 +7,4 @@ mod fixture;
 mod grpc;
 mod http;
 mod settings;
+mod tls;

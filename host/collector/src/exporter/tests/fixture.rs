@@ -11,11 +11,15 @@ use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use prometheus::Registry;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::account::{Account, Entry};
 use crate::config::section::read_text;
@@ -50,17 +54,50 @@ pub fn upstream_at(
     socket: tokio::net::TcpListener,
     script: impl Fn(usize, &Seen) -> Option<Answer> + Send + Sync + 'static,
 ) -> Upstream {
+    serve(socket, script, |stream| async { Some(TokioIo::new(stream)) })
+}
+
+/// A server that speaks TLS, as `localhost`, and its certificate, which signs itself.
+pub async fn upstream_tls(
+    script: impl Fn(usize, &Seen) -> Option<Answer> + Send + Sync + 'static,
+) -> (Upstream, String) {
+    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = serve(socket, script, move |stream| {
+        let accepting = acceptor.accept(stream);
+        async move { accepting.await.ok().map(TokioIo::new) }
+    });
+    (upstream, certified.cert.pem())
+}
+
+/// Serves every connection that `accept` has something to say to.
+fn serve<A: Future<Output = Option<S>> + Send, S: Read + Write + Unpin + Send + 'static>(
+    socket: tokio::net::TcpListener,
+    script: impl Fn(usize, &Seen) -> Option<Answer> + Send + Sync + 'static,
+    accept: impl Fn(TcpStream) -> A + Send + Sync + 'static,
+) -> Upstream {
     let address = socket.local_addr().unwrap();
     let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
-    let (log, script) = (Arc::clone(&seen), Arc::new(script) as Script);
+    let (log, script, accept) = (Arc::clone(&seen), Arc::new(script) as Script, Arc::new(accept));
     tokio::spawn(async move {
         loop {
             let (stream, _) = socket.accept().await.unwrap();
-            let (log, script) = (Arc::clone(&log), Arc::clone(&script));
+            let (log, script, accept) = (Arc::clone(&log), Arc::clone(&script), Arc::clone(&accept));
             let service = service_fn(move |request| answer(Arc::clone(&log), Arc::clone(&script), request));
             tokio::spawn(async move {
+                let Some(stream) = accept(stream).await else { return };
                 let builder = auto::Builder::new(TokioExecutor::new());
-                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+                let _ = builder.serve_connection(stream, service).await;
             });
         }
     });
