@@ -47,6 +47,9 @@ impl Plugins {
             limits,
             access: None,
             capabilities: None,
+            seed: None,
+            tables: Vec::new(),
+            store_folder: None,
         };
         let mut instance = self.sandbox.prepare(&module, settings)?.instantiate()?;
         Ok(Box::new(move |mut batch| {

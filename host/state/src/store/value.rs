@@ -96,7 +96,7 @@ impl Value {
         cost(key.len(), self.bytes().len())
     }
 
-    /// Value `i` of a column that [`check`] has found well formed; `None` if it is absent.
+    /// Value `i` of a column that is well formed; `None` if it is absent.
     pub fn of(values: &Values, i: usize) -> Option<Self> {
         let kind = values.types.get(i).copied().unwrap_or(ABSENT);
         match kind {
