@@ -233,6 +233,14 @@ impl Prepared {
         &self.inner.access
     }
 
+    /// Says that this one serves from now on: its limit holds for the store that it shares with those
+    /// before it. One that is prepared and never serves changes nothing for them.
+    pub fn serves(&self) {
+        if let Some(store) = &self.inner.provided.store {
+            store.set_limit(self.inner.limits.store_bytes);
+        }
+    }
+
     /// Makes an instance, configured.
     ///
     /// # Errors

@@ -71,6 +71,7 @@ impl Collector {
             self.workshop.metrics.retire(&fresh.id, version, before.prepared.digest());
         }
         now.stats.serves();
+        now.prepared.serves();
         self.workshop.metrics.swapped(&fresh.id, "swapped", "swap");
         let (from, to) = (fresh.from.as_deref().unwrap_or_default(), now.prepared.digest());
         let capabilities = now.prepared.description().capabilities.join(",");

@@ -183,6 +183,17 @@ fn a_plugin_that_goes_on_with_a_full_store_is_counted() {
 }
 
 #[test]
+fn the_limit_of_the_store_is_that_of_the_version_that_serves() {
+    let sandbox = sandbox();
+    let old = prepared(&sandbox, flood(""), one_mebibyte());
+    let new = prepared(&sandbox, flood(""), Limits { store_bytes: 4 << 20, ..Limits::default() });
+    let full_calls = || call(&mut old.instantiate().unwrap(), 3).unwrap().1.store.full_calls();
+    assert_eq!(full_calls(), 1, "one that is only prepared changes nothing");
+    new.serves();
+    assert_eq!(full_calls(), 0);
+}
+
+#[test]
 fn what_a_call_writes_counts_as_its_output() {
     let limits = Limits { output_bytes: 1 << 20, ..Limits::default() };
     let mut instance = prepared(&sandbox(), flood("unreachable"), limits).instantiate().unwrap();

@@ -44,8 +44,8 @@ pub struct NotSaved {
 }
 
 impl Stores {
-    /// The store of a plugin and a layout (`schema`) of what it keeps: the one that there is, with
-    /// this limit from now on; or the one in its file, if it is to be kept in this folder; or an
+    /// The store of a plugin and a layout (`schema`) of what it keeps: the one that there is, under
+    /// its present limit; or the one in its file, if it is to be kept in this folder; or an
     /// empty one. Tells also why the file was not read although it is there.
     pub fn open(
         &self,
@@ -59,7 +59,6 @@ impl Stores {
         let place = stores.entry((plugin.to_owned(), schema)).or_default();
         let file = folder.map(|folder| folder.join(file_name(plugin, schema)));
         if let Some(store) = place.store.upgrade() {
-            store.set_limit(limit_bytes);
             if place.kept.as_ref().map(|kept| &kept.file) != file.as_ref() {
                 store.changed.store(true, Ordering::Relaxed);
                 place.keep(&store, file);
