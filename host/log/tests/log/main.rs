@@ -1,0 +1,12 @@
+//! The log from outside: what it promises, over crashes, damage and disks that fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod basics;
+// mod common_disk;
+// mod damage;
+// mod failing_disk;
+mod forgets;
+// mod kill;
+// mod limits;
+// mod model;
