@@ -19,7 +19,7 @@ use crate::survey::Lost;
 
 /// So many records may be marked as handed out before they are. It spares a write to the cursor for
 /// each record that is taken; after a crash so many records may count as delivered that were not.
-pub(crate) const HAND_OUT_AHEAD: u64 = 16;
+pub(crate) const HAND_OUT_AHEAD: usize = 16;
 
 /// A log's shared half.
 #[derive(Debug)]
@@ -112,8 +112,6 @@ pub(crate) struct State {
     pub acked: Acked,
     /// Acknowledged to senders up to here.
     pub end: Mark,
-    /// Handed out up to here.
-    pub taken_to: u64,
     /// What may be handed out, because the cursor says that it may have been.
     pub marked_to: u64,
     /// Records before this one were marked in an earlier life.
@@ -163,15 +161,17 @@ impl State {
         Some(entry)
     }
 
-    /// How far the records that may be handed out should be marked.
+    /// How far the records that may be handed out should be marked: over the next few of them. They
+    /// need not follow each other; what is between them may have been dropped.
     pub fn mark_wanted(&self) -> u64 {
-        let last = self.ready.last_key_value().map_or(0, |(sequence, _)| sequence + 1);
-        last.min(self.taken_to.saturating_add(HAND_OUT_AHEAD)).max(self.marked_to)
+        let ahead = self.ready.keys().take(HAND_OUT_AHEAD).last();
+        ahead.map_or(0, |sequence| sequence + 1).max(self.marked_to)
     }
 
     /// Whether takers wait for a mark, or soon will.
     pub fn mark_is_due(&self) -> bool {
-        self.mark_wanted() > self.marked_to && self.marked_to < self.taken_to + HAND_OUT_AHEAD / 2
+        let soon = self.ready.keys().nth(HAND_OUT_AHEAD / 2).or_else(|| self.ready.keys().next());
+        soon.is_some_and(|sequence| *sequence >= self.marked_to)
     }
 
     /// Drops what nobody has taken in the oldest segment that nobody is sending from. Says how many

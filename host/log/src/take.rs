@@ -27,7 +27,6 @@ impl Shared {
         }
         let entry = state.withdraw(oldest)?;
         state.in_flight.insert(oldest, entry.spans);
-        state.taken_to = state.taken_to.max(oldest + 1);
         let wake = state.mark_is_due() || self.wants_fetch(&state);
         drop(state);
         if wake {

@@ -4,23 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluice_log::{AppendError, Log, OpenError, Options, Outcome, ReserveError, inspect};
+use sluice_log::{AppendError, Log, OpenError, Options, ReserveError, inspect};
 use tempfile::tempdir;
 
-fn current_thread() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
-}
-
-fn append(log: &Log, payload: &[u8], spans: u32) -> u64 {
-    let ticket = log.reserve(payload.len()).unwrap().commit(Bytes::copy_from_slice(payload), spans);
-    let Outcome::Appended { sequence } = ticket.wait().unwrap() else { panic!("dropped") };
-    sequence
-}
-
-/// The next record, waiting for the writer to fetch it; nothing if there is none within a second.
-fn take(log: &Log) -> Option<sluice_log::Delivery> {
-    current_thread().block_on(async { tokio::time::timeout(Duration::from_secs(1), log.take()).await.ok().flatten() })
-}
+use crate::steps::{append, current_thread, take};
 
 #[test]
 fn records_come_out_in_order_with_what_went_in() {

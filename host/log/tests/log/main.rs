@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod basics;
-// mod common_disk;
-// mod damage;
-// mod failing_disk;
+mod damage;
+mod faults;
+mod faulty_disk;
 mod forgets;
-// mod kill;
-// mod limits;
-// mod model;
+mod kill;
+mod limits;
+mod model;
+mod steps;
