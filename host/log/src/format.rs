@@ -96,7 +96,9 @@ mod record;
 mod segment;
 
 pub(crate) use cursor::{CURSOR_LENGTH, CursorSlot, SLOT_LENGTH};
-pub(crate) use names::{CURSOR, CURSOR_NEW, LOCK, QUARANTINE, damaged_name, parse_segment_name, segment_name};
+pub(crate) use names::{
+    CURSOR, CURSOR_NEW, LOCK, QUARANTINE, damaged_name, is_damaged_name, parse_segment_name, segment_name,
+};
 pub(crate) use record::{Checksums, RECORD_HEADER, RECORD_MAGIC, RecordHeader, ZSTD};
 pub(crate) use segment::{DATA_START, Read as HeaderRead, SegmentHeader};
 

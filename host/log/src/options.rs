@@ -88,7 +88,7 @@ pub struct Options {
     pub read_ahead_bytes: u64,
     /// How many bytes may be reserved or wait to be written, that is, be in memory.
     pub max_waiting_bytes: u64,
-    /// How large the file of damaged ranges may become; what finds no room there is only counted.
+    /// How many damaged bytes are kept; what finds no room there is only counted.
     pub quarantine_bytes: u64,
     /// Compresses records with zstd at this level. Both kinds can be read, whatever is set here.
     pub zstd_level: Option<i32>,

@@ -11,7 +11,9 @@ use tokio::sync::Notify;
 use crate::cursor::CursorFile;
 use crate::disk::Disk;
 use crate::error::{Context, IoFailure, OpenError};
-use crate::format::{CURSOR_NEW, CursorSlot, DATA_START, LOCK, damaged_name, segment_name};
+use crate::format::{
+    CURSOR_NEW, CursorSlot, DATA_START, LOCK, QUARANTINE, damaged_name, is_damaged_name, segment_name,
+};
 use crate::options::Options;
 use crate::quarantine::quarantine;
 use crate::state::{Counts, SegmentInfo, Shared, State};
@@ -145,7 +147,11 @@ fn repair(disk: &dyn Disk, dir: &Path, options: &Options, survey: &Survey) -> Re
     }
     for number in &survey.unreadable {
         let path = dir.join(segment_name(*number));
-        disk.rename(&path, &dir.join(damaged_name(*number))).context("rename", &path)?;
+        if kept_bytes(disk, dir, &path)? <= options.quarantine_bytes {
+            disk.rename(&path, &dir.join(damaged_name(*number))).context("rename", &path)?;
+        } else {
+            disk.remove(&path).context("remove", &path)?;
+        }
     }
     for number in &survey.blank {
         let path = dir.join(segment_name(*number));
@@ -156,6 +162,15 @@ fn repair(disk: &dyn Disk, dir: &Path, options: &Options, survey: &Survey) -> Re
         disk.remove(&path).context("remove", &path)?;
     }
     Ok(())
+}
+
+/// How many damaged bytes are kept, with this file.
+fn kept_bytes(disk: &dyn Disk, dir: &Path, file: &Path) -> Result<u64, IoFailure> {
+    let names = disk.list(dir).context("list", dir)?;
+    let kept = names.iter().filter(|name| *name == QUARANTINE || is_damaged_name(name)).map(|name| dir.join(name));
+    kept.chain([file.to_owned()])
+        .map(|path| disk.open(&path).and_then(|file| file.len()).context("read the length of", &path))
+        .sum()
 }
 
 fn state(survey: Survey, handed_to: u64) -> State {

@@ -124,9 +124,13 @@ impl Reservation {
         this.charge = 0;
         let (sender, receiver) = oneshot::channel();
         state.pending_bytes += needed;
+        // With records waiting, the writer knows when the next sync is due, unless so much comes at once.
+        let wake = state.pending.is_empty() || state.pending_bytes >= shared.options.sync_bytes;
         state.pending.push(Pending { payload, stored, spans, charge, since: Instant::now(), sender });
         drop(state);
-        shared.work.notify_one();
+        if wake {
+            shared.work.notify_one();
+        }
         Ticket(Inner::Waiting(receiver))
     }
 }

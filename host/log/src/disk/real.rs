@@ -18,6 +18,17 @@ const DIR_MODE: u32 = 0o700;
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealDisk;
 
+/// Unlocks when it is dropped. Closing the file would not be enough: a child process that is just
+/// being started has a copy of it until it runs its program.
+struct Locked(fs::File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // If this fails, closing the file does it.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
 #[derive(Debug)]
 struct RealFile(fs::File);
 
@@ -35,7 +46,7 @@ impl Disk for RealDisk {
     fn lock(&self, path: &Path) -> io::Result<DiskLock> {
         let file = options().create(true).truncate(false).open(path)?;
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(file))
+        Ok(Box::new(Locked(file)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {

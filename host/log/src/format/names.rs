@@ -13,6 +13,10 @@ pub(crate) fn damaged_name(number: u64) -> String {
     format!("{number:020}.damaged")
 }
 
+pub(crate) fn is_damaged_name(name: &str) -> bool {
+    name.strip_suffix(".damaged").is_some()
+}
+
 /// The number of a segment file; nothing for every other name.
 pub(crate) fn parse_segment_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg")?;

@@ -44,9 +44,9 @@ struct Platter {
     durable_names: BTreeMap<Name, usize>,
     names: BTreeMap<Name, usize>,
     entries: Vec<Entry>,
-    /// So many operations until the power fails.
+    /// So many operations until the process ends.
     left: usize,
-    lost_power: bool,
+    dead: bool,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -115,11 +115,11 @@ impl Chance<'_> {
 }
 
 impl Platter {
-    /// An operation that changes something; it fails once the power is gone.
+    /// An operation that changes something; it fails once the process has ended.
     fn operate(&mut self) -> io::Result<()> {
         self.left = self.left.saturating_sub(1);
-        self.lost_power |= self.left == 0;
-        if self.lost_power { Err(io::Error::other("the power is gone")) } else { Ok(()) }
+        self.dead |= self.left == 0;
+        if self.dead { Err(io::Error::other("it is over")) } else { Ok(()) }
     }
 
     /// The power is back. What was not synced has been kept, torn, or forgotten.
@@ -150,7 +150,6 @@ impl Platter {
             }
         }
         (self.durable_names, self.names, self.entries) = (names.clone(), names, Vec::new());
-        (self.lost_power, self.left) = (false, usize::MAX);
     }
 }
 
@@ -225,7 +224,7 @@ impl ForgetfulFile {
         let mut platter = self.disk.platter.lock().unwrap();
         let result = platter.operate();
         let file = &mut platter.files[self.index];
-        // The operation during which the power fails may have reached the disk.
+        // The operation during which it ends may have reached the disk.
         change.apply(&mut file.now);
         file.changes.push(change);
         result
@@ -265,20 +264,24 @@ impl File for ForgetfulFile {
     }
 }
 
-/// What a process does before its power fails.
+/// What a process does before it ends.
 #[derive(Debug, Clone)]
 struct Life {
     /// Records to append at once, and how many to take and acknowledge afterwards.
     steps: Vec<(u8, u8)>,
-    power_fails_after: usize,
+    ends_after: usize,
+    /// The power fails. If not, only the process ends, and what it wrote is there, synced or not.
+    power_fails: bool,
     chance: Vec<u8>,
 }
 
 fn life() -> impl Strategy<Value = Life> {
     let steps = prop::collection::vec((0..6_u8, 0..6_u8), 1..12);
-    (steps, 1..60_usize, prop::collection::vec(any::<u8>(), 64)).prop_map(|(steps, power_fails_after, chance)| Life {
+    let chance = prop::collection::vec(any::<u8>(), 64);
+    (steps, 1..60_usize, prop::bool::weighted(0.7), chance).prop_map(|(steps, ends_after, power_fails, chance)| Life {
         steps,
-        power_fails_after,
+        ends_after,
+        power_fails,
         chance,
     })
 }
@@ -324,7 +327,7 @@ fn run(lives: &[Life], lies: bool) -> Result<(), TestCaseError> {
     let dir = Path::new("/queue");
     let (mut appended, mut safe, mut done) = (0, BTreeSet::new(), BTreeSet::new());
     for life in lives {
-        disk.platter.lock().unwrap().left = life.power_fails_after;
+        disk.platter.lock().unwrap().left = life.ends_after;
         if let Ok(log) = Log::open_on(Arc::new(disk.clone()), dir, options()) {
             for (append, take) in &life.steps {
                 let tickets: Vec<(u32, Ticket)> = (0..*append)
@@ -344,10 +347,14 @@ fn run(lives: &[Life], lies: bool) -> Result<(), TestCaseError> {
                     delivery.ack();
                 }
             }
-            // What it says does not matter: the power may be gone.
+            // What it says does not matter: the process may have ended before.
             let _ = log.close();
         }
-        disk.platter.lock().unwrap().forget(&mut Chance(life.chance.iter().cycle()));
+        let mut platter = disk.platter.lock().unwrap();
+        if life.power_fails {
+            platter.forget(&mut Chance(life.chance.iter().cycle()));
+        }
+        (platter.dead, platter.left) = (false, usize::MAX);
     }
     disk.platter.lock().unwrap().left = usize::MAX;
     let log = Log::open_on(Arc::new(disk.clone()), dir, options()).map_err(|e| TestCaseError::fail(e.to_string()))?;
@@ -358,6 +365,8 @@ fn run(lives: &[Life], lies: bool) -> Result<(), TestCaseError> {
     let gone: Vec<_> = safe.iter().filter(|n| !left.contains(n) && !done.contains(n)).collect();
     prop_assert!(gone.is_empty(), "acknowledged and gone: {gone:?}; {:?}", log.recovered());
     prop_assert_eq!(log.figures().records, 0);
+    // Lost are at most records that nobody was told were safe.
+    prop_assert!(log.recovered().lost.records <= u64::from(appended) - safe.len() as u64);
     Ok(())
 }
 
