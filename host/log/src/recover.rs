@@ -205,6 +205,7 @@ fn state(survey: Survey, handed_to: u64) -> State {
         marked_before: handed_to,
         // So that what is done is removed in the first round.
         cursor_dirty: true,
+        give_back: false,
         counts: Counts::default(),
         failing: None,
     }

@@ -60,8 +60,12 @@ impl Shared {
         if state.promised > 0 && state.promised + framed > self.options.max_waiting_bytes {
             return Err(ReserveError::Behind { dir: self.dir.clone(), waiting: state.promised });
         }
+        let fits = fits(&state, framed, max);
+        if !fits && state.want_space() {
+            self.work.notify_one();
+        }
         let charge = match self.options.on_full {
-            _ if fits(&state, framed, max) => framed,
+            _ if fits => framed,
             OnFull::Refuse => {
                 let used = state.on_disk + state.promised;
                 return Err(ReserveError::Full { dir: self.dir.clone(), used, max });

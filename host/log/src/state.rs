@@ -118,6 +118,8 @@ pub(crate) struct State {
     pub marked_before: u64,
     /// There is something that the cursor does not know.
     pub cursor_dirty: bool,
+    /// The active segment is to be given back too, if it is done: its space is wanted.
+    pub give_back: bool,
     pub counts: Counts,
     /// Why the last write did not succeed, if it did not.
     pub failing: Option<IoFailure>,
@@ -148,6 +150,13 @@ impl State {
         }
     }
 
+    /// A record found no room. If nothing else is in the log, what is done is given back at once.
+    pub fn want_space(&mut self) -> bool {
+        self.give_back = self.segments.iter().all(|segment| segment.live_records == 0);
+        self.cursor_dirty |= self.give_back;
+        self.give_back
+    }
+
     /// Puts a record where takers find it.
     pub fn offer(&mut self, sequence: u64, entry: Entry) {
         self.ready_bytes += entry.payload.len() as u64;
@@ -175,14 +184,14 @@ impl State {
     }
 
     /// Drops what nobody has taken in the oldest segment that nobody is sending from. Says how many
-    /// spans that were and which segment; nothing if there is no such segment.
-    pub fn drop_oldest(&mut self) -> Option<(u64, u64)> {
+    /// spans that were; nothing if there is no such segment.
+    pub fn drop_oldest(&mut self) -> Option<u64> {
         let in_flight = &self.in_flight;
         let segment = self.segments.iter_mut().find(|segment| {
             segment.live_records > 0 && in_flight.range(segment.base.sequence..segment.end.sequence).next().is_none()
         })?;
         let (from, to) = (segment.base.sequence, segment.end.sequence);
-        let (number, spans) = (segment.number, segment.live_spans);
+        let spans = segment.live_spans;
         (segment.live_records, segment.live_spans) = (0, 0);
         // The spans of each part are not known, only their sum, which is what counts in the end.
         let mut rest = spans;
@@ -194,7 +203,7 @@ impl State {
             self.withdraw(sequence);
         }
         self.cursor_dirty = true;
-        Some((spans, number))
+        Some(spans)
     }
 
     /// Records between two places are not on disk any more, although they should be.

@@ -78,7 +78,8 @@ impl Writer {
 
     /// Removes segments that are done, if the cursor knows it of all records below this sequence.
     fn retire(&mut self, complete_below: u64, mut slot: CursorSlot) -> Result<(), IoFailure> {
-        let least = self.shared.options.segment_bytes() / GIVE_BACK_PART;
+        let all = std::mem::take(&mut self.shared.lock().give_back);
+        let least = if all { 0 } else { self.shared.options.segment_bytes() / GIVE_BACK_PART };
         let active = self.active.as_ref().filter(|active| active.length < least).map(|active| active.number);
         let done: Vec<u64> = {
             let state = self.shared.lock();
@@ -127,17 +128,19 @@ impl Writer {
     pub(super) fn make_room(&mut self, pending: &mut Vec<Pending>) {
         let max = self.shared.options.max_bytes;
         let mut needed: u64 = pending.iter().map(|record| (RECORD_HEADER + record.payload.len()) as u64).sum();
+        let mut given_back = false;
         loop {
             let mut state = self.shared.lock();
             if state.on_disk + needed + 2 * DATA_START <= max {
                 return;
             }
-            let Some((spans, number)) = state.drop_oldest() else { break };
-            state.counts.dropped_oldest_spans += spans;
-            drop(state);
-            if self.active.as_ref().is_some_and(|active| active.number == number) {
-                self.active = None;
+            // What is done goes first.
+            if std::mem::replace(&mut given_back, true) {
+                let Some(spans) = state.drop_oldest() else { break };
+                state.counts.dropped_oldest_spans += spans;
             }
+            state.give_back = true;
+            drop(state);
             let mut slot = self.snapshot();
             let complete_below = slot.fit();
             let result = self.cursor.write(&mut slot).and_then(|()| self.retire(complete_below, slot));

@@ -144,6 +144,26 @@ fn what_was_dropped_is_not_there_after_a_restart_and_not_lost() {
 }
 
 #[test]
+fn the_largest_record_fits_into_an_empty_log_that_was_used_before() {
+    // The quota less two segment headers and the record's own.
+    const LARGEST: usize = MAX as usize - 2 * 4096 - 56;
+    for on_full in [OnFull::Refuse, OnFull::DropNewest, OnFull::DropOldest] {
+        let dir = tempdir().unwrap();
+        let log = Log::open(dir.path(), options(on_full)).unwrap();
+        append(&log, b"small", 1);
+        take(&log).unwrap().ack();
+        eventually("it fits", || {
+            let reserved = log.reserve(LARGEST);
+            reserved
+                .is_ok_and(|reserved| reserved.commit(vec![1; LARGEST].into(), 1).wait().unwrap() != Outcome::Dropped)
+        });
+        assert!(segment_bytes(dir.path()) <= MAX);
+        let error = log.reserve(LARGEST + 1).unwrap_err();
+        assert_eq!(error.to_string().split(" is larger").next(), Some("a record of 122825 bytes"), "{error}");
+    }
+}
+
+#[test]
 fn drop_newest_drops_what_comes_and_says_so() {
     let dir = tempdir().unwrap();
     let log = Log::open(dir.path(), options(OnFull::DropNewest)).unwrap();

@@ -7,6 +7,7 @@ mod damage;
 mod faults;
 mod faulty_disk;
 mod forgets;
+mod format;
 mod kill;
 mod limits;
 mod model;
