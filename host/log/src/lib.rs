@@ -29,6 +29,8 @@
 //!   a new file. A record that failed so may still turn up after a crash: it is delivered then.
 //! - **Nothing is unbounded**: bytes on disk, bytes in memory, damaged bytes that are kept.
 //!
+//! The files are described byte by byte in [`mod@format`]; [`inspect`] says what is in them.
+//!
 //! When it is full, [`OnFull`] decides. When the disk fails, appends fail with an [`AppendError`] that
 //! names the file and the fix, [`Figures::failing`] says so, and the next append tries again.
 

@@ -201,6 +201,7 @@ fn state(survey: Survey, handed_to: u64) -> State {
         in_flight: BTreeMap::new(),
         acked: survey.acked,
         end: survey.end,
+        taken_to: floor.sequence,
         marked_to: handed_to.max(floor.sequence),
         marked_before: handed_to,
         // So that what is done is removed in the first round.

@@ -112,6 +112,8 @@ pub(crate) struct State {
     pub acked: Acked,
     /// Acknowledged to senders up to here.
     pub end: Mark,
+    /// Handed out up to here.
+    pub taken_to: u64,
     /// What may be handed out, because the cursor says that it may have been.
     pub marked_to: u64,
     /// Records before this one were marked in an earlier life.

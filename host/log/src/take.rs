@@ -27,6 +27,7 @@ impl Shared {
         }
         let entry = state.withdraw(oldest)?;
         state.in_flight.insert(oldest, entry.spans);
+        state.taken_to = state.taken_to.max(oldest + 1);
         let wake = state.mark_is_due() || self.wants_fetch(&state);
         drop(state);
         if wake {
@@ -75,9 +76,9 @@ impl Delivery {
     }
 
     /// How often it was handed out before and not acknowledged. All hand-outs before the log was
-    /// opened count as one. That one may be wrong for up to 16 records, which were about to be
-    /// handed out; it is never missing after a crash of the process, and after a power loss only for
-    /// what was handed out within `ack_interval`.
+    /// opened count as one. After a crash that one may be wrong for up to 16 records, which were about
+    /// to be handed out. It is never missing after a crash of the process, and after a power loss
+    /// only for what was handed out within `ack_interval`.
     pub fn earlier(&self) -> u32 {
         self.entry.as_ref().map_or(0, |entry| entry.earlier)
     }

@@ -71,6 +71,11 @@ impl Writer {
         self.shared.room.notify_waiters();
         let mut slot = self.snapshot();
         slot.fit();
+        {
+            // Nothing more is handed out, so that it is known exactly what was.
+            let state = self.shared.lock();
+            slot.handed_to = state.taken_to.max(state.marked_before);
+        }
         let result = self.cursor.write_both(&mut slot);
         drop(self.lock);
         result

@@ -78,11 +78,11 @@ impl Writer {
 
     /// Removes segments that are done, if the cursor knows it of all records below this sequence.
     fn retire(&mut self, complete_below: u64, mut slot: CursorSlot) -> Result<(), IoFailure> {
-        let all = std::mem::take(&mut self.shared.lock().give_back);
+        let all = self.shared.lock().give_back;
         let least = if all { 0 } else { self.shared.options.segment_bytes() / GIVE_BACK_PART };
         let active = self.active.as_ref().filter(|active| active.length < least).map(|active| active.number);
         let done: Vec<u64> = {
-            let state = self.shared.lock();
+            let mut state = self.shared.lock();
             let done = state.segments.iter().filter(|segment| {
                 segment.live_records == 0
                     && segment.end.sequence <= complete_below
@@ -90,7 +90,11 @@ impl Writer {
                     && (segment.end.sequence <= slot.floor.sequence || covered(&slot, segment.base.sequence, segment.end.sequence))
                     && Some(segment.number) != active
             });
-            done.map(|segment| segment.number).collect()
+            let done: Vec<u64> = done.map(|segment| segment.number).collect();
+            // What the cursor does not know yet is given back with the next one.
+            let drained = state.segments.iter().filter(|segment| segment.live_records == 0).count();
+            state.give_back = all && drained > done.len();
+            done
         };
         if done.is_empty() && self.unneeded.is_empty() {
             return Ok(());

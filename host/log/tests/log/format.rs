@@ -82,7 +82,7 @@ fn the_files_are_as_documented() {
         assert_eq!(slot[8..16], [1, 0, 0, 0, 1, 0, 0, 0], "version, one range");
         assert_eq!([u64_at(slot, 24), u64_at(slot, 32)], [0, 0], "floor");
         assert_eq!([u64_at(slot, 40), u64_at(slot, 48)], [3, 24], "end");
-        assert_eq!([u64_at(slot, 56), u64_at(slot, 64)], [3, 1], "handed out, next segment");
+        assert_eq!([u64_at(slot, 56), u64_at(slot, 64)], [2, 1], "handed out, next segment");
         assert_eq!([u64_at(slot, 80), u64_at(slot, 88), u64_at(slot, 96)], [1, 2, 8], "the second record is done");
         assert_eq!(u32_at(slot, 72), crc32c(crc32c(0, &slot[..72]), &slot[80..104]));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use sluice_log::{Log, Lost, Options};
+use sluice_log::{Log, Lost, OpenError, Options};
 use tempfile::tempdir;
 
 use crate::steps::take;
@@ -34,6 +34,8 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         // Another number of lines in each round, known to nobody.
         let until = 1 + rand::random_range(0..400);
         let mut seen: Vec<String> = (0..until).map_while(|_| lines.next()).map(Result::unwrap).collect();
+        let second = Log::open(dir.path(), Options::default()).unwrap_err();
+        assert!(matches!(second, OpenError::InUse { .. }), "{second}");
         child.kill().unwrap();
         child.wait().unwrap();
         // What it had said before it died counts; half a line does not.
