@@ -2339,6 +2339,726 @@ pub mod sluice {
 
     }
 
+    /// The time of day. A plugin that uses it declares the capability `clock`.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod clock {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      #[allow(unused_unsafe, clippy::all)]
+      /// Nanoseconds since 1970-01-01 UTC by the collector's clock. It is looked at once a call, when
+      /// the call first asks: within one call of the plugin the time stands still. It can go back from
+      /// one call to the next, when the machine's clock is set.
+      #[allow(async_fn_in_trait)]
+      pub fn now_unix_nano() -> ::core::result::Result<u64,Refusal>{
+        unsafe {
+
+          #[repr(align(8))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 16+2*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 16+2*::core::mem::size_of::<*const u8>()]);
+          let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/clock@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "now-unix-nano"]
+            fn wit_import1(_: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import1(_: *mut u8, ) { unreachable!() }
+          wit_import1(ptr0);
+          let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+          let result8 = match l2 {
+            0 => {
+              let e = {
+                let l3 = *ptr0.add(8).cast::<i64>();
+
+                l3 as u64
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l4 = *ptr0.add(8).cast::<i32>();
+                let l5 = *ptr0.add(8+1*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l6 = *ptr0.add(8+2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len7 = l6;
+                let bytes7 = _rt::Vec::from_raw_parts(l5.cast(), len7, len7);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l4 as u32,
+                  message: _rt::string_lift(bytes7),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result8
+        }
+      }
+
+    }
+
+    /// Randomness. A plugin that uses it declares the capability `random`.
+    ///
+    /// Good for sampling, jitter and ids; not for keys and other secrets: whoever sees some of the
+    /// numbers can tell the next ones. Each instance has its own sequence.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod random {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      #[allow(unused_unsafe, clippy::all)]
+      /// So many numbers, each of 64 random bits. At most 65,536 at once, else refusal 5.
+      #[allow(async_fn_in_trait)]
+      pub fn numbers(count: u32,) -> ::core::result::Result<_rt::Vec::<u64>,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+          let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/random@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "numbers"]
+            fn wit_import1(_: i32, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import1(_: i32, _: *mut u8, ) { unreachable!() }
+          wit_import1(_rt::as_i32(&count), ptr0);
+          let l2 = i32::from(*ptr0.add(0).cast::<u8>());
+          let result10 = match l2 {
+            0 => {
+              let e = {
+                let l3 = *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l4 = *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len5 = l4;
+
+                <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l3.cast(), len5, len5))
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l6 = *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l7 = *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l8 = *ptr0.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len9 = l8;
+                let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l6 as u32,
+                  message: _rt::string_lift(bytes9),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result10
+        }
+      }
+
+    }
+
+    /// A key-value store that all instances of the plugin share: those of all cores, those that replace
+    /// others, and those of other versions with the same `schema`. A plugin that uses it declares the
+    /// capability `store`. It is gone when the collector ends, unless the operator has it kept.
+    ///
+    /// `set`, `add` and `remove` are done once the request has passed its whole chain, and never if it
+    /// does not. Reads of the same request see them at once. `compare-and-set` and `take` are done at
+    /// once, for everybody to see, and taken back when the call or the request fails. (A `flush` is a
+    /// request of its own. What `snapshot` and `restore` do is not kept.)
+    ///
+    /// Every function takes many keys: a call into the host costs as much as some keys. What is refused
+    /// has not been done for any key. At most 65,536 keys of at most 1,024 bytes each; a key may be any
+    /// bytes. Where there is one value or amount for each key, one alone is for all keys.
+    ///
+    /// The store has a limit in bytes (`limits.store_mib`; an entry costs its key, its value and 200
+    /// bytes). What does not fit is refused with code 5; nothing is evicted: give keys a time to live.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod store {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Texts = super::super::super::sluice::plugin::columns::Texts;
+      pub type Values = super::super::super::sluice::plugin::columns::Values;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      #[allow(unused_unsafe, clippy::all)]
+      /// The value of each key; type 0 where there is none.
+      #[allow(async_fn_in_trait)]
+      pub fn get(keys: &Texts,) -> ::core::result::Result<Values,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 9*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 9*::core::mem::size_of::<*const u8>()]);
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends0, bytes:bytes0, } = keys;
+          let vec1 = ends0;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let vec2 = bytes0;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/store@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "get"]
+            fn wit_import4(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import4(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import4(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, ptr3);
+          let l5 = i32::from(*ptr3.add(0).cast::<u8>());
+          let result22 = match l5 {
+            0 => {
+              let e = {
+                let l6 = *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l7 = *ptr3.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len8 = l7;
+                let l9 = *ptr3.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l10 = *ptr3.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len11 = l10;
+                let l12 = *ptr3.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l13 = *ptr3.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len14 = l13;
+                let l15 = *ptr3.add(7*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l16 = *ptr3.add(8*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len17 = l16;
+
+                super::super::super::sluice::plugin::columns::Values{
+                  types: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l6.cast(), len8, len8)),
+                  numbers: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l9.cast(), len11, len11)),
+                  texts: super::super::super::sluice::plugin::columns::Texts{
+                    ends: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l12.cast(), len14, len14)),
+                    bytes: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l15.cast(), len17, len17)),
+                  },
+                }
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l18 = *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l19 = *ptr3.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l20 = *ptr3.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len21 = l20;
+                let bytes21 = _rt::Vec::from_raw_parts(l19.cast(), len21, len21);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l18 as u32,
+                  message: _rt::string_lift(bytes21),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result22
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Sets the value of each key; one of type 0 removes what is there. The time to live, in
+      /// milliseconds, begins when the request has passed; 0 is for ever.
+      #[allow(async_fn_in_trait)]
+      pub fn set(keys: &Texts,values: &Values,ttl_ms: u64,) -> ::core::result::Result<(),Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends0, bytes:bytes0, } = keys;
+          let vec1 = ends0;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let vec2 = bytes0;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          let super::super::super::sluice::plugin::columns::Values{ types:types3, numbers:numbers3, texts:texts3, } = values;
+          let vec4 = types3;
+          let ptr4 = vec4.as_ptr().cast::<u8>();
+          let len4 = vec4.len();
+          let vec5 = numbers3;
+          let ptr5 = vec5.as_ptr().cast::<u8>();
+          let len5 = vec5.len();
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends6, bytes:bytes6, } = texts3;
+          let vec7 = ends6;
+          let ptr7 = vec7.as_ptr().cast::<u8>();
+          let len7 = vec7.len();
+          let vec8 = bytes6;
+          let ptr8 = vec8.as_ptr().cast::<u8>();
+          let len8 = vec8.len();
+          let ptr9 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/store@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "set"]
+            fn wit_import10(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i64, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import10(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i64, _: *mut u8, ) { unreachable!() }
+          wit_import10(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, ptr4.cast_mut(), len4, ptr5.cast_mut(), len5, ptr7.cast_mut(), len7, ptr8.cast_mut(), len8, _rt::as_i64(&ttl_ms), ptr9);
+          let l11 = i32::from(*ptr9.add(0).cast::<u8>());
+          let result16 = match l11 {
+            0 => {
+              let e = ();
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l12 = *ptr9.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l13 = *ptr9.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l14 = *ptr9.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len15 = l14;
+                let bytes15 = _rt::Vec::from_raw_parts(l13.cast(), len15, len15);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l12 as u32,
+                  message: _rt::string_lift(bytes15),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result16
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Removes the value of each key.
+      #[allow(async_fn_in_trait)]
+      pub fn remove(keys: &Texts,) -> ::core::result::Result<(),Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends0, bytes:bytes0, } = keys;
+          let vec1 = ends0;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let vec2 = bytes0;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          let ptr3 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/store@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "remove"]
+            fn wit_import4(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import4(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import4(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, ptr3);
+          let l5 = i32::from(*ptr3.add(0).cast::<u8>());
+          let result10 = match l5 {
+            0 => {
+              let e = ();
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l6 = *ptr3.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l7 = *ptr3.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l8 = *ptr3.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len9 = l8;
+                let bytes9 = _rt::Vec::from_raw_parts(l7.cast(), len9, len9);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l6 as u32,
+                  message: _rt::string_lift(bytes9),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result10
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Adds to the int (type 3) of each key; gives the sums, as this request sees them. Amounts and
+      /// sums are two's complement; they wrap. A key that has no value or another one becomes the amount,
+      /// with this time to live; an int keeps its own.
+      #[allow(async_fn_in_trait)]
+      pub fn add(keys: &Texts,amounts: &[u64],ttl_ms: u64,) -> ::core::result::Result<_rt::Vec::<u64>,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends0, bytes:bytes0, } = keys;
+          let vec1 = ends0;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let vec2 = bytes0;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          let vec3 = amounts;
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          let ptr4 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/store@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "add"]
+            fn wit_import5(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i64, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import5(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: i64, _: *mut u8, ) { unreachable!() }
+          wit_import5(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, ptr3.cast_mut(), len3, _rt::as_i64(&ttl_ms), ptr4);
+          let l6 = i32::from(*ptr4.add(0).cast::<u8>());
+          let result14 = match l6 {
+            0 => {
+              let e = {
+                let l7 = *ptr4.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l8 = *ptr4.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len9 = l8;
+
+                <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l7.cast(), len9, len9))
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l10 = *ptr4.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l11 = *ptr4.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l12 = *ptr4.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len13 = l12;
+                let bytes13 = _rt::Vec::from_raw_parts(l11.cast(), len13, len13);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l10 as u32,
+                  message: _rt::string_lift(bytes13),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result14
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Sets the value of each key if the present one is what is expected (type 0: there is none): the
+      /// same type, the same bits. 1 for each that was set, 0 for the others. Refused with code 6 if the
+      /// request has a write of one of the keys that is not done yet.
+      #[allow(async_fn_in_trait)]
+      pub fn compare_and_set(keys: &Texts,expected: &Values,new: &Values,ttl_ms: u64,) -> ::core::result::Result<_rt::Vec::<u8>,Refusal>{
+        unsafe {
+
+          #[repr(align(8))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 8+20*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 8+20*::core::mem::size_of::<*const u8>()]);
+          let ptr0 = ret_area.0.as_mut_ptr().cast::<u8>();let super::super::super::sluice::plugin::columns::Texts{ ends:ends1, bytes:bytes1, } = keys;
+          let vec2 = ends1;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          *ptr0.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len2;
+          *ptr0.add(0).cast::<*mut u8>() = ptr2.cast_mut();
+          let vec3 = bytes1;
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          *ptr0.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len3;
+          *ptr0.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr3.cast_mut();
+          let super::super::super::sluice::plugin::columns::Values{ types:types4, numbers:numbers4, texts:texts4, } = expected;
+          let vec5 = types4;
+          let ptr5 = vec5.as_ptr().cast::<u8>();
+          let len5 = vec5.len();
+          *ptr0.add(5*::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
+          *ptr0.add(4*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr5.cast_mut();
+          let vec6 = numbers4;
+          let ptr6 = vec6.as_ptr().cast::<u8>();
+          let len6 = vec6.len();
+          *ptr0.add(7*::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
+          *ptr0.add(6*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr6.cast_mut();
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends7, bytes:bytes7, } = texts4;
+          let vec8 = ends7;
+          let ptr8 = vec8.as_ptr().cast::<u8>();
+          let len8 = vec8.len();
+          *ptr0.add(9*::core::mem::size_of::<*const u8>()).cast::<usize>() = len8;
+          *ptr0.add(8*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr8.cast_mut();
+          let vec9 = bytes7;
+          let ptr9 = vec9.as_ptr().cast::<u8>();
+          let len9 = vec9.len();
+          *ptr0.add(11*::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
+          *ptr0.add(10*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr9.cast_mut();
+          let super::super::super::sluice::plugin::columns::Values{ types:types10, numbers:numbers10, texts:texts10, } = new;
+          let vec11 = types10;
+          let ptr11 = vec11.as_ptr().cast::<u8>();
+          let len11 = vec11.len();
+          *ptr0.add(13*::core::mem::size_of::<*const u8>()).cast::<usize>() = len11;
+          *ptr0.add(12*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr11.cast_mut();
+          let vec12 = numbers10;
+          let ptr12 = vec12.as_ptr().cast::<u8>();
+          let len12 = vec12.len();
+          *ptr0.add(15*::core::mem::size_of::<*const u8>()).cast::<usize>() = len12;
+          *ptr0.add(14*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr12.cast_mut();
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends13, bytes:bytes13, } = texts10;
+          let vec14 = ends13;
+          let ptr14 = vec14.as_ptr().cast::<u8>();
+          let len14 = vec14.len();
+          *ptr0.add(17*::core::mem::size_of::<*const u8>()).cast::<usize>() = len14;
+          *ptr0.add(16*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr14.cast_mut();
+          let vec15 = bytes13;
+          let ptr15 = vec15.as_ptr().cast::<u8>();
+          let len15 = vec15.len();
+          *ptr0.add(19*::core::mem::size_of::<*const u8>()).cast::<usize>() = len15;
+          *ptr0.add(18*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr15.cast_mut();
+          *ptr0.add(20*::core::mem::size_of::<*const u8>()).cast::<i64>() = _rt::as_i64(&ttl_ms);
+          let ptr16 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/store@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "compare-and-set"]
+            fn wit_import17(_: *mut u8, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import17(_: *mut u8, _: *mut u8, ) { unreachable!() }
+          wit_import17(ptr0, ptr16);
+          let l18 = i32::from(*ptr16.add(0).cast::<u8>());
+          let result26 = match l18 {
+            0 => {
+              let e = {
+                let l19 = *ptr16.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l20 = *ptr16.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len21 = l20;
+
+                <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l19.cast(), len21, len21))
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l22 = *ptr16.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l23 = *ptr16.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l24 = *ptr16.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len25 = l24;
+                let bytes25 = _rt::Vec::from_raw_parts(l23.cast(), len25, len25);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l22 as u32,
+                  message: _rt::string_lift(bytes25),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result26
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// Takes an amount of tokens from each bucket: 1 where it had them all, 0 where not, and then none
+      /// were taken. A bucket is full, with `burst` tokens, when it is first named, and gets
+      /// `rate-per-s` tokens a second. Buckets have names of their own: one may be called like a key.
+      #[allow(async_fn_in_trait)]
+      pub fn take(buckets: &Texts,amounts: &[u64],rate_per_s: f64,burst: u64,) -> ::core::result::Result<_rt::Vec::<u8>,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 4*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 4*::core::mem::size_of::<*const u8>()]);
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends0, bytes:bytes0, } = buckets;
+          let vec1 = ends0;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let vec2 = bytes0;
+          let ptr2 = vec2.as_ptr().cast::<u8>();
+          let len2 = vec2.len();
+          let vec3 = amounts;
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          let ptr4 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/store@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "take"]
+            fn wit_import5(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: f64, _: i64, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import5(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: f64, _: i64, _: *mut u8, ) { unreachable!() }
+          wit_import5(ptr1.cast_mut(), len1, ptr2.cast_mut(), len2, ptr3.cast_mut(), len3, _rt::as_f64(&rate_per_s), _rt::as_i64(&burst), ptr4);
+          let l6 = i32::from(*ptr4.add(0).cast::<u8>());
+          let result14 = match l6 {
+            0 => {
+              let e = {
+                let l7 = *ptr4.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l8 = *ptr4.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len9 = l8;
+
+                <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l7.cast(), len9, len9))
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l10 = *ptr4.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l11 = *ptr4.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l12 = *ptr4.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len13 = l12;
+                let bytes13 = _rt::Vec::from_raw_parts(l11.cast(), len13, len13);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l10 as u32,
+                  message: _rt::string_lift(bytes13),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result14
+        }
+      }
+
+    }
+
+    /// Look-up tables that the operator names in the plugin's configuration and the host keeps in memory,
+    /// once for all instances. A plugin that uses them declares the capability `tables`, and asks for each
+    /// in its access, to read: `tables:NAME`, `tables:PREFIX*`, `tables:*`.
+    ///
+    /// A table is replaced as a whole when its file changes. Within one call of the plugin it stays the
+    /// same.
+    #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
+    pub mod tables {
+      #[used]
+      #[doc(hidden)]
+      static __FORCE_SECTION_REF: fn() =
+      super::super::super::__link_custom_section_describing_imports;
+      
+      use super::super::super::_rt;
+      pub type Texts = super::super::super::sluice::plugin::columns::Texts;
+      pub type Refusal = super::super::super::sluice::plugin::batches::Refusal;
+      /// What was found: item `i` is of key `i`.
+      #[derive(Clone)]
+      pub struct Found {
+        /// 1 where there is a value. 0 where no row has the key, or the row has no value in the column.
+        pub present: _rt::Vec::<u8>,
+        /// The values; empty where there is none.
+        pub values: Texts,
+      }
+      impl ::core::fmt::Debug for Found {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Found").field("present", &self.present).field("values", &self.values).finish()
+        }
+      }
+      #[allow(unused_unsafe, clippy::all)]
+      /// The values of one column for many keys. A table that is not there and one that is not granted
+      /// are refused alike, with code 1; a column that is not there with code 2. At most 65,536 keys.
+      ///
+      /// In a MaxMind database the keys are IP addresses as text, and a column is the way to a value in a
+      /// record: `country.iso_code`, `subdivisions.0.names.en`. A way that leads nowhere finds nothing.
+      ///
+      /// The table `host`, if the operator grants it, tells of the machine; its key is the column `name`,
+      /// and its other column is `value`. Names: `host.name`, `host.arch`, `os.type`, as OpenTelemetry
+      /// has them, and `env.NAME` for each environment variable that the operator lists.
+      #[allow(async_fn_in_trait)]
+      pub fn look_up(table: &str,column: &str,keys: &Texts,) -> ::core::result::Result<Found,Refusal>{
+        unsafe {
+
+          #[cfg_attr(target_pointer_width="64", repr(align(8)))]
+          #[cfg_attr(target_pointer_width="32", repr(align(4)))]
+          struct RetArea([::core::mem::MaybeUninit::<u8>; 7*::core::mem::size_of::<*const u8>()]);
+          let mut ret_area = RetArea([::core::mem::MaybeUninit::uninit(); 7*::core::mem::size_of::<*const u8>()]);
+          let vec0 = table;
+          let ptr0 = vec0.as_ptr().cast::<u8>();
+          let len0 = vec0.len();
+          let vec1 = column;
+          let ptr1 = vec1.as_ptr().cast::<u8>();
+          let len1 = vec1.len();
+          let super::super::super::sluice::plugin::columns::Texts{ ends:ends2, bytes:bytes2, } = keys;
+          let vec3 = ends2;
+          let ptr3 = vec3.as_ptr().cast::<u8>();
+          let len3 = vec3.len();
+          let vec4 = bytes2;
+          let ptr4 = vec4.as_ptr().cast::<u8>();
+          let len4 = vec4.len();
+          let ptr5 = ret_area.0.as_mut_ptr().cast::<u8>();
+          #[cfg(target_arch = "wasm32")]
+          #[link(wasm_import_module = "sluice:plugin/tables@0.1.0")]
+          unsafe extern "C" {
+            #[link_name = "look-up"]
+            fn wit_import6(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, );
+          }
+
+          #[cfg(not(target_arch = "wasm32"))]
+          unsafe extern "C" fn wit_import6(_: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, _: usize, _: *mut u8, ) { unreachable!() }
+          wit_import6(ptr0.cast_mut(), len0, ptr1.cast_mut(), len1, ptr3.cast_mut(), len3, ptr4.cast_mut(), len4, ptr5);
+          let l7 = i32::from(*ptr5.add(0).cast::<u8>());
+          let result21 = match l7 {
+            0 => {
+              let e = {
+                let l8 = *ptr5.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l9 = *ptr5.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len10 = l9;
+                let l11 = *ptr5.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l12 = *ptr5.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len13 = l12;
+                let l14 = *ptr5.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l15 = *ptr5.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len16 = l15;
+
+                Found{
+                  present: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l8.cast(), len10, len10)),
+                  values: super::super::super::sluice::plugin::columns::Texts{
+                    ends: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l11.cast(), len13, len13)),
+                    bytes: <_ as From<_rt::Vec<_>>>::from(_rt::Vec::from_raw_parts(l14.cast(), len16, len16)),
+                  },
+                }
+              };
+              Ok(e)
+            }
+            1 => {
+              let e = {
+                let l17 = *ptr5.add(::core::mem::size_of::<*const u8>()).cast::<i32>();
+                let l18 = *ptr5.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+                let l19 = *ptr5.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+                let len20 = l19;
+                let bytes20 = _rt::Vec::from_raw_parts(l18.cast(), len20, len20);
+
+                super::super::super::sluice::plugin::batches::Refusal{
+                  code: l17 as u32,
+                  message: _rt::string_lift(bytes20),
+                }
+              };
+              Err(e)
+            }
+            _ => _rt::invalid_enum_discriminant(),
+          };
+          result21
+        }
+      }
+
+    }
+
 
     #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
     pub mod lifecycle {
@@ -2358,6 +3078,9 @@ pub mod sluice {
       /// numeric fields are always readable. Fields to write: the same but for ids, and
       /// `spans.status_code`, `spans.kind`, `spans.times`, `spans.flags`, `events.times`,
       /// `TABLE.dropped_counts`, `spans.drop`, `events.drop`, `links.drop`. `batch.clean` needs no grant.
+      ///
+      /// `tables:NAME`, `tables:PREFIX*` and `tables:*` are grants to read look-up tables. The plugin is not
+      /// loaded if it asks for one by its name that the operator has not given it.
       #[derive(Clone)]
       pub struct Access {
         pub read: _rt::Vec::<_rt::String>,
@@ -2373,7 +3096,9 @@ pub mod sluice {
         /// The plugin's own name and version, for the operator.
         pub name: _rt::String,
         pub version: _rt::String,
-        /// Names of the capability interfaces that it uses: `log`, `metrics`.
+        /// Names of the capability interfaces that it uses: `log`, `metrics`, `clock`, `random`,
+        /// `store`, `tables`. Importing one without naming it, and naming one that the operator does not allow,
+        /// keeps the plugin from being loaded.
         pub capabilities: _rt::Vec::<_rt::String>,
         /// The most that any configuration of this plugin needs.
         pub access: Access,
@@ -2638,6 +3363,34 @@ mod _rt {
     }
   }
   
+  pub fn as_i64<T: AsI64>(t: T) -> i64 {
+    t.as_i64()
+  }
+
+  pub trait AsI64 {
+    fn as_i64(self) -> i64;
+  }
+
+  impl<'a, T: Copy + AsI64> AsI64 for &'a T {
+    fn as_i64(self) -> i64 {
+      (*self).as_i64()
+    }
+  }
+  
+  impl AsI64 for i64 {
+    #[inline]
+    fn as_i64(self) -> i64 {
+      self as i64
+    }
+  }
+  
+  impl AsI64 for u64 {
+    #[inline]
+    fn as_i64(self) -> i64 {
+      self as i64
+    }
+  }
+  
   #[cfg(target_arch = "wasm32")]
   pub fn run_ctors_once() {
     ::sluice_sdk::__rt::run_ctors_once();
@@ -2684,9 +3437,9 @@ macro_rules! __export_processor_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2886] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc6\x15\x01A\x02\x01\
-A0\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3527] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc7\x1a\x01A\x02\x01\
+A8\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
@@ -2737,21 +3490,38 @@ in/log@0.1.0\x05\x0a\x02\x03\0\x01\x07refusal\x01B\x0c\x02\x03\x02\x01\x02\x04\0
 ind\x03\0\x04\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-\
 names\x01\0\x06\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0cla\
 bel-values\x01\x05valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/me\
-trics@0.1.0\x05\x0c\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\
-\x03\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06trai\
-tsy\x06schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\
-\x0cconfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\
-\x03\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x0d\x02\x03\0\x04\x06access\x03\0\x06\
-access\x03\0\x0e\x02\x03\0\x04\x0bdescription\x03\0\x0bdescription\x03\0\x10\x02\
-\x03\0\x04\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x12\x02\x03\0\x04\x07fail\
-ure\x03\0\x07failure\x03\0\x14\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x16\x01\
-@\0\0\x11\x04\0\x08describe\x01\x18\x01p\x13\x01j\x01\x0f\x01\x19\x01@\x01\x06co\
-nfigs\0\x1a\x04\0\x09configure\x01\x1b\x01h\x17\x01j\0\x01\x15\x01@\x01\x05batch\
-\x1c\0\x1d\x04\0\x07process\x01\x1e\x01@\x01\x0dnow-unix-nanow\0\x1d\x04\0\x05fl\
-ush\x01\x1f\x01p}\x01j\x01\x20\x01\x15\x01@\0\0!\x04\0\x08snapshot\x01\"\x01p\x20\
-\x01@\x01\x09snapshots#\0\x1d\x04\0\x07restore\x01$\x04\0\x1dsluice:plugin/proce\
-ssor@0.1.0\x04\0\x0b\x0f\x01\0\x09processor\x03\0\0\0G\x09producers\x01\x0cproce\
-ssed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+trics@0.1.0\x05\x0c\x01B\x05\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01j\x01\
+w\x01\x01\x01@\0\0\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clo\
+ck@0.1.0\x05\x0d\x01B\x06\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01pw\x01\
+j\x01\x02\x01\x01\x01@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1aslu\
+ice:plugin/random@0.1.0\x05\x0e\x01B\x18\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x02\x02\x03\x02\x01\x0b\x04\0\x07re\
+fusal\x03\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x04keys\x01\0\x06\x04\0\x03get\x01\
+\x07\x01j\0\x01\x05\x01@\x03\x04keys\x01\x06values\x03\x06ttl-msw\0\x08\x04\0\x03\
+set\x01\x09\x01@\x01\x04keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0b\
+\x01\x05\x01@\x03\x04keys\x01\x07amounts\x0b\x06ttl-msw\0\x0c\x04\0\x03add\x01\x0d\
+\x01p}\x01j\x01\x0e\x01\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06t\
+tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\
+\x0b\x0arate-per-su\x05burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin\
+/store@0.1.0\x05\x0f\x01B\x0a\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\0\x02\x03\
+\x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01p}\x01r\x02\x07present\x04\x06values\x01\
+\x04\0\x05found\x03\0\x05\x01j\x01\x06\x01\x03\x01@\x03\x05tables\x06columns\x04\
+keys\x01\0\x07\x04\0\x07look-up\x01\x08\x03\0\x1asluice:plugin/tables@0.1.0\x05\x10\
+\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
+\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
+\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
+\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
+plugin/lifecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\
+\x02\x03\0\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0cco\
+nfig-error\x03\0\x0cconfig-error\x03\0\x16\x02\x03\0\x08\x07failure\x03\0\x07fai\
+lure\x03\0\x18\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x1a\x01@\0\0\x15\x04\0\
+\x08describe\x01\x1c\x01p\x17\x01j\x01\x13\x01\x1d\x01@\x01\x06configs\0\x1e\x04\
+\0\x09configure\x01\x1f\x01h\x1b\x01j\0\x01\x19\x01@\x01\x05batch\x20\0!\x04\0\x07\
+process\x01\"\x01@\x01\x0dnow-unix-nanow\0!\x04\0\x05flush\x01#\x01p}\x01j\x01$\x01\
+\x19\x01@\0\0%\x04\0\x08snapshot\x01&\x01p$\x01@\x01\x09snapshots'\0!\x04\0\x07r\
+estore\x01(\x04\0\x1dsluice:plugin/processor@0.1.0\x04\0\x0b\x0f\x01\0\x09proces\
+sor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
+wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -2762,33 +3532,33 @@ pub use __export_processor_impl as export_processor;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 2776] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb8\x14\x01A\x02\x01\
-A\x1d\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05b\
-ytes\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05\
-texts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\
-\0\x06column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\
-\0\x0b\x01r\x02\x04keys\x02\x0adictionary\x05\x04\0\x0aentry-keys\x03\0\x0d\x01r\
-\x03\x08sections\x02\x05types\x03\x05texts\x05\x04\0\x07strings\x03\0\x0f\x01r\x02\
-\x04high\x02\x03low\x02\x04\0\x06halves\x03\0\x11\x03\0\x1bsluice:plugin/columns\
-@0.1.0\x05\0\x02\x03\0\0\x04rows\x02\x03\0\0\x05texts\x02\x03\0\0\x06values\x02\x03\
-\0\0\x06column\x02\x03\0\0\x07entries\x02\x03\0\0\x0aentry-keys\x02\x03\0\0\x07s\
-trings\x02\x03\0\0\x06halves\x01BS\x02\x03\x02\x01\x01\x04\0\x04rows\x03\0\0\x02\
-\x03\x02\x01\x02\x04\0\x05texts\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x06values\x03\
-\0\x04\x02\x03\x02\x01\x04\x04\0\x06column\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x07\
-entries\x03\0\x08\x02\x03\x02\x01\x06\x04\0\x0aentry-keys\x03\0\x0a\x02\x03\x02\x01\
-\x07\x04\0\x07strings\x03\0\x0c\x02\x03\x02\x01\x08\x04\0\x06halves\x03\0\x0e\x01\
-y\x04\0\x05table\x03\0\x10\x01y\x04\0\x05field\x03\0\x12\x01r\x02\x04codey\x07me\
-ssages\x04\0\x07refusal\x03\0\x14\x04\0\x05batch\x03\x01\x01h\x16\x01j\x01y\x01\x15\
-\x01@\x02\x04self\x17\x05table\x11\0\x18\x04\0\x11[method]batch.len\x01\x19\x01j\
-\x01\x01\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\x1a\x04\0\x15[method]batch.\
-parents\x01\x1b\x01pw\x01j\x01\x1c\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05\
-field\x13\0\x1d\x04\0\x15[method]batch.numbers\x01\x1e\x01j\x01\x0f\x01\x15\x01@\
-\x03\x04self\x17\x05table\x11\x05field\x13\0\x1f\x04\0\x1c[method]batch.numbers-\
-halves\x01\x20\x01@\x01\x04self\x17\0\x1d\x04\0\x17[method]batch.durations\x01!\x01\
-j\x01\x03\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05field\x13\0\"\x04\0\x13[m\
-ethod]batch.texts\x01#\x01p}\x01j\x01$\x01\x15\x01@\x02\x04self\x17\x05table\x11\
-\0%\x04\0\x17[method]batch.trace-ids\x01&\x04\0\x16[method]batch.span-ids\x01&\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3417] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9\x19\x01A\x02\x01\
+A%\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
+ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
+column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
+\x01r\x02\x04keys\x02\x0adictionary\x05\x04\0\x0aentry-keys\x03\0\x0d\x01r\x03\x08\
+sections\x02\x05types\x03\x05texts\x05\x04\0\x07strings\x03\0\x0f\x01r\x02\x04hi\
+gh\x02\x03low\x02\x04\0\x06halves\x03\0\x11\x03\0\x1bsluice:plugin/columns@0.1.0\
+\x05\0\x02\x03\0\0\x04rows\x02\x03\0\0\x05texts\x02\x03\0\0\x06values\x02\x03\0\0\
+\x06column\x02\x03\0\0\x07entries\x02\x03\0\0\x0aentry-keys\x02\x03\0\0\x07strin\
+gs\x02\x03\0\0\x06halves\x01BS\x02\x03\x02\x01\x01\x04\0\x04rows\x03\0\0\x02\x03\
+\x02\x01\x02\x04\0\x05texts\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x04\
+\x02\x03\x02\x01\x04\x04\0\x06column\x03\0\x06\x02\x03\x02\x01\x05\x04\0\x07entr\
+ies\x03\0\x08\x02\x03\x02\x01\x06\x04\0\x0aentry-keys\x03\0\x0a\x02\x03\x02\x01\x07\
+\x04\0\x07strings\x03\0\x0c\x02\x03\x02\x01\x08\x04\0\x06halves\x03\0\x0e\x01y\x04\
+\0\x05table\x03\0\x10\x01y\x04\0\x05field\x03\0\x12\x01r\x02\x04codey\x07message\
+s\x04\0\x07refusal\x03\0\x14\x04\0\x05batch\x03\x01\x01h\x16\x01j\x01y\x01\x15\x01\
+@\x02\x04self\x17\x05table\x11\0\x18\x04\0\x11[method]batch.len\x01\x19\x01j\x01\
+\x01\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\x1a\x04\0\x15[method]batch.pare\
+nts\x01\x1b\x01pw\x01j\x01\x1c\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05fiel\
+d\x13\0\x1d\x04\0\x15[method]batch.numbers\x01\x1e\x01j\x01\x0f\x01\x15\x01@\x03\
+\x04self\x17\x05table\x11\x05field\x13\0\x1f\x04\0\x1c[method]batch.numbers-halv\
+es\x01\x20\x01@\x01\x04self\x17\0\x1d\x04\0\x17[method]batch.durations\x01!\x01j\
+\x01\x03\x01\x15\x01@\x03\x04self\x17\x05table\x11\x05field\x13\0\"\x04\0\x13[me\
+thod]batch.texts\x01#\x01p}\x01j\x01$\x01\x15\x01@\x02\x04self\x17\x05table\x11\0\
+%\x04\0\x17[method]batch.trace-ids\x01&\x04\0\x16[method]batch.span-ids\x01&\x01\
 @\x01\x04self\x17\0%\x04\0\x1d[method]batch.parent-span-ids\x01'\x01k\x07\x01j\x01\
 (\x01\x15\x01@\x03\x04self\x17\x05table\x11\x03keys\0)\x04\0\x17[method]batch.at\
 tribute\x01*\x01j\x01\x09\x01\x15\x01@\x02\x04self\x17\x05table\x11\0+\x04\0\x15\
@@ -2815,17 +3585,34 @@ in/log@0.1.0\x05\x0a\x02\x03\0\x01\x07refusal\x01B\x0c\x02\x03\x02\x01\x02\x04\0
 ind\x03\0\x04\x01j\x01y\x01\x03\x01@\x04\x04kind\x05\x04names\x04helps\x0blabel-\
 names\x01\0\x06\x04\0\x06define\x01\x07\x01j\0\x01\x03\x01@\x03\x06metricy\x0cla\
 bel-values\x01\x05valueu\0\x08\x04\0\x06record\x01\x09\x03\0\x1bsluice:plugin/me\
-trics@0.1.0\x05\x0c\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\
-\x03\0\x01\x01r\x06\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06trai\
-tsy\x06schemay\x04\0\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\
-\x0cconfig-error\x03\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\
-\x03\0\x1dsluice:plugin/lifecycle@0.1.0\x05\x0d\x02\x03\0\x04\x06access\x03\0\x06\
-access\x03\0\x0e\x02\x03\0\x04\x0bdescription\x03\0\x0bdescription\x03\0\x10\x02\
-\x03\0\x04\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x12\x02\x03\0\x04\x07fail\
-ure\x03\0\x07failure\x03\0\x14\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x16\x04\
-\0=sluice:plugin/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0\
-)processor-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cproces\
-sed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+trics@0.1.0\x05\x0c\x01B\x05\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01j\x01\
+w\x01\x01\x01@\0\0\x02\x04\0\x0dnow-unix-nano\x01\x03\x03\0\x19sluice:plugin/clo\
+ck@0.1.0\x05\x0d\x01B\x06\x02\x03\x02\x01\x0b\x04\0\x07refusal\x03\0\0\x01pw\x01\
+j\x01\x02\x01\x01\x01@\x01\x05county\0\x03\x04\0\x07numbers\x01\x04\x03\0\x1aslu\
+ice:plugin/random@0.1.0\x05\x0e\x01B\x18\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\
+\0\x02\x03\x02\x01\x03\x04\0\x06values\x03\0\x02\x02\x03\x02\x01\x0b\x04\0\x07re\
+fusal\x03\0\x04\x01j\x01\x03\x01\x05\x01@\x01\x04keys\x01\0\x06\x04\0\x03get\x01\
+\x07\x01j\0\x01\x05\x01@\x03\x04keys\x01\x06values\x03\x06ttl-msw\0\x08\x04\0\x03\
+set\x01\x09\x01@\x01\x04keys\x01\0\x08\x04\0\x06remove\x01\x0a\x01pw\x01j\x01\x0b\
+\x01\x05\x01@\x03\x04keys\x01\x07amounts\x0b\x06ttl-msw\0\x0c\x04\0\x03add\x01\x0d\
+\x01p}\x01j\x01\x0e\x01\x05\x01@\x04\x04keys\x01\x08expected\x03\x03new\x03\x06t\
+tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts\
+\x0b\x0arate-per-su\x05burstw\0\x0f\x04\0\x04take\x01\x11\x03\0\x19sluice:plugin\
+/store@0.1.0\x05\x0f\x01B\x0a\x02\x03\x02\x01\x02\x04\0\x05texts\x03\0\0\x02\x03\
+\x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01p}\x01r\x02\x07present\x04\x06values\x01\
+\x04\0\x05found\x03\0\x05\x01j\x01\x06\x01\x03\x01@\x03\x05tables\x06columns\x04\
+keys\x01\0\x07\x04\0\x07look-up\x01\x08\x03\0\x1asluice:plugin/tables@0.1.0\x05\x10\
+\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
+\x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
+\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
+\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
+plugin/lifecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\
+\x02\x03\0\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0cco\
+nfig-error\x03\0\x0cconfig-error\x03\0\x16\x02\x03\0\x08\x07failure\x03\0\x07fai\
+lure\x03\0\x18\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x1a\x04\0=sluice:plug\
+in/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)processor-wi\
+th-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
+wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

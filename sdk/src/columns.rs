@@ -106,6 +106,11 @@ impl Values {
         Self { types: vec![kind], numbers: vec![bits], texts: Texts::default() }
     }
 
+    /// One value that is not there.
+    pub fn absent() -> Self {
+        Self { types: vec![kind::ABSENT], ..Self::default() }
+    }
+
     /// Strings.
     pub fn strings(texts: Texts) -> Self {
         Self { types: vec![kind::STRING; texts.len()], numbers: Vec::new(), texts }

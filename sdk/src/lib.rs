@@ -59,6 +59,7 @@ mod batch;
 #[doc(hidden)]
 #[rustfmt::skip]
 pub mod bindings;
+pub mod clock;
 mod columns;
 #[doc(hidden)]
 pub mod export;
@@ -66,7 +67,10 @@ mod lifecycle;
 pub mod log;
 pub mod metrics;
 pub mod pattern;
+pub mod random;
+pub mod store;
 mod strings;
+pub mod tables;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
 mod view;

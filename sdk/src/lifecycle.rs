@@ -111,7 +111,7 @@ impl Description {
         self
     }
 
-    /// Adds a capability: `log` or `metrics`.
+    /// Adds a capability: `log`, `metrics`, `clock`, `random`, `store` or `tables`.
     #[must_use]
     pub fn capability(mut self, name: &str) -> Self {
         self.capabilities.push(name.to_owned());
@@ -125,7 +125,7 @@ impl Description {
         self
     }
 
-    /// The layout of snapshots; a version that cannot read older ones takes another number.
+    /// The layout of snapshots and of what is in the store; a version that cannot read older ones takes another number.
     #[must_use]
     pub fn schema(mut self, schema: u32) -> Self {
         self.schema = schema;

@@ -17,14 +17,21 @@
 //! As in the host, the plugin may touch only what it asked for with its configuration: a pull or an
 //! edit of anything else is refused. Limits are not enforced, and log lines and metrics go nowhere.
 
+pub(crate) mod environment;
 mod grants;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use sluice_spans as host;
+use sluice_state::{Format, Random, Staged, Store, Table};
 
 use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::lifecycle::{Access, ConfigError, Failure, Plugin};
 
+use environment::Environment;
 pub(crate) use grants::Grants;
 
 /// What a plugin did to a batch.
@@ -52,6 +59,12 @@ pub enum Problem {
     /// The plugin failed.
     Failed(Failure),
 }
+
+/// The store's limit unless a test sets another: the host's default.
+const STORE_BYTES: usize = 16 << 20;
+
+/// What the clock shows in a test that does not set it: the start of 2026.
+const TEST_TIME: u64 = 1_767_225_600_000_000_000;
 
 /// A configured plugin that takes one batch after the other: what the sandbox is measured against.
 #[doc(hidden)]
@@ -91,10 +104,160 @@ impl<P: Plugin> Running<P> {
 /// # Errors
 /// When the configuration or the bytes are refused, or the plugin fails.
 pub fn run<P: Plugin>(config_json: &str, otlp: &[u8]) -> Result<Outcome, Problem> {
-    let (mut running, access) = Running::<P>::new(config_json)?;
-    let wire = bytes::Bytes::copy_from_slice(otlp);
-    let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
-    let (mut batch, committed) = running.process(batch).map_err(Problem::Failed)?;
-    let (dropped, edited) = (committed.dropped_spans, committed.edited_spans);
-    Ok(Outcome { wire: batch.encode().to_vec(), dropped, edited, access })
+    Stage::<P>::new(config_json)?.process(otlp)
+}
+
+/// A configured plugin, and what the host would provide for it. For tests of more than one request,
+/// and of what depends on time, chance or state.
+///
+/// ```
+/// # use sluice_sdk::prelude::*;
+/// # #[derive(Deserialize)] struct Config {}
+/// # struct Nothing;
+/// # impl Plugin for Nothing {
+/// #     type Config = Config;
+/// #     fn describe() -> Description { Description::new("nothing", "0.1.0") }
+/// #     fn configure(_: Config) -> Result<Configured<Self>, Vec<ConfigError>> { Ok(Configured::new(Self)) }
+/// #     fn process(&mut self, _: &Batch) -> Result<(), Failure> { Ok(()) }
+/// # }
+/// use sluice_sdk::testing::Stage;
+///
+/// let mut stage = Stage::<Nothing>::new("{}").expect("it is configured").at(1_800_000_000_000_000_000).seed(7);
+/// stage.process(b"").expect("it is processed");
+/// stage.advance(std::time::Duration::from_secs(60));
+/// stage.process(b"").expect("a minute later");
+/// ```
+pub struct Stage<P> {
+    running: Running<P>,
+    access: Access,
+    /// Not here only while the plugin is called.
+    environment: Option<Environment>,
+}
+
+impl<P: Plugin> Stage<P> {
+    /// Configures a plugin with JSON.
+    ///
+    /// # Errors
+    /// When the configuration is refused.
+    pub fn new(config_json: &str) -> Result<Self, Problem> {
+        let (running, access) = Running::new(config_json)?;
+        let environment = Environment {
+            capabilities: P::describe().capabilities,
+            now_unix_nano: TEST_TIME,
+            random: Random::seeded(0),
+            store: Arc::new(Store::timed_by_hand(STORE_BYTES)),
+            staged: Staged::default(),
+            tables: HashMap::new(),
+            grants: running.grants.clone(),
+        };
+        Ok(Self { running, access, environment: Some(environment) })
+    }
+
+    /// Sets the clock.
+    #[must_use]
+    pub fn at(mut self, unix_nano: u64) -> Self {
+        self.change(|environment| environment.now_unix_nano = unix_nano);
+        self
+    }
+
+    /// Seeds the random numbers.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.change(|environment| environment.random = Random::seeded(seed));
+        self
+    }
+
+    /// Lets time pass.
+    pub fn advance(&mut self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.change(|environment| environment.now_unix_nano = environment.now_unix_nano.saturating_add(nanos));
+    }
+
+    /// Gives the store another limit than the host's default of 16 MiB.
+    #[must_use]
+    pub fn store_bytes(mut self, limit: usize) -> Self {
+        self.change(|environment| environment.store.set_limit(limit));
+        self
+    }
+
+    /// Gives the plugin a look-up table: CSV, whose rows are known by the column `key`. Another one of
+    /// the same name takes its place.
+    ///
+    /// # Errors
+    /// What is wrong with the CSV.
+    pub fn table(mut self, name: &str, csv: &str, key: &str) -> Result<Self, String> {
+        let table = Table::read(Format::Csv, csv.as_bytes(), key, usize::MAX).map_err(|error| error.to_string())?;
+        self.change(|environment| {
+            environment.tables.insert(name.to_owned(), table);
+        });
+        Ok(self)
+    }
+
+    /// Passes an OTLP request through the plugin, and through all that comes after it: what was
+    /// written to the store is there for the next one.
+    ///
+    /// # Errors
+    /// When the bytes are refused, or the plugin fails.
+    pub fn process(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
+        let outcome = self.pass(otlp);
+        self.end_request(outcome.is_ok());
+        outcome
+    }
+
+    /// Passes an OTLP request through the plugin, and has it refused after that, as when a queue is
+    /// full: the sender will come again with it, and nothing must count twice.
+    ///
+    /// # Errors
+    /// As for [`Stage::process`].
+    pub fn process_refused(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
+        let outcome = self.pass(otlp);
+        self.end_request(false);
+        outcome
+    }
+
+    fn pass(&mut self, otlp: &[u8]) -> Result<Outcome, Problem> {
+        let wire = bytes::Bytes::copy_from_slice(otlp);
+        let batch = host::Batch::parse(wire).map_err(|error| Problem::Malformed(error.to_string()))?;
+        let (mut batch, committed) = self.call(|running| running.process(batch))?;
+        let (dropped, edited) = (committed.dropped_spans, committed.edited_spans);
+        Ok(Outcome { wire: batch.encode().to_vec(), dropped, edited, access: self.access.clone() })
+    }
+
+    /// Tells the plugin that its flush interval has passed, at the time that the clock shows.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    pub fn flush(&mut self) -> Result<(), Problem> {
+        let now = self.environment.as_ref().map_or(TEST_TIME, |environment| environment.now_unix_nano);
+        let flushed = self.call(|running| running.plugin.flush(now));
+        self.end_request(flushed.is_ok());
+        flushed
+    }
+
+    fn end_request(&mut self, passed: bool) {
+        self.change(|environment| {
+            let staged = std::mem::take(&mut environment.staged);
+            if passed {
+                staged.commit();
+            }
+        });
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Environment)) {
+        if let Some(environment) = &mut self.environment {
+            change(environment);
+        }
+    }
+
+    fn call<T>(&mut self, work: impl FnOnce(&mut Running<P>) -> Result<T, Failure>) -> Result<T, Problem> {
+        let Some(mut environment) = self.environment.take() else {
+            return Err(Problem::Failed(Failure::new("the plugin has panicked in an earlier call")));
+        };
+        environment.store.set_time(environment.now_unix_nano);
+        environment.staged.on(&environment.store);
+        let running = &mut self.running;
+        let (environment, result) = environment::during(environment, || work(running));
+        self.environment = environment;
+        result.map_err(Problem::Failed)
+    }
 }

@@ -53,12 +53,14 @@ pub fn run(root: &Path) -> ExitCode {
     let mut workspace = cargo();
     workspace.args(["test", "--release", "--workspace", "--no-fail-fast", "--", "--show-output"]).current_dir(root);
     tests(root, "tests", &mut workspace, &mut tally);
-    // The README's plugin is a workspace of its own, as its author would have it. `--locked`: what
-    // its lock file names are versions of ours, so that there is nothing to download.
-    let mut first_plugin = cargo();
-    first_plugin.args(["test", "--release", "--locked", "--manifest-path", "examples/first-plugin/Cargo.toml"]);
-    first_plugin.args(["--target-dir", "target"]).current_dir(root);
-    tests(root, "examples/first-plugin", &mut first_plugin, &mut tally);
+    // The plugins of the docs are workspaces of their own, as their authors would have them.
+    // `--locked`: what their lock files name are versions of ours, so that there is nothing to download.
+    for example in ["examples/first-plugin", "examples/stations"] {
+        let mut plugin = cargo();
+        plugin.args(["test", "--release", "--locked", "--manifest-path", &format!("{example}/Cargo.toml")]);
+        plugin.args(["--target-dir", "target"]).current_dir(root);
+        tests(root, example, &mut plugin, &mut tally);
+    }
     for config in configs(&root.join("examples")) {
         let name = config.strip_prefix(root).unwrap_or(&config).display().to_string();
         let mut validate = Command::new(root.join("target/release/sluice"));

@@ -90,7 +90,7 @@ pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Resul
     if problems.has_errors() {
         return Err(problems);
     }
-    files.extend(config.processors.iter().filter_map(|component| component.settings.module.clone()));
+    files.extend(config.processors.iter().flat_map(|component| component.settings.files().map(Path::to_owned)));
     config.files = files;
     Ok(Loaded { config, warnings: problems })
 }
@@ -230,6 +230,11 @@ impl Config {
             extension::Settings::Sluice(sluice) => Some(sluice),
             extension::Settings::HealthCheck(_) => None,
         })
+    }
+
+    /// Where the process keeps what outlives it.
+    pub fn state_dir(&self) -> Option<&Path> {
+        self.sluice()?.state_dir.as_deref()
     }
 
     /// How long the process may take to deliver what it holds when it is told to stop.

@@ -6,15 +6,18 @@
 //! failure anywhere drops what was prepared and leaves the present generation as it is.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_sandbox::{Instance, Prepared, Sandbox, Settings, Source};
+use sluice_state::LiveTable;
 
 use crate::chain::{PluginMetrics, PluginStats, SlotPlan};
 use crate::config::processor::{self, OnFailure};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
+use crate::tables::Shelf;
 
 /// First-party plugins by their config type.
 pub type Bundle = HashMap<&'static str, Source>;
@@ -28,6 +31,8 @@ pub struct Workshop {
     pub bundle: Arc<Bundle>,
     /// Where the plugins' figures go.
     pub metrics: PluginMetrics,
+    /// The look-up tables of the process.
+    pub tables: Shelf,
     /// How many instances of each plugin are needed.
     pub cores: usize,
 }
@@ -95,7 +100,7 @@ impl Workshop {
         for component in config.used_processors() {
             let id = component.id.to_string();
             let now = present.get(&id);
-            match self.processor(component, now) {
+            match self.processor(component, now, config.state_dir()) {
                 Ok((served, fresh)) => {
                     all.served.insert(id, served);
                     all.fresh.extend(fresh);
@@ -113,6 +118,7 @@ impl Workshop {
         &self,
         component: &Component<processor::Settings>,
         present: Option<&Served>,
+        state_dir: Option<&Path>,
     ) -> Result<(Served, Option<Fresh>), Problem> {
         let id = component.id.to_string();
         let settings = &component.settings;
@@ -128,14 +134,19 @@ impl Workshop {
         if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == module.digest()) {
             return Ok((now.clone(), None));
         }
+        let store_folder = store_folder(settings, state_dir).map_err(fail(Step::Configure))?;
+        let tables = self.tables.open(&id, &settings.tables).map_err(fail(Step::Read))?;
         let started = Instant::now();
-        let prepared = self.sandbox.prepare(&module, sandbox_settings(&id, settings)).map_err(|error| match error {
-            sluice_sandbox::PrepareError::Configure(problems) => {
-                let problems = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
-                (Step::Configure, "the plugin refuses its configuration".to_owned(), problems)
-            }
-            other => fail(Step::Configure)(other.to_string()),
-        })?;
+        let prepared =
+            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder)).map_err(|error| {
+                match error {
+                    sluice_sandbox::PrepareError::Configure(problems) => {
+                        let problems = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
+                        (Step::Configure, "the plugin refuses its configuration".to_owned(), problems)
+                    }
+                    other => fail(Step::Configure)(other.to_string()),
+                }
+            })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {
             let reason = "a redactor with `on_failure: open` would let spans out unredacted; set `unsafe_fail_open: true` if that is meant";
             return Err(fail(Step::Configure)(reason.to_owned()));
@@ -164,13 +175,30 @@ impl Workshop {
     }
 }
 
-fn sandbox_settings(id: &str, settings: &processor::Settings) -> Settings {
+/// Where the plugin's store is kept, if it is.
+fn store_folder(settings: &processor::Settings, state_dir: Option<&Path>) -> Result<Option<PathBuf>, String> {
+    if !settings.persistent_store {
+        return Ok(None);
+    }
+    let missing = || "`store: { persistent: true }` needs `state_dir` of the extension `sluice`".to_owned();
+    Ok(Some(state_dir.ok_or_else(missing)?.join("stores")))
+}
+
+fn sandbox_settings(
+    id: &str,
+    settings: &processor::Settings,
+    tables: Vec<(String, Arc<LiveTable>)>,
+    store_folder: Option<PathBuf>,
+) -> Settings {
     Settings {
         plugin: id.to_owned(),
         config_json: settings.config_json.clone(),
         limits: settings.limits.clone(),
         access: settings.access.clone(),
         capabilities: settings.capabilities.clone(),
+        seed: None,
+        tables,
+        store_folder,
     }
 }
 

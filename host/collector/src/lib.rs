@@ -19,4 +19,5 @@ pub mod queue;
 pub mod receiver;
 pub mod route;
 pub mod swap;
+pub mod tables;
 pub mod telemetry;

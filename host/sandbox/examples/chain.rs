@@ -43,6 +43,9 @@ fn main() {
                 limits: Limits::default(),
                 access: None,
                 capabilities: None,
+                seed: None,
+                tables: Vec::new(),
+                store_folder: None,
             };
             sandbox.prepare(&module, settings).unwrap().instantiate().unwrap()
         })

@@ -18,11 +18,14 @@ pub struct Access {
 /// A grant that is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no grant: write `TABLE.attributes:KEY`, `TABLE.attributes:PREFIX*`, `TABLE.FIELD`, `TABLE.*` or `*`, where TABLE is resources, scopes, spans, events or links"
+    "`{0}` is no grant: write `TABLE.attributes:KEY`, `TABLE.attributes:PREFIX*`, `TABLE.FIELD`, `TABLE.*` or `*`, where TABLE is resources, scopes, spans, events or links; or `tables:NAME`"
 )]
 pub struct BadGrant(pub String);
 
 const TABLES: [&str; 5] = ["resources", "scopes", "spans", "events", "links"];
+
+/// What a grant of a look-up table begins with.
+const LOOK_UP: &str = "tables:";
 
 const RESOURCES: u8 = 1;
 const SCOPES: u8 = 1 << 1;
@@ -90,7 +93,8 @@ impl Bit {
 /// One list of grants, parsed.
 #[derive(Debug, Clone, Default)]
 struct Side {
-    tables: [TableGrants; 5],
+    /// Those of the batch, and last the look-up tables, whose names stand as keys do.
+    tables: [TableGrants; 6],
 }
 
 #[derive(Debug, Clone, Default)]
@@ -122,17 +126,18 @@ impl Side {
             self.tables.iter_mut().for_each(TableGrants::all);
             return Some(());
         }
+        if let Some(name) = grant.strip_prefix(LOOK_UP) {
+            let [.., look_up] = &mut self.tables;
+            look_up.add_key(name);
+            return Some(());
+        }
         let (table, rest) = grant.split_once('.')?;
         let number = TABLES.iter().position(|name| *name == table)?;
         let table = self.tables.get_mut(number)?;
         if rest == "*" {
             table.all();
         } else if let Some(key) = rest.strip_prefix("attributes:") {
-            match key.strip_suffix('*') {
-                Some("") => table.all_attributes = true,
-                Some(prefix) => table.attributes.push((prefix.as_bytes().to_vec(), true)),
-                None => table.attributes.push((key.as_bytes().to_vec(), false)),
-            }
+            table.add_key(key);
         } else {
             let bit = FIELDS.iter().position(|(name, tables)| *name == rest && tables & (1 << number) != 0)?;
             table.fields |= 1 << bit;
@@ -141,7 +146,7 @@ impl Side {
     }
 
     fn table(&self, table: Table) -> &TableGrants {
-        let [resources, scopes, spans, events, links] = &self.tables;
+        let [resources, scopes, spans, events, links, _] = &self.tables;
         match table {
             Table::Resources => resources,
             Table::Scopes => scopes,
@@ -156,6 +161,14 @@ impl TableGrants {
     fn all(&mut self) {
         self.fields = u32::MAX;
         self.all_attributes = true;
+    }
+
+    fn add_key(&mut self, key: &str) {
+        match key.strip_suffix('*') {
+            Some("") => self.all_attributes = true,
+            Some(prefix) => self.attributes.push((prefix.as_bytes().to_vec(), true)),
+            None => self.attributes.push((key.as_bytes().to_vec(), false)),
+        }
     }
 
     fn attribute(&self, key: &[u8]) -> bool {
@@ -201,6 +214,12 @@ impl Grants {
         !self.write.is_empty() && self.write.iter().all(|side| side.table(table).all_attributes)
     }
 
+    /// Whether a look-up table may be asked.
+    pub(crate) fn looks_up(&self, name: &str) -> bool {
+        let granted = |Side { tables: [.., look_up] }: &Side| look_up.attribute(name.as_bytes());
+        !self.read.is_empty() && self.read.iter().all(granted)
+    }
+
     pub(crate) fn reads(&self, table: Table, bit: Bit) -> bool {
         field(&self.read, table, bit)
     }
@@ -230,6 +249,11 @@ fn attribute(sides: &[Side], table: Table, key: &[u8]) -> bool {
 
 fn field(sides: &[Side], table: Table, bit: Bit) -> bool {
     !sides.is_empty() && sides.iter().all(|side| side.table(table).fields & (1 << bit.0) != 0)
+}
+
+/// The look-up tables that a list asks for by their names.
+pub(crate) fn named_tables(access: &Access) -> impl Iterator<Item = &str> {
+    access.read.iter().filter_map(|grant| grant.strip_prefix(LOOK_UP)).filter(|name| !name.ends_with('*'))
 }
 
 /// The grants in `asked` that `described` does not cover.
@@ -277,6 +301,22 @@ mod tests {
         let asked = access(&["spans.attributes:http.route", "spans.attributes:ht*", "events.name", "spans.name", "*"]);
         let beyond = beyond(&described, &asked).unwrap();
         assert_eq!(beyond, ["spans.attributes:ht*", "spans.name", "*"]);
+    }
+
+    #[test]
+    fn look_up_tables_are_granted_by_name() {
+        let mut grants = Grants::default();
+        assert!(!grants.looks_up("a"));
+        let asked = access(&["tables:stations", "tables:geo_*", "spans.*"]);
+        grants.narrow(&asked).unwrap();
+        let names = ["stations", "geo_city", "geo", "station"];
+        assert_eq!(names.map(|name| grants.looks_up(name)), [true, true, false, false]);
+        assert_eq!(named_tables(&asked).collect::<Vec<_>>(), ["stations"]);
+        grants.narrow(&access(&["*"])).unwrap();
+        assert!(grants.looks_up("stations"), "* grants all");
+        grants.narrow(&access(&["spans.*", "resources.*"])).unwrap();
+        assert!(!grants.looks_up("stations"));
+        assert_eq!(beyond(&access(&["tables:geo_*"]), &asked).unwrap(), ["tables:stations", "spans.*"]);
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
 pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
     let trap = error.root_cause().to_string();
     let over_transfer = trap.contains(TRANSFER_SPENT).then_some(FailureKind::Output);
-    let kind = host.broken().or(over_transfer).unwrap_or(FailureKind::Trap);
+    let store_full = host.effects.store.is_full().then_some(FailureKind::Store);
+    let kind = host.broken().or(over_transfer).or(store_full).unwrap_or(FailureKind::Trap);
     let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
     let message = match kind {
         FailureKind::Timeout => "the call used up its time".to_owned(),

@@ -1,6 +1,8 @@
 //! What a plugin says beside its edits. Staged by each call, and the host's to commit once the
 //! request has passed its whole chain.
 
+use sluice_state::Staged;
+
 /// The effects of one or more calls, in order.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -8,6 +10,8 @@ pub struct Effects {
     pub logs: Vec<LogLine>,
     /// Updates of metrics.
     pub metrics: Vec<MetricUpdate>,
+    /// Work on the plugin's store. Dropped uncommitted, it is taken back.
+    pub store: Staged,
 }
 
 /// How serious a log line is.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
+use sluice_state::Stores;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, EngineWeak, OptLevel};
 
@@ -87,6 +88,7 @@ pub(crate) struct Shared {
     pub(crate) compiler: Compiler,
     pub(crate) clock: Clock,
     pub(crate) reach: Reach,
+    pub(crate) stores: Stores,
 }
 
 /// How much address space a memory sets aside.
@@ -125,7 +127,17 @@ impl Sandbox {
         let linker = crate::abi::linker(&engine)?;
         let cache = Cache::open(options.cache_dir, &engine)?;
         let clock = Clock::start(engine.weak())?;
-        Ok(Self { shared: Arc::new(Shared { engine, linker, cache, compiler: options.compiler, clock, reach }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                engine,
+                linker,
+                cache,
+                compiler: options.compiler,
+                clock,
+                reach,
+                stores: Stores::default(),
+            }),
+        })
     }
 }
 

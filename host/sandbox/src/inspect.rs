@@ -4,11 +4,11 @@
 use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, Validator};
 
 use crate::abi::VERSION;
+use crate::capability::Capability;
 
 const PACKAGE: &str = "sluice:plugin/";
 /// Interfaces that need no capability.
 const ALWAYS: [&str; 3] = ["batches", "columns", "lifecycle"];
-const CAPABILITIES: [&str; 2] = ["log", "metrics"];
 const EXPORTS: [&str; 6] = ["describe", "configure", "process", "flush", "snapshot", "restore"];
 
 /// Why a file is not a plugin of ours.
@@ -87,7 +87,7 @@ fn check_import(name: &str) -> Result<Option<String>, NotAPlugin> {
     if version != VERSION {
         return Err(NotAPlugin::Version { found: version.to_owned() });
     }
-    if CAPABILITIES.contains(&interface) {
+    if Capability::named(interface).is_some() {
         return Ok(Some(interface.to_owned()));
     }
     if ALWAYS.contains(&interface) { Ok(None) } else { Err(unknown()) }

@@ -84,6 +84,7 @@ impl Instance {
     pub fn process(&mut self, batch: &mut Batch, effects: &mut Effects) -> Result<Processed, CallError> {
         let mut live = self.take_live()?;
         live.store.data_mut().batch = std::mem::take(batch);
+        live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
         let result = live.run(|live| live.bindings.call_process(&mut live.store, batch_handle()));
         let host = live.store.data_mut();
         *batch = std::mem::take(&mut host.batch);
@@ -99,6 +100,7 @@ impl Instance {
     /// As [`Instance::process`].
     pub fn flush(&mut self, now_unix_nano: u64, effects: &mut Effects) -> Result<(), CallError> {
         let mut live = self.take_live()?;
+        live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
         let result = live.run(|live| live.bindings.call_flush(&mut live.store, now_unix_nano));
         self.settle(live, result, effects)
     }
@@ -146,11 +148,19 @@ impl Instance {
     /// Keeps the instance if the call went well, and takes over what it said.
     fn settle(&mut self, mut live: Live, result: Outcome<()>, effects: &mut Effects) -> Result<(), CallError> {
         let host = live.store.data_mut();
+        host.forget_tables();
         let mut said = std::mem::take(&mut host.effects);
+        let store_full = said.store.is_full();
+        said.store.settle(matches!(result, Ok(Ok(()))));
+        effects.store = said.store;
         match result {
             Err(error) => Err(error),
             Ok(Err(failure)) => {
-                let kind = if host.refusals() > 0 { FailureKind::HostRefused } else { FailureKind::Trap };
+                let kind = match host.refusals() {
+                    _ if store_full => FailureKind::Store,
+                    0 => FailureKind::Trap,
+                    _ => FailureKind::HostRefused,
+                };
                 let message = format!("the plugin gave up: {}", failure.message);
                 self.live = Some(live);
                 Err(CallError { kind, message, backtrace: None })
@@ -176,6 +186,7 @@ impl Live {
         live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
         let host = live.store.data_mut();
         host.phase = Phase::Serving;
+        host.provided = Arc::clone(&plugin.provided);
         host.effects = Effects::default();
         live.new_bytes = host.memory_bytes();
         Ok(live)

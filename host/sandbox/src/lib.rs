@@ -9,6 +9,7 @@ mod abi;
 mod access;
 mod cache;
 mod call;
+mod capability;
 mod compile;
 mod effects;
 mod engine;

@@ -19,6 +19,8 @@ pub struct Limits {
     pub log_bytes_per_s: u32,
     /// Different label values over all metrics of an instance.
     pub metric_series: u32,
+    /// Bytes of the plugin's store, which all its instances share.
+    pub store_bytes: usize,
     /// Size of the component in bytes.
     pub component_bytes: u64,
     /// Wall time of compiling it.
@@ -39,6 +41,8 @@ impl Default for Limits {
             log_lines_per_s: 100,
             log_bytes_per_s: 64 << 10,
             metric_series: 1_000,
+            // Some 70,000 counters. An edge box has several plugins and little memory.
+            store_bytes: 16 << 20,
             // Rust plugins are 60 KiB to 2 MiB; JavaScript ones 14 MiB.
             component_bytes: 16 << 20,
             compile_timeout: Duration::from_secs(30),

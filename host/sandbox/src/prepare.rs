@@ -1,9 +1,13 @@
 //! Preparing: a module describes itself, takes its configuration, and its access is settled.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
-use crate::access::{Access, BadGrant, Grants, beyond};
+use sluice_state::{LiveTable, NotSaved};
+
+use crate::access::{Access, BadGrant, Grants, beyond, named_tables};
+use crate::capability::{Capability, Provided};
 use crate::effects::{LogLevel, LogLine};
 use crate::engine::{Sandbox, Shared};
 use crate::failure::{CallError, FailureKind};
@@ -13,9 +17,6 @@ use crate::load::Module;
 
 /// Bit of `description.traits`: the plugin is a redactor.
 const REDACTOR: u32 = 1;
-
-/// The capabilities that exist.
-const CAPABILITIES: [&str; 2] = ["log", "metrics"];
 
 /// How a plugin is to be prepared.
 #[derive(Debug, Clone)]
@@ -30,6 +31,12 @@ pub struct Settings {
     pub access: Option<Access>,
     /// The capabilities that the operator allows; all if absent.
     pub capabilities: Option<Vec<String>>,
+    /// The seed of the random numbers of every instance, for tests; each has its own without it.
+    pub seed: Option<u64>,
+    /// The look-up tables that it may have, by name.
+    pub tables: Vec<(String, Arc<LiveTable>)>,
+    /// Where its store is kept; it is in memory only without it.
+    pub store_folder: Option<PathBuf>,
 }
 
 /// What a plugin says of itself.
@@ -76,6 +83,9 @@ pub enum PrepareError {
     /// It uses a capability that is not allowed, or that does not exist.
     #[error("the plugin uses the capability `{0}`, which {1}")]
     Capability(String, &'static str),
+    /// It asks for a look-up table that it is not given.
+    #[error("the plugin needs the look-up table `{0}`: name its file under `tables`")]
+    Table(String),
     /// It failed while it was set up.
     #[error("the plugin failed while it was set up: {0}")]
     Call(#[from] CallError),
@@ -104,6 +114,7 @@ pub(crate) struct Inner {
     pub(crate) config_json: String,
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
+    pub(crate) provided: Arc<Provided>,
     digest: String,
     description: Description,
     access: Access,
@@ -115,10 +126,12 @@ impl Sandbox {
     /// # Errors
     /// When the plugin refuses the configuration, fails, or wants what it may not have.
     pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
-        let Settings { plugin, config_json, limits, access: allowed, capabilities } = settings;
+        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed, tables, store_folder } =
+            settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
-        check_capabilities(&description, &module.capabilities, capabilities.as_deref())?;
+        let mut provided = Provided::new(seed);
+        check_capabilities(&description, &module.capabilities, capabilities.as_deref(), &mut provided)?;
         let configured = first.configure(&config_json);
         first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
         let access = configured?.map_err(PrepareError::Configure)?;
@@ -126,10 +139,24 @@ impl Sandbox {
         if !beyond.is_empty() {
             return Err(PrepareError::Beyond(beyond));
         }
+        let missing = |name: &&str| !tables.iter().any(|(known, _)| known == name);
+        if let Some(name) = named_tables(&access).find(missing) {
+            return Err(PrepareError::Table(name.to_owned()));
+        }
+        provided.tables = tables;
         let mut grants = Grants::default();
         grants.narrow(&access)?;
         if let Some(allowed) = &allowed {
             grants.narrow(allowed).map_err(PrepareError::Allowed)?;
+        }
+        if provided.grants(Capability::Store) {
+            let stores = &self.shared.stores;
+            let folder = store_folder.as_deref();
+            let (store, unread) = stores.open(&plugin, description.schema, limits.store_bytes, folder);
+            if let Some(reason) = unread {
+                tracing::error!(event = "plugin.store", plugin, %reason, "the store that was kept is not there; it begins empty");
+            }
+            provided.store = Some(store);
         }
         let inner = Inner {
             shared: Arc::clone(&self.shared),
@@ -137,11 +164,21 @@ impl Sandbox {
             config_json,
             limits,
             grants: Arc::new(grants),
+            provided: Arc::new(provided),
             digest: module.digest().to_owned(),
             description,
             access,
         };
         Ok(Prepared { inner: Arc::new(inner) })
+    }
+}
+
+impl Sandbox {
+    /// Writes the stores that are kept and have changed since the last time. Blocking.
+    pub fn save_stores(&self) {
+        for NotSaved { plugin, file, error } in self.shared.stores.save() {
+            tracing::error!(event = "plugin.store", plugin, file = %file.display(), %error, "the store cannot be written");
+        }
     }
 }
 
@@ -156,10 +193,12 @@ fn say(plugin: &str, line: &LogLine) {
     }
 }
 
+/// Grants what the plugin declares, if all of it is there to be had.
 fn check_capabilities(
     description: &Description,
     imported: &[String],
     allowed: Option<&[String]>,
+    provided: &mut Provided,
 ) -> Result<(), PrepareError> {
     for capability in imported {
         if !description.capabilities.contains(capability) {
@@ -167,12 +206,13 @@ fn check_capabilities(
         }
     }
     for capability in &description.capabilities {
-        if !CAPABILITIES.contains(&capability.as_str()) {
+        let Some(known) = Capability::named(capability) else {
             return Err(PrepareError::Capability(capability.clone(), "this version of Sluice does not have"));
-        }
+        };
         if allowed.is_some_and(|allowed| !allowed.contains(capability)) {
             return Err(PrepareError::Capability(capability.clone(), "`capabilities` does not allow"));
         }
+        provided.grant(known);
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ impl Backend {
         work: impl FnOnce(&mut host::Batch, &mut host::Edits) -> Result<T, host::Refusal>,
     ) -> Result<T, Refusal> {
         let State { batch, edits, .. } = &mut *self.state.borrow_mut();
-        work(batch, edits).map_err(|refusal| Refusal { code: refusal.code as u32, message: refusal.message })
+        work(batch, edits).map_err(Into::into)
     }
 
     /// Whether an attribute may be read. A grant of all is looked up once, not for every key.
@@ -84,6 +84,12 @@ fn table(table: Table) -> host::Table {
         Table::Spans => host::Table::Spans,
         Table::Events => host::Table::Events,
         Table::Links => host::Table::Links,
+    }
+}
+
+impl From<host::Refusal> for Refusal {
+    fn from(refusal: host::Refusal) -> Self {
+        Self { code: refusal.code as u32, message: refusal.message }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::lifecycle::Access;
 const DENIED: u32 = 1;
 
 /// The grants of one configuration.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Grants(Access);
 
 /// Whether a grant covers something that is named like one: `spans.attributes:http.route`,
@@ -16,7 +16,7 @@ fn covers(grant: &str, wanted: &str) -> bool {
     if grant == "*" || grant == wanted {
         return true;
     }
-    if grant.contains(".attributes:") {
+    if grant.contains(".attributes:") || grant.starts_with("tables:") {
         return grant.strip_suffix('*').is_some_and(|prefix| wanted.starts_with(prefix));
     }
     let table = wanted.split_once('.').map(|(table, _)| table);
@@ -103,6 +103,10 @@ impl Grants {
         self.writes(table, &format!("attributes:{key}"))
     }
 
+    pub(crate) fn looks_up(&self, name: &str) -> Result<(), Refusal> {
+        check(&self.0.read, &format!("tables:{name}"), "reading")
+    }
+
     pub(crate) fn reads_text(&self, table: Table, field: u32) -> Result<(), Refusal> {
         text(table, field).map_or(Ok(()), |name| self.reads(table, name))
     }
@@ -128,6 +132,8 @@ mod tests {
             ("spans.name", "spans.name"),
             ("spans.attributes:*", "spans.attributes:x"),
             ("spans.attributes:http.*", "spans.attributes:http.route"),
+            ("tables:*", "tables:x"),
+            ("tables:geo_*", "tables:geo_city"),
         ] {
             assert!(covers(grant, wanted), "{grant} covers {wanted}");
         }
@@ -137,6 +143,8 @@ mod tests {
             ("spans.attributes:*", "spans.name"),
             ("spans.attributes:http.*", "spans.attributes:http"),
             ("resources.attributes:x", "spans.attributes:x"),
+            ("tables:x", "tables:xy"),
+            ("spans.*", "tables:x"),
         ] {
             assert!(!covers(grant, wanted), "{grant} does not cover {wanted}");
         }

@@ -18,6 +18,7 @@
 mod account;
 mod backpressure;
 mod bad_input;
+mod capabilities;
 mod config_errors;
 mod demo;
 mod dependencies;

@@ -9,7 +9,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use sluice_sandbox::{CallError, Effects, Instance};
+use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
 
 use super::effects::CustomMetrics;
 
@@ -230,6 +230,12 @@ impl PluginStats {
     }
 
     pub(super) fn commit(&self, id: &str, effects: Effects) {
+        // Calls that went well although they were refused room; those that failed are counted as such.
+        let full = effects.store.full_calls();
+        if full > 0 {
+            self.failures.with_label_values(&[id, &self.version, FailureKind::Store.as_str()]).inc_by(full);
+        }
+        effects.store.commit();
         for line in effects.logs {
             super::effects::log(id, &line);
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sluice_sandbox::{self as sandbox, Compiler, Options, Sandbox};
@@ -21,12 +21,17 @@ use crate::extension::Readiness;
 use crate::generation::{Bundle, Unfit, Workshop};
 use crate::swap::Trigger;
 use crate::swap::watch::Watch;
+use crate::tables::Shelf;
 use crate::telemetry::{self, metrics::Metrics};
 
 /// Exit code of a process that could not start, and of `validate` when something is wrong.
 const COULD_NOT_START: u8 = 1;
 /// Exit code of a process that lost spans at the drain deadline, or was told twice to stop.
 const SPANS_LOST: u8 = 3;
+
+/// How often kept stores are written: with the time that writing takes, what is lost by a kill is
+/// less than a second of writes.
+const SAVE_EVERY: Duration = Duration::from_millis(500);
 
 /// Triggers that may wait; one says as much as many.
 const TRIGGERS: usize = 1;
@@ -124,6 +129,7 @@ fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) ->
         sandbox: sandbox(loaded.config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
         metrics: PluginMetrics::new(metrics.registry())?,
+        tables: Shelf::new(metrics.registry())?,
         cores,
     })
 }
@@ -137,6 +143,14 @@ fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> 
             Sandbox::new(Options { cache_dir: None, ..options }).context("cannot start the plugin sandbox")
         }
         other => other.context("cannot start the plugin sandbox"),
+    }
+}
+
+/// Writes the stores that are kept, beside the control thread, which goes on accepting.
+async fn save_stores(sandbox: &Sandbox) {
+    let sandbox = sandbox.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || sandbox.save_stores()).await {
+        tracing::error!(event = "internal", %error, "writing the stores has failed");
     }
 }
 
@@ -156,6 +170,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             return Ok(ExitCode::from(COULD_NOT_START));
         }
     };
+    let sandbox = workshop.sandbox.clone();
     let mut collector = Collector::new(&metrics, &readiness, account.clone(), workshop, Cores::start(cores)?)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
@@ -163,12 +178,17 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     collector.apply(loaded.config, processors, None).await?;
     readiness.ready();
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
+    let mut save = tokio::time::interval(SAVE_EVERY);
     loop {
         tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
             _ = hangup.recv() => collector.reload(args, Trigger::Sighup).await,
             Some(trigger) = triggers.recv() => collector.reload(args, trigger).await,
+            _ = save.tick() => {
+                save_stores(&sandbox).await;
+                continue;
+            }
         }
         watch.files(collector.config().files());
     }
@@ -180,6 +200,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         _ = interrupt.recv() => u64::MAX,
         _ = terminate.recv() => u64::MAX,
     };
+    save_stores(&sandbox).await;
     account.log();
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
 }

@@ -15,6 +15,8 @@ impl Collector {
         let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
         // Reading, compiling and configuring block; the control thread keeps accepting meanwhile.
         let prepared = tokio::task::spawn_blocking(move || {
+            // Tables are data: they are current whatever becomes of the configuration.
+            workshop.tables.refresh();
             let loaded = config::load(&sources).map_err(Problem::Config)?;
             let processors = workshop.processors(&loaded.config, &present).map_err(Problem::Processors)?;
             Ok((loaded, processors))
@@ -71,6 +73,7 @@ impl Collector {
         now.stats.serves();
         self.workshop.metrics.swapped(&fresh.id, "swapped", "swap");
         let (from, to) = (fresh.from.as_deref().unwrap_or_default(), now.prepared.digest());
+        let capabilities = now.prepared.description().capabilities.join(",");
         let (trigger, steps) = (trigger.map_or("start", Trigger::as_str), fresh.steps.to_string());
         tracing::info!(
             event = "plugin.swap",
@@ -78,6 +81,7 @@ impl Collector {
             from,
             to,
             trigger,
+            capabilities,
             json.ms = steps,
             outcome = "swapped"
         );

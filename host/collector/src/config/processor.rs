@@ -5,10 +5,11 @@
 //! host's keys stand in the block `sluice:` there.
 
 mod host;
+mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sluice_sandbox::{Access, Limits};
 
@@ -16,6 +17,8 @@ use super::mark::Mark;
 use super::node::Node;
 use super::section::Section;
 use super::tree::{Tree, Value};
+
+pub use tables::Table;
 
 /// The plugins that are in the binary.
 pub const BUNDLED: &[&str] = &["attributes", "filter", "probabilistic_sampler", "redaction"];
@@ -59,6 +62,10 @@ pub struct Settings {
     pub access: Option<Access>,
     /// The operator's narrowing of what else it may do.
     pub capabilities: Option<Vec<String>>,
+    /// The look-up tables that it is given, by name.
+    pub tables: Vec<(String, Table)>,
+    /// Whether its store outlives the process.
+    pub persistent_store: bool,
 }
 
 /// What becomes of a request's spans when a plugin fails on them.
@@ -85,6 +92,15 @@ impl PartialEq for Marks {
 }
 
 impl Settings {
+    /// The files whose changes matter.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let tables = self.tables.iter().filter_map(|(_, table)| match table {
+            Table::File(spec) => Some(spec.file.as_path()),
+            Table::Host { .. } => None,
+        });
+        self.module.as_deref().into_iter().chain(tables)
+    }
+
     /// Where a part of the plugin's configuration stands, or the nearest part around it that
     /// stands somewhere. Paths are written `traces.span[0]`, `traces/span/0` or `traces.span.0`.
     pub fn config_mark(&self, path: &str) -> Option<&Mark> {

@@ -4,17 +4,22 @@
 //! refusal, never with a trap, whatever the guest can get wrong. What is over a limit is refused
 //! and remembered: the call fails when it returns, even if the guest ignores the refusal.
 
+mod ambient;
 mod batches;
 mod capabilities;
+mod store;
+mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sluice_spans::{Batch, Edits, Refusal, RefusalCode, Table};
+use sluice_state::{Random, Table as LookUpTable};
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime::{Engine, ResourceLimiter};
 
 use crate::access::Grants;
+use crate::capability::{Capability, Provided};
 use crate::effects::Effects;
 use crate::failure::FailureKind;
 use crate::limits::Limits;
@@ -84,6 +89,8 @@ pub(crate) struct Host {
     pub(crate) edits: Edits,
     pub(crate) effects: Effects,
     pub(crate) grants: Arc<Grants>,
+    /// The plugin's capabilities; none while it is set up.
+    pub(crate) provided: Arc<Provided>,
     limits: Limits,
     /// For each table, what this call has learnt of its entries.
     views: [View; 5],
@@ -96,6 +103,11 @@ pub(crate) struct Host {
     effect_bytes: usize,
     /// Thread CPU time and wall time at the first look at this call.
     began: Option<(Duration, Instant)>,
+    /// The time of this call, once it has asked.
+    now: Option<u64>,
+    random: Option<Random>,
+    /// The look-up tables that this call has asked, by their place in `provided`.
+    tables: Vec<(usize, Arc<LookUpTable>)>,
     definitions: Vec<Definition>,
     series: std::collections::HashSet<u64>,
     log_budget: LogBudget,
@@ -118,6 +130,7 @@ impl Host {
             edits: Edits::new(),
             effects: Effects::default(),
             grants,
+            provided: Arc::default(),
             log_budget: LogBudget::new(&limits),
             limits,
             views: Default::default(),
@@ -128,6 +141,9 @@ impl Host {
             table_elements: 0,
             effect_bytes: 0,
             began: None,
+            now: None,
+            random: None,
+            tables: Vec::new(),
             definitions: Vec::new(),
             series: std::collections::HashSet::new(),
         }
@@ -136,8 +152,14 @@ impl Host {
     /// Forgets what the last call left.
     pub(crate) fn begin(&mut self) {
         self.views = Default::default();
+        self.forget_tables();
         (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
-        (self.broken, self.began) = (None, None);
+        (self.broken, self.began, self.now) = (None, None, None);
+    }
+
+    /// Lets go of the look-up tables, which may have been replaced since.
+    pub(crate) fn forget_tables(&mut self) {
+        self.tables.clear();
     }
 
     /// The limit that the call went over, if it did.
@@ -187,6 +209,15 @@ impl Host {
             return Err(refusal(RefusalCode::Limit, "more calls into the host than the limit"));
         }
         Ok(())
+    }
+
+    /// The gate of the host calls of a capability.
+    fn enter_for(&mut self, capability: Capability) -> Result<(), Refusal> {
+        self.enter()?;
+        if self.provided.grants(capability) {
+            return Ok(());
+        }
+        Err(denied(format_args!("the capability `{}`", capability.name())))
     }
 
     fn answer<T>(&mut self, result: Result<T, Refusal>) -> Result<T, WitRefusal> {

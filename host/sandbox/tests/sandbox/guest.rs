@@ -68,6 +68,7 @@ pub struct Guest {
     snapshot: String,
     process: String,
     start: Option<String>,
+    imports: String,
     module: String,
     pages: u32,
     data: String,
@@ -90,6 +91,7 @@ impl Guest {
                     .to_owned(),
             process: DONE.to_owned(),
             start: None,
+            imports: String::new(),
             module: String::new(),
             pages: 2,
             data: String::new(),
@@ -137,6 +139,12 @@ impl Guest {
     /// The body of the start function.
     pub fn start(mut self, body: &str) -> Self {
         self.start = Some(body.to_owned());
+        self
+    }
+
+    /// More imports of the core module.
+    pub fn imports(mut self, fields: &str) -> Self {
+        self.imports.push_str(fields);
         self
     }
 
@@ -222,9 +230,9 @@ impl Guest {
         let log = if uses(&["$log"]) { LOG } else { "" };
         let metrics = if uses(&["$define", "$record"]) { METRICS } else { "" };
         let start = self.start.as_ref().map(|body| format!("(func $start {body}) (start $start)")).unwrap_or_default();
-        let Self { describe, configure, snapshot, process, module, pages, data, .. } = &self;
+        let Self { describe, configure, snapshot, process, imports, module, pages, data, .. } = &self;
         format!(
-            "(module {BATCHES} {log} {metrics} (memory (export \"memory\") {pages}) {SUPPORT}
+            "(module {BATCHES} {log} {metrics} {imports} (memory (export \"memory\") {pages}) {SUPPORT}
                (func (export \"describe\") (result i32) {describe})
                (func (export \"configure\") (param i32 i32) (result i32) {configure})
                (func (export \"snapshot\") (result i32) {snapshot})

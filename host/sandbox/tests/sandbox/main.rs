@@ -2,9 +2,12 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod access;
+mod ambient;
 mod guest;
 mod hostile;
 mod loading;
 mod serving;
 mod setup;
 mod stage;
+mod store;
+mod tables;

@@ -27,7 +27,17 @@ pub fn load_bytes(sandbox: &Sandbox, bytes: &[u8]) -> Result<Module, LoadError> 
 }
 
 pub fn settings(limits: Limits) -> Settings {
-    Settings { plugin: "wasm/guest".to_owned(), config_json: "{}".to_owned(), limits, access: None, capabilities: None }
+    let (plugin, config_json) = ("wasm/guest".to_owned(), "{}".to_owned());
+    Settings {
+        plugin,
+        config_json,
+        limits,
+        access: None,
+        capabilities: None,
+        seed: None,
+        tables: Vec::new(),
+        store_folder: None,
+    }
 }
 
 /// Prepares a guest under some settings.

@@ -3,6 +3,7 @@
 
 use serde::Deserialize;
 use sluice_sdk::prelude::*;
+use sluice_sdk::{Texts, tables};
 
 /// The version that this is, set when it is built.
 const STAMP: &str = match option_env!("STAMP") {
@@ -32,6 +33,8 @@ enum Deed {
     Deny,
     /// Set the attribute `stamp`.
     Stamp,
+    /// Set it to the host's name, to the variable `TOLD` and to whether there is a variable `UNTOLD`.
+    Host,
 }
 
 struct Tester(Config);
@@ -40,7 +43,11 @@ impl Plugin for Tester {
     type Config = Config;
 
     fn describe() -> Description {
-        Description::new("tester", STAMP).read("spans.name").write("spans.attributes:stamp")
+        Description::new("tester", STAMP)
+            .capability("tables")
+            .read("tables:*")
+            .read("spans.name")
+            .write("spans.attributes:stamp")
     }
 
     fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
@@ -61,6 +68,17 @@ impl Plugin for Tester {
         }
         match self.0.does {
             Deed::Stamp => Ok(()),
+            Deed::Host => {
+                let mut names = Texts::one("host.name");
+                names.push(b"env.TOLD");
+                names.push(b"env.UNTOLD");
+                let found = tables::look_up(tables::HOST, "value", &names)?;
+                let stamp = format!("{:?} {:?} {:?}", found.str(0), found.str(1), found.str(2));
+                for span in batch.spans()? {
+                    span.set_attribute("stamp", stamp.as_str());
+                }
+                Ok(())
+            }
             Deed::Trap => core::arch::wasm32::unreachable(),
             Deed::Loop => loop {
                 core::hint::black_box(());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_sandbox::{Access, Limits};
 
 use super::super::section::{NOT_YET, Section};
-use super::{Marks, OnFailure, Settings};
+use super::{Marks, OnFailure, Settings, tables};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -25,6 +25,8 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         unsafe_fail_open: false,
         access: None,
         capabilities: None,
+        tables: Vec::new(),
+        persistent_store: false,
     }
 }
 
@@ -40,6 +42,11 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    if let Some(mut block) = section.section("store") {
+        settings.persistent_store = block.bool_or("persistent", false);
+        block.finish();
+    }
+    settings.tables = section.section("tables").map(tables::read).unwrap_or_default();
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));
     }
@@ -90,10 +97,10 @@ fn limits(mut section: Section<'_>) -> Limits {
         log_lines_per_s: count(section.u64_or("log_lines_per_s", default.log_lines_per_s.into())),
         log_bytes_per_s: count(section.u64_or("log_bytes_per_s", default.log_bytes_per_s.into())),
         metric_series: count(section.u64_or("metric_series", default.metric_series.into())),
+        store_bytes: bytes(at_least_one(&mut section, "store_mib", default.store_bytes as u64 / MIB)) as usize,
         component_bytes: bytes(at_least_one(&mut section, "component_mib", default.component_bytes / MIB)),
         compile_timeout: positive(&mut section, "compile_timeout", default.compile_timeout),
     };
-    section.unsupported("store_mib", NOT_YET);
     section.finish();
     limits
 }

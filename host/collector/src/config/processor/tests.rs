@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use sluice_sandbox::{Access, Limits};
+use sluice_state::{Format, Spec};
 
-use super::{OnFailure, Processor, Settings, read};
+use super::{OnFailure, Processor, Settings, Table, read};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -30,12 +31,19 @@ limits:
   log_lines_per_s: 6
   log_bytes_per_s: 7
   metric_series: 8
+  store_mib: 9
   component_mib: 2
   compile_timeout: 1m
 on_failure: open
 unsafe_fail_open: true
 access: { read: [\"spans.name\"], write: [] }
 capabilities: []
+tables:
+  stations: { file: data/stations.csv, key: id }
+  cells: { file: cells, key: cell, format: jsonl, max_mib: 2 }
+  places: { file: data/places.mmdb, max_mib: 100 }
+  host: { env: [NODE_NAME] }
+store: { persistent: true }
 ";
 
 #[test]
@@ -53,6 +61,7 @@ fn every_key_of_a_plugin_is_read() {
         log_lines_per_s: 6,
         log_bytes_per_s: 7,
         metric_series: 8,
+        store_bytes: 9 << 20,
         component_bytes: 2 << 20,
         compile_timeout: Duration::from_mins(1),
     };
@@ -61,6 +70,42 @@ fn every_key_of_a_plugin_is_read() {
     assert!(settings.unsafe_fail_open);
     assert_eq!(settings.access, Some(Access { read: vec!["spans.name".to_owned()], write: Vec::new() }));
     assert_eq!(settings.capabilities, Some(Vec::new()));
+    let file = |file: &str, key: &str, format, mib: usize| {
+        Table::File(Spec { file: file.into(), format, key: key.to_owned(), most_bytes: mib << 20 })
+    };
+    let tables = [
+        ("stations".to_owned(), file("data/stations.csv", "id", Format::Csv, 64)),
+        ("cells".to_owned(), file("cells", "cell", Format::JsonLines, 2)),
+        ("places".to_owned(), file("data/places.mmdb", "", Format::MaxMind, 100)),
+        ("host".to_owned(), Table::Host { env: vec!["NODE_NAME".to_owned()] }),
+    ];
+    assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
+    let files: Vec<_> = settings.files().collect();
+    assert_eq!(
+        files,
+        ["plugins/waybill.wasm", "data/stations.csv", "cells", "data/places.mmdb"].map(std::path::Path::new)
+    );
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_told_where_it_stands() {
+    let yaml = "module: a.wasm\ntables:\n  a: { file: a.txt, key: k }\n  b: { file: b.csv }\n  c: { key: k, max_mib: 0 }\n  \
+        host: { file: x.csv }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n  g: { file: g.mmdb, key: k }\n";
+    let (_, problems) = read_text("c.yaml", yaml, |section| read("wasm", section));
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let expected = [
+        "c.yaml:3:8: error: the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`",
+        "c.yaml:4:3: error: a table needs `key`, the column by which its rows are found",
+        "c.yaml:5:3: error: a table needs `file`",
+        "c.yaml:5:16: error: `max_mib` must be from 1 to 4095",
+        "c.yaml:6:11: error: the table `host` is filled by Sluice; give yours another name",
+        "c.yaml:7:3: error: a table's name must not be empty and must not end in `*`",
+        "c.yaml:7:30: error: unknown key `columns`; known here: `file`, `format`, `key`, `max_mib`",
+        "c.yaml:8:37: error: `format` must be `csv` or `jsonl` or `mmdb`",
+        "c.yaml:9:6: error: `f` must be a mapping, not a number",
+        "c.yaml:10:22: error: a MaxMind database has no `key`: its keys are IP addresses",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -157,7 +157,6 @@ const ADDED: &[(&str, &[&str])] = &[
             "c.yaml:11:5: error: `restart` is not supported yet",
             "c.yaml:12:5: error: `rollout` is not supported yet",
             "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
-            "c.yaml:14:15: error: `store_mib` is not supported yet",
             "c.yaml:14:29: error: `memory_mib` must be at least 1",
             "c.yaml:14:44: error: `timeout` must be more than 0",
             "c.yaml:14:57: error: unknown key `memory_mb`; did you mean `memory_mib`?",

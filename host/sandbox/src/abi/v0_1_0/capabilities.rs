@@ -8,6 +8,7 @@ use sluice_spans::{Refusal, RefusalCode};
 use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::{lifecycle, log, metrics};
 use super::{Host, WitRefusal, refusal};
+use crate::capability::Capability;
 use crate::effects::{LogLevel, LogLine, MetricKind, MetricUpdate};
 use crate::limits::Limits;
 
@@ -86,12 +87,12 @@ impl log::Host for Host {
 
 impl metrics::Host for Host {
     fn define(&mut self, kind: u32, name: String, help: String, label_names: Texts) -> Result<u32, WitRefusal> {
-        let result = self.enter().and_then(|()| self.definition(kind, name, help, &label_names));
+        let result = self.enter_for(Capability::Metrics).and_then(|()| self.definition(kind, name, help, &label_names));
         self.answer(result)
     }
 
     fn record(&mut self, metric: u32, label_values: Texts, value: f64) -> Result<(), WitRefusal> {
-        let result = self.enter().and_then(|()| self.update(metric, &label_values, value));
+        let result = self.enter_for(Capability::Metrics).and_then(|()| self.update(metric, &label_values, value));
         self.answer(result)
     }
 }

@@ -1,0 +1,115 @@
+//! Look-up tables, from a guest's side. How they are read is tested where they live.
+
+use std::sync::Arc;
+
+use sluice_sandbox::{Access, Effects, Instance, Limits, PrepareError, Prepared, Settings};
+use sluice_state::{Format, LiveTable, Table};
+
+use crate::guest::{Guest, little_endian};
+use crate::stage::{batch, prepare_with, settings};
+
+const LOOK_UP: &str = r#"(import "sluice:plugin/tables@0.1.0" "look-up"
+    (func $look_up (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+
+/// `$tell` tells the test a number, as the value of a gauge. `$ask` looks up the keys `x` and `z` in
+/// column `a` of table `t`, and tells for each whether it is there, and then the first byte found; or
+/// a refusal's code and 100.
+const SUPPORT: &str = "(func $tell (param i32)
+    (call $define (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
+      (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0) (i32.const 900))
+    (call $record (i32.load (i32.const 904)) (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0)
+      (f64.convert_i32_u (local.get 0)) (i32.const 920)))
+  (func $call
+    (call $look_up (i32.const 4114) (i32.const 1) (i32.const 4112) (i32.const 1) (i32.const 4100) (i32.const 2)
+      (i32.const 4120) (i32.const 2) (i32.const 600)))
+  (func $ask
+    (call $call)
+    (if (i32.load8_u (i32.const 600))
+      (then (call $tell (i32.add (i32.load (i32.const 604)) (i32.const 100))))
+      (else
+        (call $tell (i32.load8_u (i32.load (i32.const 604))))
+        (call $tell (i32.load8_u offset=1 (i32.load (i32.const 604))))
+        (call $tell (i32.load8_u (i32.load (i32.const 620)))))))";
+
+fn guest() -> Guest {
+    let guest = Guest::new().capabilities(&["metrics", "tables"]).imports(LOOK_UP).module(SUPPORT).data(4096, "n");
+    guest.data(4100, little_endian(&[1, 2])).data(4112, "a").data(4114, "t").data(4120, "xz").process("(call $ask)")
+}
+
+fn table(csv: &str) -> Table {
+    Table::read(Format::Csv, csv.as_bytes(), "id", 1 << 20).unwrap()
+}
+
+fn given(name: &str, live: &Arc<LiveTable>) -> Settings {
+    Settings { tables: vec![(name.to_owned(), Arc::clone(live))], ..settings(Limits::default()) }
+}
+
+fn live(csv: &str) -> Arc<LiveTable> {
+    Arc::new(LiveTable::new(table(csv)))
+}
+
+fn told(instance: &mut Instance) -> Vec<u32> {
+    let mut effects = Effects::default();
+    instance.process(&mut batch(1), &mut effects).unwrap();
+    effects.metrics.iter().map(|update| update.value as u32).collect()
+}
+
+fn tells(prepared: Result<Prepared, PrepareError>) -> Vec<u32> {
+    told(&mut prepared.unwrap().instantiate().unwrap())
+}
+
+#[test]
+fn every_instance_finds_what_is_in_the_table_now() {
+    let live = live("id,a\nx,M\n");
+    let prepared = prepare_with(guest(), given("t", &live)).unwrap();
+    let mut instances = [prepared.instantiate().unwrap(), prepared.instantiate().unwrap()];
+    for instance in &mut instances {
+        assert_eq!(told(instance), [1, 0, u32::from(b'M')]);
+    }
+    live.replace(table("id,a\nz,N\n")).unwrap();
+    for instance in &mut instances {
+        assert_eq!(told(instance), [0, 1, u32::from(b'N')]);
+    }
+}
+
+#[test]
+fn a_table_that_is_not_there_and_one_that_is_not_granted_are_denied_alike() {
+    let live = live("id,a\nx,M\n");
+    let grants = |read: &[&str]| {
+        let read = read.iter().map(ToString::to_string).collect();
+        Settings { access: Some(Access { read, write: Vec::new() }), ..given("t", &live) }
+    };
+    assert_eq!(tells(prepare_with(guest(), given("other", &live))), [101]);
+    assert_eq!(tells(prepare_with(guest(), grants(&["spans.*", "tables:other"]))), [101]);
+    assert_eq!(tells(prepare_with(guest().access(&["tables:s*"], &[]), given("t", &live))), [101]);
+    assert_eq!(tells(prepare_with(guest(), grants(&["tables:t"]))), [1, 0, u32::from(b'M')]);
+    assert_eq!(tells(prepare_with(guest().access(&["tables:t"], &[]), given("t", &live))), [1, 0, u32::from(b'M')]);
+}
+
+#[test]
+fn a_plugin_that_needs_a_table_which_nobody_gives_it_is_not_loaded() {
+    let asks = || guest().access(&["tables:*"], &[]).asks(&["tables:t", "tables:maybe_*"], &[]);
+    let error = prepare_with(asks(), given("other", &live("id\n"))).map(drop).unwrap_err();
+    assert!(matches!(&error, PrepareError::Table(name) if name == "t"), "{error}");
+    assert!(prepare_with(asks(), given("t", &live("id\n"))).is_ok());
+}
+
+#[test]
+fn what_cannot_be_looked_up_is_refused() {
+    assert_eq!(tells(prepare_with(guest(), given("t", &live("id,b\nx,M\n")))), [102], "no such column");
+    let lies = "(i32.store (i32.const 4100) (i32.const 9)) (call $ask)";
+    assert_eq!(tells(prepare_with(guest().process(lies), given("t", &live("id,a\nx,M\n")))), [104]);
+}
+
+#[test]
+fn no_table_answers_while_the_plugin_is_set_up() {
+    let asks = "(call $call) (if (i32.ne (i32.load (i32.const 604)) (i32.const 6)) (then unreachable))";
+    assert!(prepare_with(guest().before_describe(asks), given("t", &live("id,a\nx,M\n"))).is_ok());
+}
+
+#[test]
+fn the_operator_can_refuse_the_capability() {
+    let none = Settings { capabilities: Some(vec!["metrics".to_owned()]), ..given("t", &live("id,a\nx,M\n")) };
+    let error = prepare_with(guest(), none).map(drop).unwrap_err();
+    assert!(matches!(&error, PrepareError::Capability(name, _) if name == "tables"), "{error}");
+}

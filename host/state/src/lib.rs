@@ -1,0 +1,10 @@
+//! What the host keeps for plugins, beside the batch. Files where a module says so, no async, no
+//! wasmtime: the sandbox gives it to guests, and the SDK to plugins that are tested natively.
+
+mod random;
+mod store;
+mod tables;
+
+pub use random::Random;
+pub use store::{ENTRY_BYTES, NotRead, NotSaved, Staged, Store, Stores, Value, Write};
+pub use tables::{BadTable, Format, Found, LiveTable, Loaded, NotLoaded, Spec, Table, Tables};

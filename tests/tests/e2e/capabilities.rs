@@ -1,0 +1,235 @@
+//! What plugins are given beside the batch: a store that is one for all cores and counts what has
+//! passed, and look-up tables that follow their files.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use prost::Message;
+use sluice_tests::collector::{Config, Folder, Sluice, run};
+use sluice_tests::shop::otlp::Exporter;
+use sluice_tests::sink::Sink;
+use sluice_tests::{process, send, wait};
+
+use crate::guests;
+use crate::swap::{stamp_now, text};
+
+/// The example that uses both.
+#[track_caller]
+fn stations() -> &'static [u8] {
+    static BUILT: OnceLock<Vec<u8>> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let out = process::target().join("test-guests/stations.wasm");
+        fs::create_dir_all(out.parent().unwrap()).unwrap();
+        guests::build(&process::workspace().join("examples/stations"), &[OsStr::new("--out"), out.as_os_str()]);
+        fs::read(out).unwrap()
+    })
+}
+
+const TABLES: &str = "tables: { stations: { file: stations.csv, key: id } }";
+
+/// Stations that may send so many spans in all.
+fn settings(burst: u32) -> String {
+    format!("module: stations.wasm\nconfig: {{ spans_per_s: 0, burst: {burst} }}\n{TABLES}")
+}
+
+fn folder(config: &Config, csv: &str) -> Folder {
+    let folder = Folder::new(&config.yaml());
+    folder.write("stations.wasm", stations());
+    folder.write("stations.csv", csv);
+    folder
+}
+
+/// So many spans of a station, each with this name.
+fn request(seed: u64, spans: usize, station: &str, name: &str) -> Bytes {
+    let mut request = Exporter::new(seed).structure(spans);
+    for resource in &mut request.resource_spans {
+        for scope in &mut resource.scope_spans {
+            scope.spans.truncate(spans);
+            for span in &mut scope.spans {
+                let value = Some(AnyValue { value: Some(Value::StringValue(station.to_owned())) });
+                span.attributes.push(KeyValue { key: "station.id".to_owned(), value, ..KeyValue::default() });
+                name.clone_into(&mut span.name);
+            }
+        }
+    }
+    request.encode_to_vec().into()
+}
+
+/// The city that a span of a station gets now.
+fn city(sluice: &Sluice, upstream: &Sink, station: &str) -> Option<String> {
+    let before = upstream.spans();
+    send::all(sluice.grpc(), &[request(7, 1, station, "train")]).unwrap();
+    upstream.wait_for_spans(before + 1);
+    text(upstream.decoded_spans().last().unwrap(), "station.city").map(str::to_owned)
+}
+
+/// Waits until the table has been loaded, or not, so many times since the start.
+fn wait_table(sluice: &Sluice, times: usize) -> serde_json::Value {
+    wait::until("the table's file to be noticed", || sluice.log().events("plugin.table").into_iter().nth(times - 1))
+}
+
+#[test]
+fn a_table_follows_its_file_and_a_broken_file_keeps_it() {
+    let upstream = Sink::start();
+    let config = Config::to(&upstream).processor("wasm/stations", &settings(1000));
+    let sluice = Sluice::start_in(folder(&config, "id,city\nGVA,Geneva\n"));
+    assert_eq!(city(&sluice, &upstream, "GVA").as_deref(), Some("Geneva"));
+    assert_eq!(city(&sluice, &upstream, "BRN"), None);
+
+    sluice.folder().write("stations.csv", "id,city\nGVA,Genève\nBRN,Bern\n");
+    let event = wait_table(&sluice, 1);
+    assert_eq!((&event["outcome"], &event["rows"]), (&"loaded".into(), &2.into()), "{event}");
+    assert_eq!(city(&sluice, &upstream, "GVA").as_deref(), Some("Genève"));
+    assert_eq!(city(&sluice, &upstream, "BRN").as_deref(), Some("Bern"));
+
+    sluice.folder().write("stations.csv", "id,city\nGVA,Geneva,8\n");
+    let event = wait_table(&sluice, 2);
+    assert_eq!((&event["outcome"], &event["table"]), (&"failed".into(), &"stations".into()), "{event}");
+    assert!(event["reason"].as_str().unwrap().contains("stations.csv"), "{event}");
+    assert_eq!(city(&sluice, &upstream, "GVA").as_deref(), Some("Genève"));
+    let metrics = sluice.metrics();
+    let of = |outcome| [("plugin", "wasm/stations"), ("table", "stations"), ("outcome", outcome)];
+    assert_eq!(metrics.sum("sluice_plugin_table_loads_total", &of("loaded")), 2.0);
+    assert_eq!(metrics.sum("sluice_plugin_table_loads_total", &of("failed")), 1.0);
+    assert_eq!(metrics.sum("sluice_plugin_table_rows", &of("loaded")[..2]), 2.0);
+    // No plugin was touched for it.
+    let swaps = sluice.swaps("wasm/stations");
+    assert_eq!(swaps.len(), 1);
+    assert_eq!(swaps[0]["capabilities"], "store,tables", "what it uses is told");
+
+    sluice.folder().write("stations.csv", "id,city\nGVA,Genf\n");
+    assert_eq!(wait_table(&sluice, 3)["outcome"], "loaded");
+    assert_eq!(city(&sluice, &upstream, "GVA").as_deref(), Some("Genf"));
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_share_is_one_for_all_connections_and_instances() {
+    let upstream = Sink::start();
+    let config = |memory: u32| {
+        let settings = format!("{}\nlimits: {{ memory_mib: {memory} }}", settings(100));
+        Config::to(&upstream).processor("wasm/stations", &settings)
+    };
+    let sluice = Sluice::start_in(folder(&config(32), "id,city\n"));
+    let address = sluice.grpc();
+    thread::scope(|scope| {
+        for seed in 0..8 {
+            scope.spawn(move || {
+                let requests: Vec<_> = (0..10).map(|number| request(seed * 10 + number, 5, "GVA", "train")).collect();
+                send::all(address, &requests).unwrap();
+            });
+        }
+    });
+    // Other instances, under other limits, find the same store.
+    let seen = sluice.swaps("wasm/stations").len();
+    sluice.rewrite(&config(33));
+    assert_eq!(sluice.wait_swap("wasm/stations", seen)["outcome"], "swapped");
+    send::all(address, &[request(99, 50, "GVA", "train"), request(98, 50, "BRN", "train")]).unwrap();
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    let arrived =
+        |station| upstream.decoded_spans().iter().filter(|span| text(span, "station.id") == Some(station)).count();
+    assert_eq!((arrived("GVA"), arrived("BRN")), (100, 50));
+}
+
+#[test]
+fn a_request_that_a_later_plugin_refuses_costs_no_share() {
+    let upstream = Sink::start();
+    let config = Config::to(&upstream)
+        .processor("wasm/stations", &settings(100))
+        .processor("wasm/tester", "module: tester.wasm\nconfig: { does: trap, to: bad }");
+    let folder = folder(&config, "id,city\n");
+    folder.write("tester.wasm", guests::tester("one"));
+    let sluice = Sluice::start_in(folder);
+    let client = send::Grpc::new(sluice.grpc()).unwrap();
+    for seed in 0..5 {
+        assert!(client.send(&request(seed, 60, "GVA", "bad")).is_err());
+    }
+    client.send(&request(10, 60, "GVA", "good")).unwrap();
+    client.send(&request(11, 60, "GVA", "good")).unwrap();
+    upstream.wait_for_spans(100);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, 100), "{}", end.stderr);
+}
+
+#[test]
+fn what_a_plugin_needs_and_is_not_given_is_told_by_name() {
+    let upstream = Sink::start();
+    let told = |settings: &str, csv: &str| {
+        let folder = folder(&Config::to(&upstream).processor("wasm/stations", settings), csv);
+        let output = run(&["validate"], Some(&folder.config()));
+        assert_eq!(output.code, 1, "{}", output.stderr);
+        output.stderr
+    };
+    let config = "module: stations.wasm\nconfig: { spans_per_s: 0, burst: 1 }";
+    let without = told(config, "id,city\n");
+    assert!(without.contains("the plugin needs the look-up table `stations`"), "{without}");
+    let refused = told(&format!("{config}\n{TABLES}\ncapabilities: [tables]"), "id,city\n");
+    assert!(refused.contains("the capability `store`, which `capabilities` does not allow"), "{refused}");
+    let broken = told(&format!("{config}\n{TABLES}"), "id,city\nGVA\n");
+    assert!(broken.contains("table `stations`: ") && broken.contains("stations.csv"), "{broken}");
+}
+
+#[test]
+fn the_table_of_the_host_tells_what_the_operator_allows() {
+    let upstream = Sink::start();
+    let settings = "module: tester.wasm\nconfig: { does: host }\ntables: { host: { env: [TOLD] } }";
+    let folder = Folder::new(&Config::to(&upstream).processor("wasm/tester", settings).yaml());
+    folder.write("tester.wasm", guests::tester("one"));
+    let variables = [("TOLD", OsString::from("a secret")), ("UNTOLD", OsString::from("another"))];
+    let sluice = Sluice::spawn(folder, &variables);
+    sluice.wait_ready();
+    let uname = std::process::Command::new("uname").arg("-n").output().unwrap();
+    let name = String::from_utf8(uname.stdout).unwrap();
+    let expected = format!("Some({:?}) Some(\"a secret\") None", name.trim());
+    assert_eq!(stamp_now(&sluice, &upstream, "stamp"), Some(expected));
+    assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
+fn a_kept_store_outlives_a_kill() {
+    let upstream = Sink::start();
+    let state = Folder::new("");
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    let config = |persistent: bool| {
+        let settings = format!("{}\nstore: {{ persistent: {persistent} }}", settings(100));
+        Config::to(&upstream).extension("sluice", &extension).processor("wasm/stations", &settings)
+    };
+    // How many of 60 spans pass in a process of its own, which is killed a second later.
+    let passed = |persistent| {
+        let sluice = Sluice::start_in(folder(&config(persistent), "id,city\n"));
+        let before = upstream.spans();
+        send::Grpc::new(sluice.grpc()).unwrap().send(&request(before, 60, "GVA", "train")).unwrap();
+        let accepted = Instant::now();
+        wait::until("a second to pass", || (accepted.elapsed() > Duration::from_secs(1)).then_some(()));
+        sluice.signal(9);
+        assert_eq!(sluice.wait_end().code, 128 + 9);
+        upstream.spans() - before
+    };
+    assert_eq!((passed(true), passed(true), passed(true)), (60, 40, 0));
+    assert_eq!(passed(false), 60, "one that is not kept begins empty");
+    // A clean end writes what there is.
+    let of = |station| {
+        let sluice = Sluice::start_in(folder(&config(true), "id,city\n"));
+        let before = upstream.spans();
+        send::all(sluice.grpc(), &[request(1, 60, station, "train")]).unwrap();
+        assert_eq!(sluice.terminate().code, 0);
+        upstream.spans() - before
+    };
+    assert_eq!((of("BRN"), of("BRN")), (60, 40));
+}
+
+#[test]
+fn a_kept_store_needs_a_place() {
+    let upstream = Sink::start();
+    let settings = format!("{}\nstore: {{ persistent: true }}", settings(1));
+    let folder = folder(&Config::to(&upstream).processor("wasm/stations", &settings), "id,city\n");
+    let output = run(&["validate"], Some(&folder.config()));
+    assert!(output.code == 1 && output.stderr.contains("needs `state_dir`"), "{}", output.stderr);
+}
