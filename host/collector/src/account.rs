@@ -49,11 +49,10 @@ pub struct PipelineAccount {
 }
 
 /// The account of one destination of one pipeline.
-#[derive(Clone)]
 pub struct DestinationAccount {
     account: Account,
-    pipeline: Arc<str>,
-    destination: Arc<str>,
+    pipeline: String,
+    destination: String,
     /// Spans put into the destination's queue.
     pub passed: IntGauge,
     /// Spans that upstream accepted.
@@ -97,16 +96,16 @@ impl Account {
     }
 
     /// The account of a destination of a pipeline.
-    pub fn destination(&self, pipeline: &str, destination: &str) -> DestinationAccount {
+    pub fn destination(&self, pipeline: &str, destination: &str) -> Arc<DestinationAccount> {
         let cell = |outcome| self.cell(["destination", pipeline, destination, outcome, "", ""]);
-        DestinationAccount {
+        Arc::new(DestinationAccount {
             account: self.clone(),
-            pipeline: pipeline.into(),
-            destination: destination.into(),
+            pipeline: pipeline.to_owned(),
+            destination: destination.to_owned(),
             passed: cell("passed"),
             delivered: cell("delivered"),
             held: cell("held"),
-        }
+        })
     }
 }
 

@@ -23,6 +23,7 @@ use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
 
 pub use effects::CustomMetrics;
+use stats::CoreStats;
 pub use stats::{PluginMetrics, PluginStats};
 
 /// Spans that a chain works on before it lets others run. Four plugins take some 0.3 ms for it.
@@ -46,6 +47,7 @@ pub struct SlotPlan {
 pub struct Slot {
     /// What all cores share of it.
     pub plan: SlotPlan,
+    stats: Arc<CoreStats>,
     instance: Rc<RefCell<Instance>>,
 }
 
@@ -78,21 +80,24 @@ enum Stop {
 impl Slot {
     /// A slot served by `instance`.
     pub fn new(plan: SlotPlan, instance: Instance) -> Self {
-        Self { plan, instance: Rc::new(RefCell::new(instance)) }
+        Self { stats: plan.stats.on_core(), plan, instance: Rc::new(RefCell::new(instance)) }
     }
 
     /// The same instance under another plan.
     #[must_use]
     pub fn under(&self, plan: SlotPlan) -> Self {
-        Self { plan, instance: Rc::clone(&self.instance) }
+        Self { stats: plan.stats.on_core(), plan, instance: Rc::clone(&self.instance) }
     }
 
     fn call(&self, batch: &mut Batch, done: &mut Done) -> Result<(), CallError> {
-        let stats = &self.plan.stats;
         let mut instance = self.instance.borrow_mut();
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());
         let result = instance.process(batch, &mut done.effects);
-        stats.called(started.elapsed(), instance.restarts() - restarts, &instance);
+        self.stats.called(started.elapsed(), &instance);
+        let restarts = instance.restarts() - restarts;
+        if restarts > 0 {
+            self.plan.stats.restarted(restarts);
+        }
         match result {
             Ok(processed) => {
                 done.entered += u64::from(entered);
@@ -101,7 +106,7 @@ impl Slot {
                 Ok(())
             }
             Err(error) => {
-                stats.failed(&self.plan.id, &error);
+                self.plan.stats.failed(&self.plan.id, &error);
                 Err(error)
             }
         }
@@ -179,7 +184,7 @@ impl Passed {
         for (&processor, done) in pipeline.processors.iter().zip(self.done) {
             let Some(Some(slot)) = routes.slots.get(processor) else { continue };
             let SlotPlan { id, stats, .. } = &slot.plan;
-            stats.count(done.entered, done.dropped, done.edited);
+            slot.stats.count(done.entered, done.dropped, done.edited);
             if done.dropped > 0 {
                 pipeline.account.dropped(id, "plugin").add(done.dropped as i64);
             }

@@ -5,6 +5,7 @@
 //! is taken whole or refused whole, and the sender of a refused one still has it.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -178,7 +179,7 @@ async fn queue(routes: &Routes, all: Vec<(&PipelinePlan, Passed)>, entered: u32)
         }
     }
     for (room, wire, spans, account) in reserved {
-        room.commit(Item { wire, spans, account: account.clone() });
+        room.commit(Item { wire, spans, account: Arc::clone(account) });
     }
     for (pipeline, passed) in all {
         pipeline.account.accepted.add(i64::from(entered));

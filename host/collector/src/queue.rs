@@ -35,7 +35,7 @@ pub struct Item {
     /// How many spans it holds.
     pub spans: u32,
     /// What becomes of them is written here.
-    pub account: DestinationAccount,
+    pub account: Arc<DestinationAccount>,
 }
 
 /// The queue has no room. Nothing was kept.

@@ -48,7 +48,7 @@ pub struct Destination {
     /// The exporter's queue.
     pub queue: Arc<Queue>,
     /// What becomes of this pipeline's spans there.
-    pub account: DestinationAccount,
+    pub account: Arc<DestinationAccount>,
 }
 
 /// One core's way for every receiver.

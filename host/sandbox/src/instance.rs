@@ -193,8 +193,7 @@ impl Live {
     }
 
     fn run<T>(&mut self, call: impl FnOnce(&mut Self) -> wasmtime::Result<T>) -> Result<T, CallError> {
-        let shared = Arc::clone(&self.shared);
-        call::arm(&mut self.store, &shared.clock);
+        call::arm(&mut self.store, &self.shared.clock);
         let result = call(self).map_err(|error| call::failure(self.store.data(), &error))?;
         match call::broken(self.store.data()) {
             Some(broken) => Err(broken),

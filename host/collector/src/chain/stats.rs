@@ -1,8 +1,11 @@
 //! The figures of plugins on /metrics.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use prometheus::core::{Collector, Desc};
+use prometheus::local::{LocalHistogram, LocalIntCounter};
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
@@ -28,7 +31,10 @@ pub struct PluginMetrics {
     restarts: IntCounterVec,
     swaps: IntCounterVec,
     custom: CustomMetrics,
+    tallies: Tallies,
 }
+
+type Tallies = Arc<Mutex<Vec<Weak<CoreStats>>>>;
 
 /// The figures of one version of one plugin.
 pub struct PluginStats {
@@ -44,6 +50,58 @@ pub struct PluginStats {
     failures: IntCounterVec,
     custom: CustomMetrics,
     logged: Mutex<Option<Instant>>,
+    tallies: Tallies,
+}
+
+/// What one core has counted of a version of a plugin and nobody has read yet. Cores that wrote
+/// the same counters with every call would wait for each other's caches.
+pub struct CoreStats(Mutex<Tally>);
+
+struct Tally {
+    calls: LocalIntCounter,
+    entered: LocalIntCounter,
+    dropped: LocalIntCounter,
+    edited: LocalIntCounter,
+    duration: LocalHistogram,
+    memory: (IntGauge, i64),
+}
+
+impl CoreStats {
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn called(&self, took: Duration, instance: &Instance) {
+        let mut tally = self.tally();
+        tally.calls.inc();
+        tally.duration.observe(took.as_secs_f64());
+        tally.memory.1 = instance.memory_bytes() as i64;
+    }
+
+    pub(super) fn count(&self, entered: u64, dropped: u64, edited: u64) {
+        let tally = self.tally();
+        tally.entered.inc_by(entered);
+        tally.dropped.inc_by(dropped);
+        tally.edited.inc_by(edited);
+    }
+}
+
+impl Tally {
+    fn flush(&mut self) {
+        if self.calls.get() > 0 {
+            self.memory.0.set(self.memory.1);
+        }
+        for counter in [&mut self.calls, &mut self.entered, &mut self.dropped, &mut self.edited] {
+            counter.flush();
+        }
+        self.duration.flush();
+    }
+}
+
+impl Drop for Tally {
+    fn drop(&mut self) {
+        self.flush();
+    }
 }
 
 impl PluginMetrics {
@@ -52,19 +110,11 @@ impl PluginMetrics {
     /// # Errors
     /// When the registry holds one of these names already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone())).map(|()| family)
-        };
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone())).map(|()| family)
-        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
+        let counter = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let durations =
             HistogramOpts::new("sluice_plugin_duration_seconds", "Time of one call.").buckets(DURATIONS.to_vec());
-        let duration = HistogramVec::new(durations, &["plugin"])?;
-        registry.register(Box::new(duration.clone()))?;
-        Ok(Self {
+        let metrics = Self {
             info: gauge("sluice_plugin_info", "1 for the version that serves.", &["plugin", "version", "digest"])?,
             calls: counter("sluice_plugin_calls_total", "Calls of process.", &["plugin"])?,
             spans: counter(
@@ -72,7 +122,7 @@ impl PluginMetrics {
                 "Spans of requests that were accepted.",
                 &["plugin", "outcome"],
             )?,
-            duration,
+            duration: HistogramVec::new(durations, &["plugin"])?,
             memory: gauge("sluice_plugin_memory_bytes", "Linear memory of the instance called last.", &["plugin"])?,
             failures: counter("sluice_plugin_failures_total", "Failed calls.", &["plugin", "version", "kind"])?,
             restarts: counter("sluice_plugin_restarts_total", "Instances replaced.", &["plugin"])?,
@@ -82,7 +132,24 @@ impl PluginMetrics {
                 &["plugin", "outcome", "step"],
             )?,
             custom: CustomMetrics::new(registry),
-        })
+            tallies: Tallies::default(),
+        };
+        registry.register(Box::new(metrics.clone()))?;
+        Ok(metrics)
+    }
+
+    fn families(&self) -> [&dyn Collector; 8] {
+        let Self { info, calls, spans, duration, memory, failures, restarts, swaps, .. } = self;
+        [info, calls, spans, duration, memory, failures, restarts, swaps]
+    }
+
+    /// Adds up what the cores have counted since the last time.
+    fn flush(&self) {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).retain(|tally| {
+            let Some(tally) = tally.upgrade() else { return false };
+            tally.tally().flush();
+            true
+        });
     }
 
     /// The figures of a version of a plugin; it is not shown as serving before [`PluginStats::serves`].
@@ -100,6 +167,7 @@ impl PluginMetrics {
             failures: self.failures.clone(),
             custom: self.custom.clone(),
             logged: Mutex::new(None),
+            tallies: Arc::clone(&self.tallies),
         }
     }
 
@@ -115,41 +183,49 @@ impl PluginMetrics {
     }
 }
 
+impl Collector for PluginMetrics {
+    fn desc(&self) -> Vec<&Desc> {
+        self.families().into_iter().flat_map(Collector::desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.flush();
+        self.families().into_iter().flat_map(Collector::collect).collect()
+    }
+}
+
 impl PluginStats {
     /// Shows this version as the one that serves.
     pub fn serves(&self) {
         self.info.set(1);
     }
 
-    pub(super) fn called(&self, took: Duration, restarts: u64, instance: &Instance) {
-        self.calls.inc();
-        // All cores write these: what does not change is not written.
-        if restarts > 0 {
-            self.restarts.inc_by(restarts);
-        }
-        self.duration.observe(took.as_secs_f64());
-        let memory = instance.memory_bytes() as i64;
-        if self.memory.get() != memory {
-            self.memory.set(memory);
-        }
+    /// What one core counts of it.
+    pub(super) fn on_core(&self) -> Arc<CoreStats> {
+        let stats = Arc::new(CoreStats(Mutex::new(Tally {
+            calls: self.calls.local(),
+            entered: self.entered.local(),
+            dropped: self.dropped.local(),
+            edited: self.edited.local(),
+            duration: self.duration.local(),
+            memory: (self.memory.clone(), 0),
+        })));
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&stats));
+        stats
+    }
+
+    pub(super) fn restarted(&self, restarts: u64) {
+        self.restarts.inc_by(restarts);
     }
 
     pub(super) fn failed(&self, id: &str, error: &CallError) {
         self.failures.with_label_values(&[id, &self.version, error.kind.as_str()]).inc();
-        let mut logged = self.logged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *logged = Some(Instant::now());
             let (kind, reason, backtrace) =
                 (error.kind.as_str(), &error.message, error.backtrace.as_deref().unwrap_or(""));
             tracing::warn!(event = "plugin.failure", plugin = id, version = self.version, kind, reason, backtrace);
-        }
-    }
-
-    pub(super) fn count(&self, entered: u64, dropped: u64, edited: u64) {
-        for (counter, spans) in [(&self.entered, entered), (&self.dropped, dropped), (&self.edited, edited)] {
-            if spans > 0 {
-                counter.inc_by(spans);
-            }
         }
     }
 

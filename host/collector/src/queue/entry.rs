@@ -53,7 +53,7 @@ pub(super) fn cut(waiting: Waiting, settings: &Settings) -> Vec<Waiting> {
         let share = Weight { bytes: room.bytes.min(wire.len() as u64), requests: 0, spans: u64::from(spans) };
         let weight = if index == last { room } else { share };
         room -= weight;
-        Waiting { item: Item { wire, spans, account: item.account.clone() }, weight, counted, since }
+        Waiting { item: Item { wire, spans, account: Arc::clone(&item.account) }, weight, counted, since }
     };
     wires.into_iter().enumerate().map(part).collect()
 }

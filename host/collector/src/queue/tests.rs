@@ -31,7 +31,7 @@ fn request(spans: u32) -> Bytes {
 struct Fixture {
     queue: Arc<Queue>,
     account: Account,
-    destination: DestinationAccount,
+    destination: Arc<DestinationAccount>,
 }
 
 fn fixture(settings: Settings) -> Fixture {
@@ -59,7 +59,7 @@ impl Fixture {
     fn put(&self, spans: u32) -> Result<(), Full> {
         let wire = request(spans);
         let room = now(self.queue.reserve(wire.len(), spans)).expect("no policy here waits")?;
-        room.commit(Item { wire, spans, account: self.destination.clone() });
+        room.commit(Item { wire, spans, account: Arc::clone(&self.destination) });
         Ok(())
     }
 

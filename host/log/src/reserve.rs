@@ -1,0 +1,187 @@
+//! Room is reserved first and used later, so that a request goes into all queues or into none.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::error::{AppendError, ReserveError};
+use crate::format::{DATA_START, RECORD_HEADER};
+use crate::options::OnFull;
+use crate::state::{Pending, Shared, State};
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is in the log, and on disk if `fsync` is on.
+    Appended {
+        /// Its sequence.
+        sequence: u64,
+    },
+    /// The policy dropped it; it is counted.
+    Dropped,
+}
+
+/// Room for one record. Dropping it gives the room back.
+#[derive(Debug)]
+pub struct Reservation {
+    shared: Arc<Shared>,
+    /// The record's bytes, its header included.
+    framed: u64,
+    /// What of `promised` is held.
+    charge: u64,
+}
+
+fn framed(length: u64) -> u64 {
+    RECORD_HEADER as u64 + length
+}
+
+/// Whether so much fits: the record, and the header of a segment that may have to be begun for it.
+fn fits(state: &State, framed: u64, max: u64) -> bool {
+    state.on_disk + state.promised + framed + DATA_START <= max
+}
+
+impl Shared {
+    /// Reserves room for a record with a payload of this length.
+    pub(crate) fn reserve(self: &Arc<Self>, length: usize) -> Result<Reservation, ReserveError> {
+        let (length, framed) = (length as u64, framed(length as u64));
+        let max = self.options.max_bytes;
+        if framed + 2 * DATA_START > max || length > u64::from(u32::MAX) {
+            let most = (max - 2 * DATA_START - RECORD_HEADER as u64).min(u64::from(u32::MAX));
+            return Err(ReserveError::TooLarge { dir: self.dir.clone(), length, max: most });
+        }
+        let mut state = self.lock();
+        if state.closing {
+            return Err(ReserveError::Closed { dir: self.dir.clone() });
+        }
+        if state.promised > 0 && state.promised + framed > self.options.max_waiting_bytes {
+            return Err(ReserveError::Behind { dir: self.dir.clone(), waiting: state.promised });
+        }
+        let fits = fits(&state, framed, max);
+        if !fits && state.want_space() {
+            self.work.notify_one();
+        }
+        let charge = match self.options.on_full {
+            _ if fits => framed,
+            OnFull::Refuse => {
+                let used = state.on_disk + state.promised;
+                return Err(ReserveError::Full { dir: self.dir.clone(), used, max });
+            }
+            // The writer makes the room.
+            OnFull::DropOldest => framed,
+            OnFull::DropNewest => 0,
+        };
+        state.promised += charge;
+        Ok(Reservation { shared: self.clone(), framed, charge })
+    }
+
+    /// As [`reserve`](Self::reserve), but waits for room.
+    pub(crate) async fn reserve_when_free(self: &Arc<Self>, length: usize) -> Result<Reservation, ReserveError> {
+        loop {
+            let mut room = pin!(self.room.notified());
+            // Registered before looking, so that no room is missed.
+            room.as_mut().enable();
+            match self.reserve(length) {
+                Err(ReserveError::Full { .. } | ReserveError::Behind { .. }) => room.await,
+                result => return result,
+            }
+        }
+    }
+}
+
+impl Reservation {
+    /// Hands the record to the writer. It is in the log when the ticket says so, not before. A
+    /// ticket that is dropped changes nothing.
+    pub fn commit(self, payload: Bytes, spans: u32) -> Ticket {
+        let (needed, reserved) = (framed(payload.len() as u64), self.framed);
+        if needed > reserved {
+            let header = RECORD_HEADER as u64;
+            return Ticket::settled(Err(AppendError::LargerThanReserved {
+                length: needed - header,
+                reserved: reserved - header,
+            }));
+        }
+        let stored = self.shared.options.zstd_level.and_then(|level| {
+            // Compression that fails, or does not pay, leaves the record as it is.
+            zstd::bulk::compress(&payload, level).ok().filter(|stored| stored.len() < payload.len()).map(Bytes::from)
+        });
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        if state.closing {
+            drop(state);
+            return Ticket::settled(Err(AppendError::Closed));
+        }
+        let mut charge = self.charge;
+        if charge == 0 {
+            if !fits(&state, reserved, shared.options.max_bytes) {
+                state.counts.dropped_newest_spans += u64::from(spans);
+                return Ticket::settled(Ok(Outcome::Dropped));
+            }
+            charge = reserved;
+            state.promised += charge;
+        }
+        // From here on the writer gives it back.
+        let mut this = self;
+        this.charge = 0;
+        let (sender, receiver) = oneshot::channel();
+        state.pending_bytes += needed;
+        // With records waiting, the writer knows when the next sync is due, unless so much comes at once.
+        let wake = state.pending.is_empty() || state.pending_bytes >= shared.options.sync_bytes;
+        state.pending.push(Pending { payload, stored, spans, charge, since: Instant::now(), sender });
+        drop(state);
+        if wake {
+            shared.work.notify_one();
+        }
+        Ticket(Inner::Waiting(receiver))
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if self.charge > 0 {
+            self.shared.lock().promised -= self.charge;
+            self.shared.room.notify_waiters();
+        }
+    }
+}
+
+/// Becomes ready when the record is safe, or cannot be made so.
+#[derive(Debug)]
+#[must_use = "a record is in the log only when its ticket says so"]
+pub struct Ticket(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Settled(Option<Result<Outcome, AppendError>>),
+    Waiting(oneshot::Receiver<Result<Outcome, AppendError>>),
+}
+
+impl Ticket {
+    fn settled(result: Result<Outcome, AppendError>) -> Self {
+        Self(Inner::Settled(Some(result)))
+    }
+
+    /// Waits on a thread that runs no tasks.
+    pub fn wait(self) -> Result<Outcome, AppendError> {
+        match self.0 {
+            Inner::Settled(result) => result.unwrap_or(Err(AppendError::Closed)),
+            Inner::Waiting(receiver) => receiver.blocking_recv().unwrap_or(Err(AppendError::Closed)),
+        }
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Outcome, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Inner::Settled(result) => Poll::Ready(result.take().unwrap_or(Err(AppendError::Closed))),
+            Inner::Waiting(receiver) => {
+                Pin::new(receiver).poll(context).map(|result| result.unwrap_or(Err(AppendError::Closed)))
+            }
+        }
+    }
+}

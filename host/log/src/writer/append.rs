@@ -1,0 +1,240 @@
+//! Writes records, many at a time, and syncs them before anybody is told that they are safe.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{Active, Writer};
+use crate::disk::write_all;
+use crate::error::{AppendError, Context, IoFailure};
+use crate::format::{Checksums, DATA_START, Mark, RECORD_HEADER, RecordHeader, SegmentHeader, ZSTD, segment_name};
+use crate::options::OnFull;
+use crate::reserve::Outcome;
+use crate::state::{Entry, Pending, SegmentInfo, State};
+
+/// A buffer that one large write has made larger than this is not kept.
+const KEEP_BUFFER: usize = 4 << 20;
+
+fn stored(pending: &Pending) -> &[u8] {
+    pending.stored.as_ref().unwrap_or(&pending.payload)
+}
+
+fn framed(pending: &Pending) -> u64 {
+    (RECORD_HEADER + stored(pending).len()) as u64
+}
+
+impl Writer {
+    /// Writes these records and answers each.
+    pub fn append(&mut self, mut pending: Vec<Pending>) {
+        if pending.is_empty() {
+            return;
+        }
+        if self.shared.options.on_full == OnFull::DropOldest {
+            self.make_room(&mut pending);
+        }
+        let segment_bytes = self.shared.options.segment_bytes();
+        while !pending.is_empty() {
+            let room = self.active.as_ref().map_or(0, |active| segment_bytes.saturating_sub(active.length));
+            let mut count = fitting(&pending, room);
+            if count == 0 {
+                self.active = None;
+                count = fitting(&pending, segment_bytes - DATA_START).max(1);
+            }
+            let rest = pending.split_off(count);
+            let chunk = std::mem::replace(&mut pending, rest);
+            match self.write_chunk(&chunk) {
+                Ok(written) => self.answer(chunk, &written),
+                Err(failure) => self.refuse(chunk, &failure),
+            }
+        }
+        if self.buffer.capacity() > KEEP_BUFFER {
+            self.buffer = Vec::new();
+        }
+        self.shared.room.notify_waiters();
+    }
+
+    /// Writes records into the active segment, or begins one with them.
+    fn write_chunk(&mut self, chunk: &[Pending]) -> Result<Written, IoFailure> {
+        self.last_unix_nano = self.last_unix_nano.max(self.shared.options.clock.now_unix_nano());
+        self.buffer.clear();
+        self.last_sync = Some(Instant::now());
+        let (active, fresh) = match self.active.take() {
+            Some(active) => (active, false),
+            None => (self.begin_segment()?, true),
+        };
+        let mut mark = self.next;
+        let checksums = Checksums::new(active.salt);
+        for record in chunk {
+            let header = RecordHeader {
+                length: 0,
+                payload_crc: 0,
+                sequence: mark.sequence,
+                spans: record.spans,
+                flags: if record.stored.is_some() { ZSTD } else { 0 },
+                total: mark.spans,
+                unix_nano: self.last_unix_nano,
+                plain_length: record.payload.len() as u32,
+            };
+            header.encode(stored(record), checksums, &mut self.buffer);
+            mark = Mark { sequence: mark.sequence + 1, spans: mark.spans + u64::from(record.spans) };
+        }
+        let path = self.segment_path(active.number);
+        if let Err(failure) = write_all(active.file.as_ref(), &self.buffer, active.length).context("write", &path) {
+            self.after_failed_write(active, fresh, &failure);
+            return Err(failure);
+        }
+        if let Err(failure) = self.sync_chunk(&active, fresh, &path) {
+            // Nobody knows what of it is on disk, and a second sync would not tell: this segment is
+            // not written again. Its records are cut off if that works. If not, the next segment
+            // takes their sequences, which is how a reader knows.
+            self.abandon(&active, fresh);
+            return Err(failure);
+        }
+        let from = active.length;
+        let length = from + self.buffer.len() as u64;
+        let written = Written { number: active.number, salt: active.salt, fresh, from, length, base: self.next };
+        self.active = Some(Active { length, ..active });
+        self.next = mark;
+        Ok(written)
+    }
+
+    fn sync_chunk(&self, active: &Active, fresh: bool, path: &Path) -> Result<(), IoFailure> {
+        if !self.shared.options.fsync {
+            return Ok(());
+        }
+        active.file.sync().context("sync", path)?;
+        if fresh {
+            self.disk.sync_dir(&self.shared.dir).context("sync", &self.shared.dir)?;
+        }
+        Ok(())
+    }
+
+    /// A segment of which the buffer holds the header; it is written with the first records.
+    fn begin_segment(&mut self) -> Result<Active, IoFailure> {
+        let (number, salt) = (self.next_segment, rand::random());
+        self.next_segment += 1;
+        let path = self.segment_path(number);
+        let file = self.disk.create(&path).context("create", &path)?;
+        let header = SegmentHeader { number, base: self.next, salt, unix_nano: self.last_unix_nano };
+        self.buffer = header.encode();
+        Ok(Active { file, number, salt, length: 0 })
+    }
+
+    /// A disk without room has not harmed what was there before: the file is cut back and used again.
+    fn after_failed_write(&mut self, active: Active, fresh: bool, failure: &IoFailure) {
+        if !fresh && failure.is_no_space() && active.file.truncate(active.length).is_ok() {
+            self.active = Some(active);
+        } else {
+            self.abandon(&active, fresh);
+        }
+    }
+
+    fn abandon(&mut self, active: &Active, fresh: bool) {
+        let path = self.segment_path(active.number);
+        if fresh {
+            if self.disk.remove(&path).is_err() {
+                self.unneeded.push(path);
+            }
+        } else if let Err(failure) = active.file.truncate(active.length).context("truncate", &path) {
+            self.failed(failure);
+        }
+    }
+
+    /// The records are safe: takers may have them, senders are told.
+    fn answer(&mut self, chunk: Vec<Pending>, written: &Written) {
+        let shared = self.shared.clone();
+        let mut state = shared.lock();
+        let mut at = written.from + if written.fresh { DATA_START } else { 0 };
+        let mut answers = Vec::with_capacity(chunk.len());
+        let live_spans = self.next.spans - written.base.spans;
+        if written.fresh {
+            let (number, salt, base) = (written.number, written.salt, written.base);
+            let (live_records, live_spans) = (0, 0);
+            state.segments.push_back(SegmentInfo {
+                number,
+                salt,
+                base,
+                end: base,
+                length: 0,
+                live_records,
+                live_spans,
+            });
+        }
+        if let Some(segment) = state.segments.back_mut() {
+            segment.live_records += chunk.len() as u64;
+            segment.live_spans += live_spans;
+            segment.end = self.next;
+            segment.length = written.length;
+        }
+        state.on_disk += written.length - written.from;
+        state.counts.appended_records += chunk.len() as u64;
+        state.counts.appended_spans += live_spans;
+        state.counts.syncs += u64::from(shared.options.fsync);
+        state.failing = None;
+        let mut mark = written.base;
+        for record in chunk {
+            at += framed(&record);
+            state.promised -= record.charge;
+            let sequence = mark.sequence;
+            let after = Mark { sequence: sequence + 1, spans: mark.spans + u64::from(record.spans) };
+            if state.fetched == mark && self.has_room_ahead(&state) {
+                let entry =
+                    Entry { payload: record.payload, spans: record.spans, unix_nano: self.last_unix_nano, earlier: 0 };
+                state.offer(sequence, entry);
+                state.fetched = after;
+                self.fetcher.skip_to(written.number, at);
+            }
+            mark = after;
+            answers.push((record.sender, sequence));
+        }
+        state.end = self.next;
+        state.cursor_dirty = true;
+        drop(state);
+        for (sender, sequence) in answers {
+            // A sender that does not wait any more has lost nothing.
+            let _ = sender.send(Ok(Outcome::Appended { sequence }));
+        }
+    }
+
+    pub(super) fn has_room_ahead(&self, state: &State) -> bool {
+        state.ready.is_empty() || state.ready_bytes < self.shared.options.read_ahead_bytes
+    }
+
+    fn refuse(&mut self, chunk: Vec<Pending>, failure: &IoFailure) {
+        let mut state = self.shared.lock();
+        for record in &chunk {
+            state.promised -= record.charge;
+            state.counts.failed_spans += u64::from(record.spans);
+        }
+        state.failing = Some(failure.clone());
+        drop(state);
+        for record in chunk {
+            let _ = record.sender.send(Err(AppendError::Io(failure.clone())));
+        }
+    }
+
+    pub(super) fn segment_path(&self, number: u64) -> PathBuf {
+        self.shared.dir.join(segment_name(number))
+    }
+}
+
+/// Where a chunk was written.
+struct Written {
+    number: u64,
+    salt: u64,
+    fresh: bool,
+    from: u64,
+    length: u64,
+    base: Mark,
+}
+
+/// How many of these records fit into so many bytes.
+fn fitting(pending: &[Pending], room: u64) -> usize {
+    let mut used = 0;
+    pending
+        .iter()
+        .take_while(|record| {
+            used += framed(record);
+            used <= room
+        })
+        .count()
+}

@@ -1,0 +1,57 @@
+//! What tests do all the time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sluice_log::{AppendError, Delivery, Log, Outcome};
+
+pub(crate) fn current_thread() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+pub(crate) fn try_append(log: &Log, payload: &[u8], spans: u32) -> Result<Outcome, AppendError> {
+    log.reserve(payload.len()).unwrap().commit(Bytes::copy_from_slice(payload), spans).wait()
+}
+
+/// Appends and waits until the record is safe; its sequence.
+pub(crate) fn append(log: &Log, payload: &[u8], spans: u32) -> u64 {
+    match try_append(log, payload, spans).unwrap() {
+        Outcome::Appended { sequence } => sequence,
+        Outcome::Dropped => panic!("dropped"),
+    }
+}
+
+fn take_within(log: &Log, time: Duration) -> Option<Delivery> {
+    current_thread().block_on(async { tokio::time::timeout(time, log.take()).await.ok().flatten() })
+}
+
+/// The next record, waiting for the writer to fetch it, on a busy machine too.
+pub(crate) fn take(log: &Log) -> Option<Delivery> {
+    take_within(log, Duration::from_secs(20))
+}
+
+/// The next record, if there is one: for tests that do not know how many there are.
+pub(crate) fn take_if_any(log: &Log) -> Option<Delivery> {
+    take_within(log, Duration::from_secs(2))
+}
+
+/// Takes and acknowledges as many records as the log says it has; their payloads.
+pub(crate) fn drain(log: &Log) -> Vec<Vec<u8>> {
+    (0..log.figures().records)
+        .map_while(|_| take(log))
+        .map(|delivery| {
+            let payload = delivery.payload().to_vec();
+            delivery.ack();
+            payload
+        })
+        .collect()
+}
+
+/// Waits until something is so; the writer thread needs a moment.
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "{what} within 10 s");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
