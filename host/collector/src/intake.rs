@@ -24,7 +24,7 @@ const WORTH_MOVING_NS: u64 = 20_000;
 
 /// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
 /// core has none of it in its caches, nor has this one what comes back.
-const WORTH_WAITING_NS: u64 = 1_000_000;
+const WORTH_WAITING_NS: u64 = 400_000;
 
 /// When a sender should come back that was refused for lack of room or while starting.
 const FULL_RETRY: Duration = Duration::from_secs(1);
