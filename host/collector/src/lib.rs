@@ -21,3 +21,4 @@ pub mod route;
 pub mod swap;
 pub mod tables;
 pub mod telemetry;
+pub mod tls;

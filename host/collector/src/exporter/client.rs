@@ -4,9 +4,7 @@
 mod gathering;
 mod rope;
 
-use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,19 +12,17 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use self::gathering::Gathering;
 use super::sender::{Refusal, Retry};
-use crate::config::section::{NOT_YET, Section};
 use crate::otlp::compression::Encoding;
+use crate::tls;
 
+pub(super) use crate::tls::client::Tls;
 pub(super) use rope::Rope;
 
 /// OTLP: a client bounds what it reads of an answer.
@@ -52,50 +48,6 @@ const WINDOW: u32 = 1024 * 1024;
 
 /// What goes to a HTTP/2 connection before it is written: more than a whole request.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
-
-/// `tls`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tls {
-    /// Speak plain text. A scheme in the endpoint outweighs it.
-    pub insecure: bool,
-    /// Whom to trust instead of the public authorities.
-    pub ca_file: Option<PathBuf>,
-    /// The name that the certificate has to be for, instead of the endpoint's host.
-    pub server_name: Option<String>,
-}
-
-impl Tls {
-    /// Reads the block `tls` of an exporter.
-    pub fn read(exporter: &mut Section<'_>) -> Self {
-        let Some(mut section) = exporter.section("tls") else { return Self::default() };
-        let tls = Self {
-            insecure: section.bool_or("insecure", false),
-            ca_file: section.path("ca_file"),
-            server_name: section.str("server_name_override"),
-        };
-        section.unsupported(
-            "insecure_skip_verify",
-            "a connection that anybody can listen to is plain text: say `insecure: true`, or name the `ca_file`",
-        );
-        for key in [
-            "ca_pem",
-            "cert_file",
-            "cert_pem",
-            "key_file",
-            "key_pem",
-            "include_system_ca_certs_pool",
-            "min_version",
-            "max_version",
-        ] {
-            section.unsupported(key, NOT_YET);
-        }
-        for key in ["cipher_suites", "curve_preferences", "reload_interval", "tpm"] {
-            section.unsupported(key, NOT_YET);
-        }
-        section.finish();
-        tls
-    }
-}
 
 /// Copies small neighbours together and leaves large chunks as they are.
 pub(super) fn gather(chunks: Vec<Bytes>) -> Vec<Bytes> {
@@ -160,7 +112,7 @@ impl Service<Uri> for Connector {
 /// A pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    client: hyper_util::client::legacy::Client<HttpsConnector<Connector>, Full<Rope>>,
+    client: hyper_util::client::legacy::Client<tls::client::Connector<Connector>, Full<Rope>>,
 }
 
 /// What differs between the pools of gRPC and of HTTP.
@@ -183,18 +135,7 @@ impl Pool {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(15)));
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let tcp = Connector(tcp);
-        let mut connector = HttpsConnectorBuilder::new().with_tls_config(verifier(tls)?).https_or_http();
-        if let Some(name) = &tls.server_name {
-            let name = ServerName::try_from(name.clone())
-                .map_err(|_| format!("tls.server_name_override: `{name}` is no host name"))?;
-            connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
-        }
-        let connector = if shape.http2_only {
-            connector.enable_http2().wrap_connector(tcp)
-        } else {
-            connector.enable_all_versions().wrap_connector(tcp)
-        };
+        let connector = tls::client::Connector::new(tls, shape.http2_only, Connector(tcp))?;
         let mut builder = hyper_util::client::legacy::Client::builder(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -233,11 +174,11 @@ pub(super) async fn read(mut body: Incoming) -> Result<(Bytes, Option<http::Head
 }
 
 /// An endpoint with its scheme: the one it has, else what `tls.insecure` says.
-pub(super) fn with_scheme(endpoint: &str, tls: &Tls) -> String {
+pub(super) fn with_scheme(endpoint: &str, insecure: bool) -> String {
     let endpoint = endpoint.strip_prefix("dns:///").unwrap_or(endpoint);
     match endpoint.split_once("://") {
         Some(_) => endpoint.to_owned(),
-        None if tls.insecure => format!("http://{endpoint}"),
+        None if insecure => format!("http://{endpoint}"),
         None => format!("https://{endpoint}"),
     }
 }
@@ -249,25 +190,6 @@ pub(super) fn parse(url: &str) -> Result<Uri, String> {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         _ => Err(format!("`{url}` is no address: it has to be `host:port`, `http://…` or `https://…`")),
     }
-}
-
-fn verifier(tls: &Tls) -> Result<rustls::ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| error.to_string())?;
-    let Some(file) = &tls.ca_file else {
-        return Ok(builder.with_webpki_roots().with_no_client_auth());
-    };
-    let fail = |reason: String| format!("tls.ca_file {}: {reason}", file.display());
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| fail(error.to_string()))? {
-        let certificate = certificate.map_err(|error| fail(error.to_string()))?;
-        roots.add(certificate).map_err(|error| fail(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(fail("it holds no certificate".to_owned()));
-    }
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// An error with what is behind it, which is where the reason is.
@@ -298,11 +220,10 @@ mod tests {
 
     #[test]
     fn a_scheme_outweighs_insecure() {
-        let (plain, tls) = (Tls { insecure: true, ..Tls::default() }, Tls::default());
-        assert_eq!(with_scheme("host:4317", &plain), "http://host:4317");
-        assert_eq!(with_scheme("host:4317", &tls), "https://host:4317");
-        assert_eq!(with_scheme("http://host:4317", &tls), "http://host:4317");
-        assert_eq!(with_scheme("https://host:4317", &plain), "https://host:4317");
+        assert_eq!(with_scheme("host:4317", true), "http://host:4317");
+        assert_eq!(with_scheme("host:4317", false), "https://host:4317");
+        assert_eq!(with_scheme("http://host:4317", false), "http://host:4317");
+        assert_eq!(with_scheme("https://host:4317", true), "https://host:4317");
         assert!(parse("ftp://host").is_err());
         assert!(parse("https://").is_err());
     }

@@ -80,7 +80,7 @@ impl Settings {
     pub fn read(mut section: Section<'_>) -> Self {
         let tls = Tls::read(&mut section);
         let url = match section.str("endpoint") {
-            Some(endpoint) => target(&client::with_scheme(&endpoint, &tls)),
+            Some(endpoint) => target(&client::with_scheme(&endpoint, tls.insecure)),
             None => Err("an `endpoint` is needed".to_owned()),
         };
         let settings = Self {

@@ -9,7 +9,9 @@ mod port;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -21,6 +23,7 @@ use crate::config::section::{NOT_YET, Section};
 use crate::cores::Dealer;
 use crate::intake::Refused;
 use crate::otlp::TRACES_PATH;
+use crate::tls::server::Tls;
 
 /// What OTLP recommends, after decompression.
 const MAX_REQUEST_MIB: u64 = 64;
@@ -32,6 +35,9 @@ const MAX_STREAMS: u64 = 1024;
 /// The keys in the configuration, and the words in events and metrics.
 const GRPC: &str = "grpc";
 const HTTP: &str = "http";
+
+/// Failed handshakes of a port that come sooner after one another are not told of.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// gRPC's own default: a ping after two hours of silence.
 const KEEPALIVE_TIME: Duration = Duration::from_hours(2);
@@ -62,6 +68,8 @@ pub struct Grpc {
     pub keepalive_timeout: Duration,
     /// A connection that is older is asked to come again; zero is never.
     pub max_age: Duration,
+    /// Plain text if there is none.
+    pub tls: Option<Tls>,
 }
 
 /// How OTLP/HTTP is served.
@@ -73,6 +81,8 @@ pub struct Http {
     pub traces_path: String,
     /// The largest request, before and after decompression.
     pub max_request_bytes: usize,
+    /// Plain text if there is none.
+    pub tls: Option<Tls>,
 }
 
 impl Settings {
@@ -120,6 +130,7 @@ impl Grpc {
             keepalive_time: KEEPALIVE_TIME,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             max_age: Duration::ZERO,
+            tls: Tls::read(&mut section, false),
         };
         only_tcp(&mut section);
         if let Some(mut keepalive) = section.section("keepalive") {
@@ -135,7 +146,7 @@ impl Grpc {
             keepalive.unsupported("enforcement_policy", NOT_YET);
             keepalive.finish();
         }
-        for key in ["tls", "auth", "include_metadata", "middlewares"] {
+        for key in ["auth", "include_metadata", "middlewares"] {
             section.unsupported(key, NOT_YET);
         }
         for key in ["read_buffer_size", "write_buffer_size"] {
@@ -156,11 +167,10 @@ impl Http {
                 Ok(0) => mebibytes(MAX_REQUEST_MIB),
                 bytes => bytes.unwrap_or(usize::MAX),
             },
+            tls: Tls::read(&mut section, true),
         };
         only_tcp(&mut section);
-        for key in
-            ["tls", "auth", "cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"]
-        {
+        for key in ["auth", "cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"] {
             section.unsupported(key, NOT_YET);
         }
         for key in ["read_timeout", "read_header_timeout", "write_timeout", "idle_timeout", "keep_alives_enabled"] {
@@ -183,6 +193,25 @@ struct Server {
     protocol: Protocol,
     admission: Admission,
     counters: Counters,
+    /// When a failed handshake was told of last.
+    told: Mutex<Option<Instant>>,
+}
+
+impl Server {
+    fn new(protocol: Protocol, admission: Admission, counters: Counters) -> Self {
+        Self { protocol, admission, counters, told: Mutex::default() }
+    }
+
+    /// Tells of a connection whose TLS handshake came to nothing; of one in a while, because
+    /// anybody can make them.
+    fn failed_handshake(&self, error: &io::Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
+            *told = Some(Instant::now());
+            let (protocol, address) = (self.protocol.name(), &self.protocol.endpoint().text);
+            tracing::warn!(event = "tls.handshake", protocol, address, %error, "a sender could not connect");
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -207,16 +236,24 @@ impl Protocol {
         }
     }
 
+    fn tls(&self) -> Option<&Tls> {
+        match self {
+            Self::Grpc(grpc) => grpc.tls.as_ref(),
+            Self::Http(http) => http.tls.as_ref(),
+        }
+    }
+
     /// Whether what was agreed on with a sender when it connected holds under `next` as well.
     fn suits_connections(&self, next: &Self) -> bool {
-        match (self, next) {
+        let agreed = match (self, next) {
             (Self::Grpc(now), Self::Grpc(next)) => {
                 let agreed =
                     |grpc: &Grpc| (grpc.max_streams, grpc.keepalive_time, grpc.keepalive_timeout, grpc.max_age);
                 agreed(now) == agreed(next)
             }
             _ => true,
-        }
+        };
+        agreed && self.tls() == next.tls()
     }
 }
 
@@ -245,7 +282,7 @@ impl Running {
                 ports.push(port);
             } else {
                 let counters = context.metrics.counters(id, protocol.name());
-                let server = Server { protocol, admission: context.admission.clone(), counters };
+                let server = Server::new(protocol, context.admission.clone(), counters);
                 ports.push(Port::open(id, listener, server, dealer));
             }
         }

@@ -15,6 +15,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 use super::answer::Body;
 use super::{Protocol, Server, grpc, http};
@@ -63,6 +65,7 @@ pub(super) async fn serve<S: Submit>(
         return;
     }
     let server = Arc::clone(&current.borrow_and_update());
+    let Some(stream) = secured(stream, &server, &mut phase).await else { return };
     let (max_age, builder) = (max_age(&server), builder(&server));
     let service = RefCell::new(Rc::new((Arc::clone(&server), submit.clone())));
     let connection = builder.serve_connection(
@@ -100,6 +103,26 @@ pub(super) async fn serve<S: Submit>(
     tokio::select! {
         _ = connection => {}
         _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
+    }
+}
+
+/// A connection over TLS if the port speaks it; `None` if its handshake came to nothing.
+async fn secured(
+    stream: tokio::net::TcpStream,
+    server: &Server,
+    phase: &mut watch::Receiver<Phase>,
+) -> Option<Either<tokio::net::TcpStream, TlsStream<tokio::net::TcpStream>>> {
+    let Some(tls) = server.protocol.tls() else { return Some(Either::Left(stream)) };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(FIRST_BYTES, tls.accept(stream)) => shaken,
+        _ = phase.wait_for(|phase| *phase > Phase::Serve) => return None,
+    };
+    match shaken.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+        Ok(stream) => Some(Either::Right(stream)),
+        Err(error) => {
+            server.failed_handshake(&error);
+            None
+        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Port {
             let changes = server.protocol != protocol;
             if changes {
                 let Server { admission, counters, .. } = &**server;
-                *server = Arc::new(Server { protocol, admission: admission.clone(), counters: counters.clone() });
+                *server = Arc::new(Server::new(protocol, admission.clone(), counters.clone()));
             }
             changes
         });

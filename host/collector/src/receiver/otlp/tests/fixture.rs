@@ -79,7 +79,7 @@ fn endpoint() -> Endpoint {
 }
 
 pub fn http(max_request_bytes: usize) -> Protocol {
-    Protocol::Http(Http { endpoint: endpoint(), traces_path: "/v1/traces".to_owned(), max_request_bytes })
+    Protocol::Http(Http { endpoint: endpoint(), traces_path: "/v1/traces".to_owned(), max_request_bytes, tls: None })
 }
 
 pub fn grpc(max_request_bytes: usize) -> Protocol {
@@ -90,6 +90,7 @@ pub fn grpc(max_request_bytes: usize) -> Protocol {
         keepalive_time: Duration::from_hours(2),
         keepalive_timeout: Duration::from_secs(20),
         max_age: Duration::ZERO,
+        tls: None,
     })
 }
 
@@ -99,7 +100,7 @@ pub async fn serve(protocol: Protocol, stub: &Stub, budget: usize) -> Port {
     let address = socket.local_addr().unwrap();
     let admission = Admission::new(budget);
     let counters = Metrics::new(&Registry::new()).unwrap().counters("otlp", protocol.name());
-    let server = Arc::new(Server { protocol, admission: admission.clone(), counters });
+    let server = Arc::new(Server::new(protocol, admission.clone(), counters));
     let (phase, changes) = watch::channel(Phase::Serve);
     let (current, settings) = watch::channel(Arc::clone(&server));
     let stub = stub.clone();
@@ -136,8 +137,7 @@ impl Port {
     /// Puts other settings in force.
     pub fn change(&self, protocol: Protocol) {
         let Server { admission, counters, .. } = &*self.server;
-        let (admission, counters) = (admission.clone(), counters.clone());
-        self.current.send_replace(Arc::new(Server { protocol, admission, counters }));
+        self.current.send_replace(Arc::new(Server::new(protocol, admission.clone(), counters.clone())));
         self.phase.send_modify(|_| {});
     }
 }

@@ -28,7 +28,7 @@ fn a_protocol_is_off_unless_it_is_named_and_has_the_collectors_defaults() {
 fn what_is_not_supported_is_told() {
     for (yaml, told) in [
         ("protocols:", "name at least one of `grpc` and `http`"),
-        ("protocols: { grpc: { tls: { cert_file: a } } }", "`tls` is not supported yet"),
+        ("protocols: { grpc: { tls: { cert_file: a } } }", "the certificate's key is needed as well"),
         ("protocols: { http: { auth: { authenticator: a } } }", "`auth` is not supported yet"),
         ("protocols: { grpc: { transport: unix } }", "`transport` must be `tcp`"),
         ("protocols: { grpc: { endpont: a } }", "did you mean `endpoint`"),
