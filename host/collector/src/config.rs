@@ -4,6 +4,7 @@
 //! written, through merging and substitution, and everything that is wrong comes out in one run as
 //! `FILE:LINE:COLUMN: error: …`.
 
+mod auth;
 mod check;
 mod component;
 mod diagnostic;
@@ -30,6 +31,7 @@ use section::{NOT_YET, Problems, Section};
 use substitute::{Environment, Substitution};
 use tree::Tree;
 
+use crate::auth::End;
 use crate::{exporter, extension, receiver};
 
 pub use component::{Component, Id};
@@ -130,9 +132,9 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     let Some(mut top) = Node::new("the configuration", &tree.mark, tree, problems).into_section() else {
         return Config::default();
     };
-    let receivers = component::read(&mut top, &RECEIVERS, receiver::read);
+    let mut receivers = component::read(&mut top, &RECEIVERS, receiver::read);
     let processors = component::read(&mut top, &PROCESSORS, processor::read);
-    let exporters = component::read(&mut top, &EXPORTERS, exporter::read);
+    let mut exporters = component::read(&mut top, &EXPORTERS, exporter::read);
     let extensions = component::read(&mut top, &EXTENSIONS, extension::read);
     if let Some(mut connectors) = top.section("connectors") {
         for (id, _, _) in connectors.entries() {
@@ -150,6 +152,13 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     }
     top.finish();
     check::references(&names, &service, problems);
+    let known = auth::Known { extensions: &extensions, service: &service, names: &names };
+    for component in &mut receivers {
+        known.resolve(component.settings.auth_mut(), End::Receiver, problems);
+    }
+    for component in &mut exporters {
+        known.resolve(component.settings.auth_mut(), End::Exporter, problems);
+    }
     only_plugins(
         Config { receivers, processors: Vec::new(), exporters, extensions, service, files: Vec::new() },
         processors,
@@ -228,7 +237,7 @@ impl Config {
     pub fn sluice(&self) -> Option<&extension::Sluice> {
         self.used_extensions().find_map(|component| match &component.settings {
             extension::Settings::Sluice(sluice) => Some(sluice),
-            extension::Settings::HealthCheck(_) => None,
+            extension::Settings::Authenticator(_) | extension::Settings::HealthCheck(_) => None,
         })
     }
 

@@ -23,6 +23,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registr
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::auth::Auth;
 use crate::config::section::Section;
 use crate::queue::{self, Figures, Queue};
 
@@ -165,6 +166,15 @@ impl Settings {
             Self::OtlpHttp(settings) => &settings.queue,
             Self::Debug(settings) => &settings.queue,
             Self::File(settings) => &settings.queue,
+        }
+    }
+
+    /// As whom it sends, to be looked up.
+    pub(crate) fn auth_mut(&mut self) -> Option<&mut Auth> {
+        match self {
+            Self::OtlpGrpc(settings) => settings.auth.as_mut(),
+            Self::OtlpHttp(settings) => settings.auth.as_mut(),
+            Self::Debug(_) | Self::File(_) => None,
         }
     }
 

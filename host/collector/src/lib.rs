@@ -5,6 +5,7 @@
 //! refused) travels back.
 
 pub mod account;
+pub mod auth;
 pub mod chain;
 pub mod cli;
 pub mod collector;
@@ -17,6 +18,7 @@ pub mod intake;
 pub mod otlp;
 pub mod queue;
 pub mod receiver;
+mod reread;
 pub mod route;
 pub mod swap;
 pub mod tables;

@@ -16,6 +16,7 @@ use std::future::Future;
 use bytes::Bytes;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
+use crate::auth::Auth;
 use crate::config::Component;
 use crate::config::section::{Mark, Section};
 use crate::cores::Dealer;
@@ -131,6 +132,13 @@ pub enum Running {
 }
 
 impl Settings {
+    /// Who its senders have to be, port by port, to be looked up.
+    pub(crate) fn auth_mut(&mut self) -> impl Iterator<Item = &mut Auth> {
+        match self {
+            Self::Otlp(settings) => settings.auth_mut(),
+        }
+    }
+
     /// The ports: protocol and endpoint, always in the same order.
     pub fn ports(&self) -> Vec<(&'static str, &Endpoint)> {
         match self {

@@ -5,7 +5,6 @@
 //! ones before in use: whoever rotates a certificate and its key replaces one after the other.
 
 pub mod client;
-mod current;
 mod pem;
 pub mod server;
 #[cfg(test)]

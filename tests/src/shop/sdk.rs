@@ -35,7 +35,11 @@ impl Sdk {
     /// When the SDK refuses the endpoint.
     pub fn new(endpoint: &str) -> Result<Self> {
         let _on = wait::runtime().enter();
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+        Ok(Self::exporting(SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?))
+    }
+
+    /// An SDK with an exporter that has been set up already.
+    pub fn exporting(exporter: SpanExporter) -> Self {
         let batches =
             BatchConfigBuilder::default().with_max_queue_size(QUEUE_SPANS).with_scheduled_delay(DELAY).build();
         let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
@@ -44,7 +48,7 @@ impl Sdk {
         let provider =
             SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource.build()).build();
         let tracer = provider.tracer("shop");
-        Ok(Self { provider, tracer })
+        Self { provider, tracer }
     }
 
     /// Makes the spans of a deed that ends now, and gives their contexts, outermost first.

@@ -16,6 +16,7 @@
 )]
 
 mod account;
+mod auth;
 mod backpressure;
 mod bad_input;
 mod capabilities;
@@ -37,4 +38,5 @@ mod sdks;
 mod shutdown;
 mod start;
 mod swap;
+mod tls;
 mod upstream;

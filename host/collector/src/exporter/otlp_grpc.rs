@@ -17,6 +17,7 @@ use super::client::{self, Pool, Rope, Shape, Tls};
 use super::headers;
 use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
+use crate::auth::{Auth, Authenticator};
 use crate::config::section::{NOT_YET, Section};
 use crate::otlp::EXPORT_PATH;
 use crate::otlp::compression::Encoding;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub tls: Tls,
     /// What to say beside the request.
     pub headers: HeaderMap,
+    /// As whom to say it.
+    pub auth: Option<Auth>,
     /// How to compress.
     pub compression: Encoding,
     /// For one attempt.
@@ -86,6 +89,7 @@ impl Settings {
         let settings = Self {
             uri: address(&mut section, "endpoint", url),
             headers: headers::read(&mut section),
+            auth: Auth::read(&mut section),
             compression: compression(&mut section),
             timeout: section.duration_or("timeout", TIMEOUT),
             keepalive: section.section("keepalive").map(keepalive),
@@ -95,7 +99,7 @@ impl Settings {
         };
         // Every attempt waits for a connection as long as its timeout allows.
         section.bool_or("wait_for_ready", false);
-        for key in ["auth", "middlewares", "authority"] {
+        for key in ["middlewares", "authority"] {
             section.unsupported(key, NOT_YET);
         }
         section.unsupported("balancer_name", "there is one connection, to the first address that answers");
@@ -132,6 +136,7 @@ pub(super) struct Client {
     pool: Pool,
     uri: Uri,
     headers: HeaderMap,
+    auth: Option<Auth>,
     compression: Encoding,
     timeout: Duration,
 }
@@ -157,6 +162,7 @@ impl Client {
             pool: Pool::new(&settings.tls, Shape { http2_only: true, keepalive, keepalive_while_idle })?,
             uri: settings.uri.clone(),
             headers,
+            auth: settings.auth.clone(),
             compression: settings.compression,
             timeout: settings.timeout,
         })
@@ -191,6 +197,9 @@ impl Client {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some((name, value)) = self.auth.as_ref().and_then(Auth::known).and_then(Authenticator::credentials) {
+            request.headers_mut().insert(name, value);
+        }
         let lost = |error: String| refusal(Code::Unavailable, error, None);
         let (head, body) = self.pool.send(request).await.map_err(lost)?.into_parts();
         if head.status != StatusCode::OK {

@@ -13,6 +13,7 @@ use super::headers;
 use super::otlp_grpc::{address, compression};
 use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
+use crate::auth::{Auth, Authenticator};
 use crate::config::section::{NOT_YET, Section};
 use crate::otlp::TRACES_PATH;
 use crate::otlp::compression::Encoding;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub tls: Tls,
     /// What to say beside the request.
     pub headers: HeaderMap,
+    /// As whom to say it.
+    pub auth: Option<Auth>,
     /// Send JSON instead of protobuf.
     pub json: bool,
     /// How to compress.
@@ -56,13 +59,14 @@ impl Settings {
             uri: address(&mut section, key, url),
             tls: Tls::read(&mut section),
             headers: headers::read(&mut section),
+            auth: Auth::read(&mut section),
             json: section.one_of("encoding", &["proto", "json"], "proto") == "json",
             compression: compression(&mut section),
             timeout: section.duration_or("timeout", TIMEOUT),
             retry: Schedule::read(&mut section),
             queue: queue::Settings::read(&mut section, queue::Settings::default()),
         };
-        for key in ["auth", "cookies", "middlewares", "proxy_url", "compression_params"] {
+        for key in ["cookies", "middlewares", "proxy_url", "compression_params"] {
             section.unsupported(key, NOT_YET);
         }
         for key in ["metrics_endpoint", "logs_endpoint", "profiles_endpoint"] {
@@ -87,6 +91,7 @@ pub(super) struct Client {
     pool: Pool,
     uri: Uri,
     headers: HeaderMap,
+    auth: Option<Auth>,
     json: bool,
     compression: Encoding,
     timeout: Duration,
@@ -103,6 +108,7 @@ impl Client {
         headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
         Ok(Self {
             pool: Pool::new(&settings.tls, Shape { http2_only: false, keepalive: None, keepalive_while_idle: false })?,
+            auth: settings.auth.clone(),
             uri: settings.uri.clone(),
             headers,
             json: settings.json,
@@ -144,6 +150,9 @@ impl Client {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some((name, value)) = self.auth.as_ref().and_then(Auth::known).and_then(Authenticator::credentials) {
+            request.headers_mut().insert(name, value);
+        }
         let response = self.pool.send(request).await?;
         if response.status().is_success() { taken(response).await } else { refused(response).await }
     }

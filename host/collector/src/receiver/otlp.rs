@@ -9,16 +9,18 @@ mod port;
 #[cfg(test)]
 mod tests;
 
-use std::io;
+use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::http::HeaderMap;
 use bytes::Bytes;
 
 use answer::Problem;
 use port::Port;
 
 use super::{Admission, Closing, Context, Counters, Endpoint, Listener, Submit};
+use crate::auth::Auth;
 use crate::config::section::{NOT_YET, Section};
 use crate::cores::Dealer;
 use crate::intake::Refused;
@@ -36,7 +38,7 @@ const MAX_STREAMS: u64 = 1024;
 const GRPC: &str = "grpc";
 const HTTP: &str = "http";
 
-/// Failed handshakes of a port that come sooner after one another are not told of.
+/// Senders that a port turns away sooner after one another are not told of.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// gRPC's own default: a ping after two hours of silence.
@@ -70,6 +72,8 @@ pub struct Grpc {
     pub max_age: Duration,
     /// Plain text if there is none.
     pub tls: Option<Tls>,
+    /// Who may send; everybody if there is none.
+    pub auth: Option<Auth>,
 }
 
 /// How OTLP/HTTP is served.
@@ -83,6 +87,8 @@ pub struct Http {
     pub max_request_bytes: usize,
     /// Plain text if there is none.
     pub tls: Option<Tls>,
+    /// Who may send; everybody if there is none.
+    pub auth: Option<Auth>,
 }
 
 impl Settings {
@@ -99,6 +105,12 @@ impl Settings {
         }
         section.finish();
         settings
+    }
+
+    /// Who the senders of each protocol have to be.
+    pub(super) fn auth_mut(&mut self) -> impl Iterator<Item = &mut Auth> {
+        let grpc = self.grpc.as_mut().and_then(|grpc| grpc.auth.as_mut());
+        grpc.into_iter().chain(self.http.as_mut().and_then(|http| http.auth.as_mut()))
     }
 
     fn protocols(&self) -> impl Iterator<Item = Protocol> {
@@ -131,6 +143,7 @@ impl Grpc {
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             max_age: Duration::ZERO,
             tls: Tls::read(&mut section, false),
+            auth: Auth::read(&mut section),
         };
         only_tcp(&mut section);
         if let Some(mut keepalive) = section.section("keepalive") {
@@ -146,7 +159,7 @@ impl Grpc {
             keepalive.unsupported("enforcement_policy", NOT_YET);
             keepalive.finish();
         }
-        for key in ["auth", "include_metadata", "middlewares"] {
+        for key in ["include_metadata", "middlewares"] {
             section.unsupported(key, NOT_YET);
         }
         for key in ["read_buffer_size", "write_buffer_size"] {
@@ -168,9 +181,10 @@ impl Http {
                 bytes => bytes.unwrap_or(usize::MAX),
             },
             tls: Tls::read(&mut section, true),
+            auth: Auth::read(&mut section),
         };
         only_tcp(&mut section);
-        for key in ["auth", "cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"] {
+        for key in ["cors", "include_metadata", "middlewares", "response_headers", "compression_algorithms"] {
             section.unsupported(key, NOT_YET);
         }
         for key in ["read_timeout", "read_header_timeout", "write_timeout", "idle_timeout", "keep_alives_enabled"] {
@@ -193,7 +207,7 @@ struct Server {
     protocol: Protocol,
     admission: Admission,
     counters: Counters,
-    /// When a failed handshake was told of last.
+    /// When it was told last that a sender was turned away.
     told: Mutex<Option<Instant>>,
 }
 
@@ -202,14 +216,13 @@ impl Server {
         Self { protocol, admission, counters, told: Mutex::default() }
     }
 
-    /// Tells of a connection whose TLS handshake came to nothing; of one in a while, because
-    /// anybody can make them.
-    fn failed_handshake(&self, error: &io::Error) {
+    /// Tells that a sender was turned away; of one in a while, because anybody can be.
+    fn turned_away(&self, reason: impl Display) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
             *told = Some(Instant::now());
             let (protocol, address) = (self.protocol.name(), &self.protocol.endpoint().text);
-            tracing::warn!(event = "tls.handshake", protocol, address, %error, "a sender could not connect");
+            tracing::warn!(event = "sender.refused", protocol, address, %reason, "a sender was turned away");
         }
     }
 }
@@ -297,6 +310,17 @@ impl Running {
     pub(super) fn close(self, id: &str) -> Vec<Closing> {
         self.ports.into_iter().map(|port| port.close(id)).collect()
     }
+}
+
+/// Finds out whether a request may come in, before its body is read.
+async fn admit(server: &Server, auth: Option<&Auth>, headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(authenticator) = auth.and_then(Auth::known) else { return Ok(()) };
+    if authenticator.admits(headers).await {
+        return Ok(());
+    }
+    let problem = Problem::unauthenticated(authenticator.challenge());
+    server.turned_away(&problem.message);
+    Err(problem)
 }
 
 /// Hands a request in and counts its spans.

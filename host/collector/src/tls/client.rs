@@ -16,10 +16,10 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tower_service::Service;
 
-use super::current::Current;
 use super::pem::{Identity, Pem};
 use super::{HTTP_1, HTTP_2, Versions, provider, refuse_the_rest};
 use crate::config::section::Section;
+use crate::reread::Reread;
 
 /// `tls` of an exporter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +90,7 @@ impl Tls {
 #[derive(Clone)]
 pub struct Connector<T> {
     tcp: T,
-    config: Arc<Current<ClientConfig>>,
+    config: Arc<Reread<ClientConfig>>,
     names: Arc<dyn ResolveServerName + Send + Sync>,
 }
 
@@ -101,9 +101,9 @@ impl<T> Connector<T> {
     /// When a file that `tls` names is not what it should be.
     pub fn new(tls: &Tls, http_2_only: bool, tcp: T) -> Result<Self, String> {
         let parts = tls.identity.iter().flat_map(Identity::parts);
-        let files = tls.ca.iter().chain(parts).cloned().collect();
+        let files = tls.ca.iter().chain(parts).filter_map(Pem::file).collect();
         let settings = tls.clone();
-        let config = Current::new(files, move || {
+        let config = Reread::new(files, move || {
             let mut config = settings.load()?;
             config.alpn_protocols = vec![HTTP_2.to_vec()];
             if !http_2_only {

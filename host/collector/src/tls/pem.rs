@@ -1,9 +1,7 @@
 //! Certificates and keys as PEM, in a file or in the configuration itself.
 
 use std::fmt;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -31,14 +29,6 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// Tells whether a file is still the one that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    inode: u64,
-    bytes: u64,
-    modified: Option<SystemTime>,
-}
-
 impl Pem {
     /// Reads `WHAT_file` or `WHAT_pem`; with both, the second is an error.
     pub fn read(section: &mut Section<'_>, what: &str) -> Option<Self> {
@@ -64,11 +54,12 @@ impl Pem {
         }
     }
 
-    /// The present state of the file, if there is one.
-    pub fn stamp(&self) -> Option<Stamp> {
-        let From::File(path) = &self.from else { return None };
-        let file = std::fs::metadata(path).ok()?;
-        Some(Stamp { inode: file.ino(), bytes: file.len(), modified: file.modified().ok() })
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.from {
+            From::File(path) => Some(path.clone()),
+            From::Inline(_) => None,
+        }
     }
 
     fn bytes(&self) -> Result<Vec<u8>, String> {

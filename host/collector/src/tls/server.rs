@@ -10,16 +10,16 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::current::Current;
 use super::pem::{Identity, Pem};
 use super::{HTTP_1, HTTP_2, Versions, provider, refuse_the_rest};
 use crate::config::section::Section;
+use crate::reread::Reread;
 
 /// The settings of a port that speaks TLS, with what they load. Cheap to clone.
 #[derive(Clone)]
 pub struct Tls {
     settings: Settings,
-    current: Arc<Current<ServerConfig>>,
+    current: Arc<Reread<ServerConfig>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +62,9 @@ impl Tls {
         refuse_the_rest(&mut section);
         section.finish();
         let settings = Settings { identity: identity?, client_ca, versions, http_1 };
-        let files = settings.identity.parts().into_iter().chain(&settings.client_ca).cloned().collect();
+        let files = settings.identity.parts().into_iter().chain(&settings.client_ca).filter_map(Pem::file).collect();
         let loaded = settings.clone();
-        match Current::new(files, move || loaded.load()) {
+        match Reread::new(files, move || loaded.load()) {
             Ok(current) => Some(Self { settings, current: Arc::new(current) }),
             Err(reason) => {
                 server.error("tls", reason);

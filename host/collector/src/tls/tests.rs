@@ -183,7 +183,9 @@ fn only_the_versions_asked_for_are_spoken() {
             builder.with_root_certificates(authority.roots()).with_no_client_auth()
         };
         let (v12, v13) = (&rustls::version::TLS12, &rustls::version::TLS13);
-        for (keys, accepts) in [("", (true, true)), ("min_version: '1.3'", (false, true)), ("max_version: '1.2'", (true, false))] {
+        for (keys, accepts) in
+            [("", (true, true)), ("min_version: '1.3'", (false, true)), ("max_version: '1.2'", (true, false))]
+        {
             let tls = serving(&authority, &format!("{FILES}, {keys}"));
             let accepted = (connect(&tls, only(v12)).await.0, connect(&tls, only(v13)).await.0);
             assert_eq!(accepted, accepts, "{keys}");
@@ -314,8 +316,8 @@ fn what_is_wrong_is_told_by_its_key() {
 #[test]
 fn a_key_in_the_configuration_works_and_is_never_shown() {
     let pair = Authority::new().pair();
-    let indented = |pem: &str| pem.lines().map(|line| format!("    {line}\n")).collect::<String>();
-    let yaml = format!("tls:\n  cert_pem: |\n{}  key_pem: |\n{}", indented(&pair.certificate), indented(&pair.key));
+    let indented = |pem: &str| pem.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n");
+    let yaml = format!("tls:\n  cert_pem: |\n{}\n  key_pem: |\n{}", indented(&pair.certificate), indented(&pair.key));
     let (tls, problems) = server(&yaml);
     assert!(problems.is_empty(), "{problems:?}");
     let shown = format!("{:?}", tls.unwrap());

@@ -103,6 +103,29 @@ service:
             "c.yaml:9:70: error: pipeline `traces/two`: exporter `dbug` is not defined in `exporters`; did you mean `debug`?",
         ],
     ),
+    (
+        "authenticators that cannot be had",
+        "\
+extensions: { health_check: , basicauth: { htpasswd: { inline: 'u:p' } }, bearertokenauth: { token: t }, bearertokenauth/b: }
+receivers:
+  otlp: { protocols: { grpc: { auth: { authenticator: health_check } }, http: { auth: { authenticator: bearertokenauth/b } } } }
+exporters:
+  otlp: { endpoint: 'localhost:1', auth: { authenticator: basicauth } }
+  otlp/b: { endpoint: 'localhost:1', auth: { authenticator: bearertokenauth } }
+  otlp_http: { endpoint: 'http://localhost:1', auth: { authenticator: none } }
+service:
+  extensions: [health_check, basicauth, bearertokenauth/b]
+  pipelines: { traces: { receivers: [otlp], exporters: [otlp, otlp/b, otlp_http] } }
+",
+        &[
+            "c.yaml:1:75: warning: extension `bearertokenauth` does not run: `service.extensions` does not name it",
+            "c.yaml:1:106: error: one of `token`, `tokens` and `filename` is needed",
+            "c.yaml:3:40: error: extension `health_check` is no authenticator: `bearertokenauth` and `basicauth` are",
+            "c.yaml:5:44: error: extension `basicauth` does not say as whom to send: it needs `client_auth`",
+            "c.yaml:6:46: error: extension `bearertokenauth` does not run: name it in `service.extensions`",
+            "c.yaml:7:56: error: extension `none` is not defined in `extensions`",
+        ],
+    ),
     ("no pipeline", "service: { pipelines: }\n", &["c.yaml:1:12: error: there is no pipeline"]),
     ("nor that key", "service: { extensions: [] }\n", &["c.yaml:1:1: error: `service` needs `pipelines`"]),
     (

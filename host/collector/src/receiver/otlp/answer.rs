@@ -11,7 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use prost::Message;
@@ -81,6 +81,8 @@ pub(super) enum Detail {
     Field(String),
     /// When to come back.
     Retry(Duration),
+    /// How to say who one is (`WWW-Authenticate`).
+    Challenge(HeaderValue),
 }
 
 impl Problem {
@@ -92,6 +94,13 @@ impl Problem {
         Self {
             detail: Detail::Field(field.to_owned()),
             ..Self::new(StatusCode::BAD_REQUEST, Code::InvalidArgument, message)
+        }
+    }
+
+    pub fn unauthenticated(challenge: HeaderValue) -> Self {
+        Self {
+            detail: Detail::Challenge(challenge),
+            ..Self::new(StatusCode::UNAUTHORIZED, Code::Unauthenticated, "no credentials, or not the right ones")
         }
     }
 
@@ -112,7 +121,7 @@ impl Problem {
 
     fn status(&self) -> Status {
         let details = match &self.detail {
-            Detail::Nothing => Vec::new(),
+            Detail::Nothing | Detail::Challenge(_) => Vec::new(),
             Detail::Field(field) => vec![Any::bad_request(field, self.message())],
             Detail::Retry(after) => vec![Any::retry_info(*after)],
         };
@@ -176,7 +185,7 @@ pub(super) fn grpc_problem(problem: &Problem) -> Response<Body> {
     if let Ok(message) = HeaderValue::try_from(encode_message(problem.message())) {
         headers.insert(GRPC_MESSAGE, message);
     }
-    if problem.detail != Detail::Nothing {
+    if matches!(problem.detail, Detail::Field(_) | Detail::Retry(_)) {
         let details = BASE64_STANDARD_NO_PAD.encode(problem.status().encode_to_vec());
         if let Ok(details) = HeaderValue::try_from(details) {
             headers.insert(GRPC_DETAILS, details);
@@ -237,16 +246,22 @@ pub(super) fn http_problem(format: Format, problem: &Problem) -> Response<Body> 
     *response.status_mut() = problem.http;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, format.content_type());
-    if let Detail::Retry(after) = problem.detail {
+    match &problem.detail {
         // Whole seconds, never too early.
-        headers.insert(RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
+        Detail::Retry(after) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_millis().div_ceil(1000).max(1) as u64));
+        }
+        Detail::Challenge(challenge) => {
+            headers.insert(WWW_AUTHENTICATE, challenge.clone());
+        }
+        Detail::Nothing | Detail::Field(_) => {}
     }
     response
 }
 
 fn json(problem: &Problem) -> String {
     let detail = match &problem.detail {
-        Detail::Nothing => None,
+        Detail::Nothing | Detail::Challenge(_) => None,
         Detail::Field(field) => Some(serde_json::json!({
             "@type": "type.googleapis.com/google.rpc.BadRequest",
             "fieldViolations": [{ "field": field, "description": problem.message() }],

@@ -120,7 +120,7 @@ async fn secured(
     match shaken.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(stream) => Some(Either::Right(stream)),
         Err(error) => {
-            server.failed_handshake(&error);
+            server.turned_away(format_args!("TLS: {error}"));
             None
         }
     }

@@ -39,6 +39,9 @@ pub(super) async fn answer<S: Submit>(
         let message = format!("unknown method {}", request.uri().path());
         return grpc_problem(&Problem::new(StatusCode::NOT_FOUND, Code::Unimplemented, message));
     }
+    if let Err(problem) = super::admit(server, settings.auth.as_ref(), request.headers()).await {
+        return grpc_problem(&problem);
+    }
     // The charge lasts until the request is answered.
     let mut charge = server.admission.charge();
     let taken = match message(settings, &mut request, &mut charge).await {

@@ -32,7 +32,12 @@ pub(super) async fn answer<S: Submit>(
     };
     // The charge lasts until the request is answered.
     let mut charge = server.admission.charge();
-    let taken = match message(settings, format, &mut request, &mut charge).await {
+    let admitted = super::admit(server, settings.auth.as_ref(), request.headers()).await;
+    let message = match admitted {
+        Ok(()) => message(settings, format, &mut request, &mut charge).await,
+        Err(problem) => Err(problem),
+    };
+    let taken = match message {
         Ok(wire) => super::hand_in(server, submit, wire).await,
         Err(problem) => {
             drop(charge);

@@ -79,7 +79,13 @@ fn endpoint() -> Endpoint {
 }
 
 pub fn http(max_request_bytes: usize) -> Protocol {
-    Protocol::Http(Http { endpoint: endpoint(), traces_path: "/v1/traces".to_owned(), max_request_bytes, tls: None })
+    Protocol::Http(Http {
+        endpoint: endpoint(),
+        traces_path: "/v1/traces".to_owned(),
+        max_request_bytes,
+        tls: None,
+        auth: None,
+    })
 }
 
 pub fn grpc(max_request_bytes: usize) -> Protocol {
@@ -91,6 +97,7 @@ pub fn grpc(max_request_bytes: usize) -> Protocol {
         keepalive_timeout: Duration::from_secs(20),
         max_age: Duration::ZERO,
         tls: None,
+        auth: None,
     })
 }
 

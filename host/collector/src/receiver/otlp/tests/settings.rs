@@ -29,7 +29,7 @@ fn what_is_not_supported_is_told() {
     for (yaml, told) in [
         ("protocols:", "name at least one of `grpc` and `http`"),
         ("protocols: { grpc: { tls: { cert_file: a } } }", "the certificate's key is needed as well"),
-        ("protocols: { http: { auth: { authenticator: a } } }", "`auth` is not supported yet"),
+        ("protocols: { http: { auth: {} } }", "an `authenticator` is needed"),
         ("protocols: { grpc: { transport: unix } }", "`transport` must be `tcp`"),
         ("protocols: { grpc: { endpont: a } }", "did you mean `endpoint`"),
     ] {
