@@ -158,6 +158,7 @@ impl Instance {
             Ok(Err(failure)) => {
                 let kind = match host.refusals() {
                     _ if store_full => FailureKind::Store,
+                    _ if host.limited().any(|kind| kind == FailureKind::Metrics) => FailureKind::Metrics,
                     0 => FailureKind::Trap,
                     _ => FailureKind::HostRefused,
                 };
@@ -168,6 +169,7 @@ impl Instance {
             Ok(Ok(())) => {
                 effects.logs.append(&mut said.logs);
                 effects.metrics.append(&mut said.metrics);
+                effects.limited.extend(host.limited());
                 if !live.is_bloated(self.plugin.limits.memory_bytes) {
                     self.live = Some(live);
                 }

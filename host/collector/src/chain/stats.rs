@@ -230,11 +230,14 @@ impl PluginStats {
     }
 
     pub(super) fn commit(&self, id: &str, effects: Effects) {
-        // Calls that went well although they were refused room; those that failed are counted as such.
-        let full = effects.store.full_calls();
-        if full > 0 {
-            self.failures.with_label_values(&[id, &self.version, FailureKind::Store.as_str()]).inc_by(full);
-        }
+        // Calls that went well although they ran into a limit; those that failed are counted as such.
+        let limited = |kind: FailureKind, calls| {
+            if calls > 0 {
+                self.failures.with_label_values(&[id, &self.version, kind.as_str()]).inc_by(calls);
+            }
+        };
+        limited(FailureKind::Store, effects.store.full_calls());
+        effects.limited.iter().for_each(|kind| limited(*kind, 1));
         effects.store.commit();
         for line in effects.logs {
             super::effects::log(id, &line);
