@@ -160,6 +160,11 @@ impl Host {
         (self.broken, self.limited, self.began, self.now) = (None, (false, false), None, None);
     }
 
+    /// CPU time of the next calls.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.limits.timeout = timeout;
+    }
+
     /// Lets go of the look-up tables, which may have been replaced since.
     pub(crate) fn forget_tables(&mut self) {
         self.tables.clear();
