@@ -12,6 +12,7 @@ mod breaker;
 mod effects;
 mod guard;
 mod isolate;
+mod patient;
 mod stats;
 
 use std::cell::RefCell;
@@ -34,7 +35,7 @@ pub use stats::{PluginMetrics, PluginStats};
 
 use crate::quarantine::Kept;
 use breaker::Admission;
-use guard::{Allowance, Fate, Patient, Served, Treated};
+use patient::{Allowance, Fate, Patient, Served, Treated};
 use stats::CoreStats;
 
 /// Spans that a chain works on before it lets others run. Four plugins take some 0.3 ms for it.

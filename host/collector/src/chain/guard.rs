@@ -13,7 +13,8 @@ use sluice_spans::Batch;
 
 use super::aside::Aside;
 use super::breaker::{Admission, Breaker, State};
-use super::isolate::{CALLS, Trial, isolate};
+use super::isolate::{Trial, isolate};
+use super::patient::{Allowance, Fate, Patient, Served, Treated};
 use super::stats::PluginStats;
 use crate::config::processor::{OnFailure, OnPoison, Settings};
 use crate::extension::Readiness;
@@ -52,62 +53,6 @@ pub struct Guard {
     /// The side thread's instance, while calls are made there.
     spare: Mutex<Option<Instance>>,
     me: Weak<Self>,
-}
-
-/// What the search may still cost for one request and plugin.
-#[derive(Clone, Copy)]
-pub(super) struct Allowance {
-    calls: u32,
-    /// CPU time that it has cost.
-    spent: Duration,
-}
-
-impl Default for Allowance {
-    fn default() -> Self {
-        Self { calls: CALLS, spent: Duration::ZERO }
-    }
-}
-
-/// A slice for the side thread.
-pub(super) struct Patient {
-    pub(super) pipeline: String,
-    pub(super) batch: Batch,
-    pub(super) effects: Effects,
-    pub(super) allowance: Allowance,
-    /// How it failed; it was not tried yet if absent.
-    pub(super) error: Option<CallError>,
-}
-
-/// What became of a slice on the side thread.
-pub(super) struct Treated {
-    pub(super) batch: Batch,
-    pub(super) effects: Effects,
-    pub(super) allowance: Allowance,
-    pub(super) fate: Fate,
-}
-
-/// How the treatment ended.
-pub(super) enum Fate {
-    /// The batch is what the plugin left.
-    Served(Served),
-    /// The batch is as it came, and has to be refused.
-    Refused(CallError),
-    /// The batch is as it came; the policy for failures decides.
-    Failed(CallError),
-    /// All of it is in the quarantine; the batch is empty.
-    Quarantined(Kept),
-}
-
-/// What a plugin did on the side thread.
-#[derive(Default)]
-pub(super) struct Served {
-    pub(super) entered: u32,
-    pub(super) dropped: u32,
-    pub(super) edited: u32,
-    /// Spans that it failed on and that are dropped.
-    pub(super) poison: u32,
-    /// Spans that it failed on and that are in the quarantine.
-    pub(super) kept: Option<Kept>,
 }
 
 impl Guard {
@@ -262,7 +207,9 @@ impl Guard {
             },
         };
         let mut whole = batch.part(|_| true);
-        let found = self.search(instance, batch, effects, allowance);
+        // A plugin that cannot be set up anew fails whatever it is given.
+        let is_search = error.kind != FailureKind::Configure;
+        let found = is_search.then(|| self.search(instance, batch, effects, allowance)).flatten();
         if let Some((poison, mut served)) = found {
             // Nothing of this slice speaks for the plugin if all of it is blamed; then an earlier
             // call must.
@@ -329,10 +276,10 @@ impl Guard {
         allowance: &mut Allowance,
     ) -> Option<(Vec<u32>, Served)> {
         let (rows, limit) = (batch.spans(), self.prepared.limits().timeout);
-        let Allowance { mut calls, mut spent } = *allowance;
+        let Allowance { mut calls, mut spent, blame } = *allowance;
         let mut served = Served::default();
         let mut rest = None;
-        let poison = isolate(rows, &mut calls, |trial| {
+        let poison = isolate(rows, &mut calls, blame, |trial| {
             let (mut part, most) = match &trial {
                 Trial::Only(range) => {
                     let share =
@@ -353,7 +300,7 @@ impl Guard {
             };
             Some(result.is_ok())
         });
-        *allowance = Allowance { calls, spent };
+        *allowance = Allowance { calls, spent, blame: blame - poison.as_ref().map_or(0, Vec::len) };
         *batch = rest.unwrap_or_default();
         Some((poison?, served))
     }

@@ -10,7 +10,7 @@ use std::ops::Range;
 /// Calls of the plugin that a request may cost.
 pub(super) const CALLS: u32 = 16;
 
-/// Spans that may be blamed. A plugin that fails on more of them is at fault itself.
+/// Spans of a request that may be blamed. A plugin that fails on more of them is at fault itself.
 pub(super) const POISON: usize = 8;
 
 /// Rows that are to be tried.
@@ -21,13 +21,14 @@ pub(super) enum Trial<'r> {
     AllBut(&'r [u32]),
 }
 
-/// Finds the rows that the plugin fails on, at most [`POISON`], in order. `calls` is how many may
-/// still be made. `attempt` says whether the plugin takes the rows, or `None` to stop the search.
+/// Finds the rows that the plugin fails on, at most `most`, in order. `calls` is how many may still be
+/// made. `attempt` says whether the plugin takes the rows, or `None` to stop the search.
 /// Unless all rows are to blame, the last attempt was that of the rest, which went well. `None` if
 /// they are not found.
 pub(super) fn isolate(
     rows: u32,
     calls: &mut u32,
+    most: usize,
     mut attempt: impl FnMut(Trial<'_>) -> Option<bool>,
 ) -> Option<Vec<u32>> {
     let mut poison = Vec::new();
@@ -50,7 +51,7 @@ pub(super) fn isolate(
             }
         }
         poison.extend(from..to);
-        if poison.len() > POISON || !tried && attempt(Trial::Only(from..to), calls)? {
+        if poison.len() > most || !tried && attempt(Trial::Only(from..to), calls)? {
             return None;
         }
         if poison.len() == rows as usize || attempt(Trial::AllBut(&poison), calls)? {
@@ -72,7 +73,7 @@ mod tests {
     fn search(rows: u32, bad: &[u32]) -> Option<Vec<u32>> {
         let mut calls = CALLS;
         let mut last_rest = None;
-        let found = isolate(rows, &mut calls, |trial| {
+        let found = isolate(rows, &mut calls, POISON, |trial| {
             let has_bad = |only: &Range<u32>| bad.iter().any(|row| only.contains(row));
             Some(match trial {
                 Trial::Only(range) => {
@@ -124,9 +125,20 @@ mod tests {
     }
 
     #[test]
+    fn no_more_are_blamed_than_is_allowed() {
+        let search = |most| {
+            isolate(10, &mut CALLS.clone(), most, |trial| match trial {
+                Trial::Only(range) => Some(!range.contains(&2) && !range.contains(&3)),
+                Trial::AllBut(poison) => Some(poison.contains(&2) && poison.contains(&3)),
+            })
+        };
+        assert_eq!((search(2), search(1)), (Some(vec![2, 3]), None));
+    }
+
+    #[test]
     fn a_batch_that_fails_only_as_a_whole_blames_nobody() {
         for most in [500, 512] {
-            let found = isolate(512, &mut CALLS.clone(), |trial| match trial {
+            let found = isolate(512, &mut CALLS.clone(), POISON, |trial| match trial {
                 Trial::Only(range) => Some(range.len() < most),
                 Trial::AllBut(poison) => Some(512 - poison.len() < most),
             });
@@ -144,7 +156,7 @@ mod tests {
     #[test]
     fn the_search_ends_when_it_is_told_to() {
         let mut tries = 0;
-        let found = isolate(512, &mut CALLS.clone(), |_| {
+        let found = isolate(512, &mut CALLS.clone(), POISON, |_| {
             tries += 1;
             (tries < 3).then_some(false)
         });

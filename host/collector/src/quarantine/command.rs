@@ -23,6 +23,9 @@ const POLL: Duration = Duration::from_millis(20);
 /// How long a collector may take to begin with a replay; it looks twice a second.
 const BEGIN: Duration = Duration::from_secs(5);
 
+/// How long one that has begun may take. Its spans wait for room in the queues, no longer than that.
+const END: Duration = Duration::from_mins(1);
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -89,6 +92,10 @@ enum Failed {
     Ask { id: String, error: std::io::Error },
     #[error("record `{0}`: no collector has taken it: is one running with this `state_dir`?")]
     NobodyThere(String),
+    #[error(
+        "record `{0}`: the collector has begun and not ended; what it has not done it takes up when it starts again"
+    )]
+    NoAnswer(String),
     #[error("record `{id}` stays in the quarantine: {reason}")]
     Refused { id: String, reason: String },
     #[error("cannot write: {0}")]
@@ -251,6 +258,9 @@ fn replay_one(folder: &Path, id: &str) -> Result<u32, Failed> {
         }
         if asked.elapsed() > BEGIN && requests.take_back(id) {
             return Err(Failed::NobodyThere(id.to_owned()));
+        }
+        if asked.elapsed() > END {
+            return Err(Failed::NoAnswer(id.to_owned()));
         }
         std::thread::sleep(POLL);
     }

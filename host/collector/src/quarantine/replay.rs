@@ -54,6 +54,12 @@ impl Requests {
         if self.with(id, TAKEN).exists() {
             return Ok(());
         }
+        // An answer that nobody has waited for is not the answer to this.
+        if let Err(error) = fs::remove_file(self.with(id, REFUSED))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
         match File::create_new(self.file(id)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             other => other.map(drop),
@@ -81,7 +87,7 @@ impl Requests {
     /// Takes one that is asked for, or that was begun by a process that is no more.
     pub(super) fn take(&self) -> Option<String> {
         for entry in fs::read_dir(&self.folder).ok()?.flatten() {
-            let name = entry.file_name().into_string().ok()?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
             let id = name.strip_suffix(TAKEN).and_then(|id| id.strip_suffix('.')).unwrap_or(&name);
             if is_id(id) && fs::rename(entry.path(), self.with(id, TAKEN)).is_ok() {
                 return Some(id.to_owned());

@@ -148,6 +148,18 @@ fn a_replay_is_taken_once_and_can_be_taken_back_until_then() {
 }
 
 #[test]
+fn an_answer_that_nobody_waited_for_is_not_that_to_the_next_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let requests = Requests::new(folder.path());
+    requests.ask("1-a-0").unwrap();
+    requests.take().unwrap();
+    requests.done("1-a-0", Some("no room")).unwrap();
+    requests.ask("1-a-0").unwrap();
+    assert_eq!(requests.refused("1-a-0"), None);
+    assert!(requests.is_pending("1-a-0"));
+}
+
+#[test]
 fn its_bounds_are_read() {
     let read = |yaml: &str| read_text("c.yaml", yaml, Bounds::read).0;
     assert_eq!(read(""), Bounds { max_bytes: 256 << 20, max_age: Duration::from_hours(168) });
