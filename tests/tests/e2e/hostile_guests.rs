@@ -225,7 +225,7 @@ fn has_children(sluice: &Sluice) -> bool {
 fn every_guest_is_contained_and_counted_under_its_own_name_and_the_neighbour_does_not_notice() {
     let (upstream, neighbours) = (Sink::start(), Sink::start());
     let receiver = "protocols: { grpc: { endpoint: '127.0.0.1:0' } }";
-    let limits = "module: guest.wasm\nlimits: { timeout: 20ms, store_mib: 1, metric_series: 10, compile_timeout: 1s }";
+    let limits = "module: guest.wasm\nlimits: { store_mib: 1, metric_series: 10, compile_timeout: 1s }";
     let batch = "sending_queue: { batch: { flush_timeout: 20ms } }";
     let config = Config::to(&upstream)
         .receiver("otlp/neighbour", receiver)
