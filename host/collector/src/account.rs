@@ -110,6 +110,11 @@ impl Account {
 }
 
 impl PipelineAccount {
+    /// The cell of the spans that are in the quarantine because `by` (a component id) failed on them.
+    pub fn quarantined(&self, by: &str) -> IntGauge {
+        self.account.cell(["pipeline", &self.name, "", "quarantined", by, ""])
+    }
+
     /// The cell of the spans that `by` (a component id) dropped for `reason`.
     pub fn dropped(&self, by: &str, reason: &str) -> IntGauge {
         self.account.cell(["pipeline", &self.name, "", "dropped", by, reason])

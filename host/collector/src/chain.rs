@@ -2,11 +2,17 @@
 //!
 //! A request enters as validated bytes and leaves as bytes. It is worked on in bounded slices with
 //! a yield between them, so that a large request does not keep a core from its other connections.
-//! A plugin that fails leaves the slice as it found it; then its policy decides for the whole
-//! request. Nothing that a plugin did counts before [`Passed::count`] is called, which is after
+//! A plugin that fails leaves the slice as it found it. The slice then goes to the side thread, where
+//! the spans that the plugin fails on are searched for (`chain/guard.rs`): if they are few, the rest
+//! goes on without them, otherwise the plugin's policy decides for the whole request. Nothing that a plugin did counts before [`Passed::count`] is called, which is after
 //! every destination has taken the request: a refusal and the sender's retry count once.
 
+mod aside;
+mod breaker;
 mod effects;
+mod guard;
+mod isolate;
+mod patient;
 mod stats;
 
 use std::cell::RefCell;
@@ -15,16 +21,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sluice_sandbox::{CallError, Effects, Instance};
+use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
 use sluice_spans::Batch;
 
 use crate::config::processor::OnFailure;
 use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
 
+pub use aside::Aside;
 pub use effects::CustomMetrics;
-use stats::CoreStats;
+pub use guard::{Care, Guard};
 pub use stats::{PluginMetrics, PluginStats};
+
+use crate::quarantine::Kept;
+use breaker::Admission;
+use patient::{Allowance, Fate, Patient, Served, Treated};
+use stats::CoreStats;
 
 /// Spans that a chain works on before it lets others run. Four plugins take some 0.3 ms for it.
 const SLICE_SPANS: usize = 512;
@@ -37,8 +49,8 @@ const CLOSED_RETRY: Duration = Duration::from_secs(1);
 pub struct SlotPlan {
     /// The component id, `type[/name]`.
     pub id: String,
-    /// What becomes of a request that the plugin failed on.
-    pub on_failure: OnFailure,
+    /// What becomes of what it fails on.
+    pub guard: Arc<Guard>,
     /// The plugin's figures.
     pub stats: Arc<PluginStats>,
 }
@@ -68,7 +80,22 @@ struct Done {
     dropped: u64,
     /// Dropped by policy, because the plugin failed, and how it failed.
     gave_up: Option<(u64, &'static str)>,
+    /// Dropped, because the plugin fails on them.
+    poison: u64,
+    /// In the quarantine, from when the request is accepted.
+    kept: Vec<Kept>,
+    allowance: Allowance,
     effects: Effects,
+}
+
+/// How a call of a plugin ended that has no result.
+enum Failed {
+    /// The request has to be refused.
+    Refused(CallError),
+    /// The policy for failures decides.
+    ByPolicy(CallError),
+    /// The plugin is not called for a while; the policy decides.
+    Away(CallError),
 }
 
 enum Stop {
@@ -94,30 +121,97 @@ impl Slot {
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());
         let result = instance.process(batch, &mut done.effects);
         self.stats.called(started.elapsed(), &instance);
-        let restarts = instance.restarts() - restarts;
-        if restarts > 0 {
-            self.plan.stats.restarted(restarts);
-        }
+        self.plan.stats.restarted(instance.restarts() - restarts);
         match result {
             Ok(processed) => {
+                self.plan.guard.succeeded();
                 done.entered += u64::from(entered);
                 done.dropped += u64::from(processed.dropped);
                 done.edited += u64::from(processed.edited);
                 Ok(())
             }
             Err(error) => {
-                self.plan.stats.failed(&self.plan.id, &error);
+                self.plan.guard.call_failed(&error);
                 Err(error)
             }
         }
     }
+
+    /// Passes a slice through the plugin, here or on the side thread.
+    async fn pass(&self, pipeline: &str, batch: &mut Batch, done: &mut Done) -> Result<(), Failed> {
+        let guard = &self.plan.guard;
+        let error = match guard.admission() {
+            Admission::Here => match self.call(batch, done) {
+                Ok(()) => return Ok(()),
+                Err(error) => Some(error),
+            },
+            Admission::Aside => None,
+            Admission::Away => return Err(Failed::Away(guard.turned_away(batch))),
+        };
+        let Ok(room) = guard.aside().room().await else {
+            if error.is_some() {
+                guard.failed();
+            }
+            return Err(Failed::ByPolicy(error.unwrap_or_else(|| busy("has no time"))));
+        };
+        let patient = Patient {
+            pipeline: pipeline.to_owned(),
+            batch: std::mem::take(batch),
+            effects: std::mem::take(&mut done.effects),
+            allowance: done.allowance,
+            error,
+        };
+        let treating = Arc::clone(guard);
+        let Ok(treated) = room.run(move || treating.treat(patient)).await else {
+            return Err(Failed::Refused(busy("has ended")));
+        };
+        let Treated { batch: left, effects, allowance, fate } = treated;
+        (*batch, done.effects, done.allowance) = (left, effects, allowance);
+        match fate {
+            Fate::Served(Served { entered, dropped, edited, poison, kept }) => {
+                done.entered += u64::from(entered);
+                done.dropped += u64::from(dropped);
+                done.edited += u64::from(edited);
+                done.poison += u64::from(poison);
+                done.kept.extend(kept);
+                Ok(())
+            }
+            Fate::Quarantined(kept) => {
+                done.kept.push(kept);
+                Ok(())
+            }
+            Fate::Refused(error) => Err(Failed::Refused(error)),
+            Fate::Failed(error) => Err(Failed::ByPolicy(error)),
+        }
+    }
+
+    /// Sets a slice aside that the plugin was not called for.
+    async fn quarantine(
+        &self,
+        pipeline: &str,
+        batch: &mut Batch,
+        error: CallError,
+        kind: &'static str,
+    ) -> Option<Kept> {
+        let room = self.plan.guard.aside().room().await.ok()?;
+        let (guard, pipeline) = (Arc::clone(&self.plan.guard), pipeline.to_owned());
+        let (spans, wire) = (batch.spans(), batch.encode());
+        let kept = room.run(move || guard.keep(&pipeline, kind, &error, spans, &wire)).await.ok()??;
+        *batch = Batch::default();
+        Some(kept)
+    }
 }
 
-/// Passes a request through the chain of one pipeline.
+fn busy(what: &str) -> CallError {
+    let message = format!("the thread for calls that may take long {what}");
+    CallError { kind: FailureKind::Timeout, message, backtrace: None }
+}
+
+/// Passes a request through the chain of one pipeline, beginning with its processor `from`.
 ///
 /// # Errors
 /// When a plugin that must not be passed by has failed: the sender keeps the request.
-pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch) -> Result<Passed, Refused> {
+pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch, from: usize) -> Result<Passed, Refused> {
     let done = pipeline.processors.iter().map(|_| Done::default()).collect();
     let mut passed = Passed { wire: batch.encode(), spans: batch.spans(), done };
     if pipeline.processors.is_empty() {
@@ -130,7 +224,7 @@ pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch) -> 
         if !parts.is_empty() {
             tokio::task::yield_now().await;
         }
-        match slice(routes, pipeline, &mut batch, &mut passed.done) {
+        match slice(routes, pipeline, &mut batch, &mut passed.done, from).await {
             Ok(()) => {
                 spans += batch.spans();
                 parts.push(batch.encode());
@@ -152,25 +246,44 @@ pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch) -> 
     Ok(passed)
 }
 
-fn slice(routes: &Routes, pipeline: &PipelinePlan, batch: &mut Batch, done: &mut [Done]) -> Result<(), Stop> {
-    for (index, (&processor, done)) in pipeline.processors.iter().zip(done).enumerate() {
+async fn slice(
+    routes: &Routes,
+    pipeline: &PipelinePlan,
+    batch: &mut Batch,
+    done: &mut [Done],
+    from: usize,
+) -> Result<(), Stop> {
+    for (index, (&processor, done)) in pipeline.processors.iter().zip(done).enumerate().skip(from) {
         if batch.spans() == 0 {
             break;
         }
         let Some(Some(slot)) = routes.slots.get(processor) else {
             return Err(Stop::Refused(unavailable("a processor is not there yet".to_owned())));
         };
-        let Err(error) = slot.call(batch, done) else { continue };
-        match slot.plan.on_failure {
-            OnFailure::Open => {}
-            OnFailure::Drop => return Err(Stop::Dropped(index, error.kind.as_str())),
-            OnFailure::Closed => {
-                let reason = format!("processor {} has failed ({})", slot.plan.id, error.kind.as_str());
-                return Err(Stop::Refused(unavailable(reason)));
+        let Err(failed) = slot.pass(&pipeline.id, batch, done).await else { continue };
+        let (error, word) = match failed {
+            Failed::Refused(error) => return Err(refused(slot, error.kind.as_str())),
+            Failed::ByPolicy(error) => {
+                let word = error.kind.as_str();
+                (error, word)
             }
+            Failed::Away(error) => (error, "breaker"),
+        };
+        match slot.plan.guard.on_failure {
+            OnFailure::Open => {}
+            OnFailure::Drop => return Err(Stop::Dropped(index, word)),
+            OnFailure::Closed => return Err(refused(slot, word)),
+            OnFailure::Quarantine => match slot.quarantine(&pipeline.id, batch, error, word).await {
+                Some(kept) => done.kept.push(kept),
+                None => return Err(refused(slot, word)),
+            },
         }
     }
     Ok(())
+}
+
+fn refused(slot: &Slot, word: &str) -> Stop {
+    Stop::Refused(unavailable(format!("processor {} has failed ({word})", slot.plan.id)))
 }
 
 fn unavailable(reason: String) -> Refused {
@@ -190,6 +303,12 @@ impl Passed {
             }
             if let Some((spans, kind)) = done.gave_up {
                 pipeline.account.dropped(id, kind).add(spans as i64);
+            }
+            if done.poison > 0 {
+                pipeline.account.dropped(id, "poison").add(done.poison as i64);
+            }
+            for kept in done.kept {
+                pipeline.account.quarantined(id).add(i64::from(kept.accepted()));
             }
             stats.commit(id, done.effects);
         }

@@ -31,6 +31,9 @@ pub enum Command {
     Validate(ConfigArgs),
     /// List the types of components
     Components,
+    /// Look at spans that plugins failed on and pass them through once more
+    #[command(subcommand)]
+    Quarantine(crate::quarantine::command::Command),
     /// Compile a plugin; the program runs itself with this
     #[command(name = "__compile", hide = true)]
     Compile {

@@ -13,7 +13,7 @@ use sluice_sandbox::Instance;
 
 use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
-use crate::cores::{Cores, Reroute};
+use crate::cores::{Cores, Courier, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
 use crate::extension::{self, Readiness};
 use crate::generation::{Fresh, Processors, Served, Workshop};
@@ -111,6 +111,11 @@ impl Collector {
             leaving: Leaving::default(),
             started: 0,
         })
+    }
+
+    /// A courier to the cores.
+    pub fn courier(&self) -> Courier {
+        self.cores.courier()
     }
 
     /// The configuration that serves.

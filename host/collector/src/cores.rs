@@ -116,6 +116,11 @@ impl Cores {
         Dealer { peers: Arc::clone(&self.peers), receiver }
     }
 
+    /// A courier to the cores.
+    pub fn courier(&self) -> Courier {
+        Courier { peers: Arc::clone(&self.peers) }
+    }
+
     /// Puts new routes on every core, on each between two requests; returns when all have them.
     /// A request that has started goes on with the routes that it started on.
     ///
@@ -234,6 +239,27 @@ impl Dealer {
         }));
         // A core that has stopped drops the connection: the process is ending.
         let _ = core.inbox.send(job).await;
+    }
+}
+
+/// Brings work to cores that belongs to no connection. Cheap to clone.
+#[derive(Clone)]
+pub struct Courier {
+    peers: Peers,
+}
+
+impl Courier {
+    /// Starts a task on the core with the fewest connections. Waits while that core's inbox is full.
+    ///
+    /// # Errors
+    /// When the cores have stopped.
+    pub(crate) async fn send(&self, start: impl FnOnce(Rc<Core>) -> LocalTask + Send + 'static) -> Result<(), Stopped> {
+        let cores = self.peers.get().into_iter().flatten();
+        let core = cores.min_by_key(|core| core.connections.load(Ordering::Relaxed)).ok_or(Stopped)?;
+        let job = Job::Run(Box::new(move |core: &Rc<Core>| {
+            tokio::task::spawn_local(start(Rc::clone(core)));
+        }));
+        core.inbox.send(job).await.map_err(|_| Stopped)
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::auth::{Authenticator, Basic, Bearer};
 use crate::config::section::{Mark, NOT_YET, Section};
 use crate::config::{Component, Config};
+use crate::quarantine;
 use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
@@ -37,6 +38,8 @@ pub struct Sluice {
     pub state_dir: Option<PathBuf>,
     /// For messages.
     pub state_dir_mark: Mark,
+    /// How much is kept of what plugins fail on.
+    pub quarantine: quarantine::Bounds,
     /// How long it may take to deliver what it holds when it is told to stop.
     pub drain_timeout: Duration,
 }
@@ -44,7 +47,8 @@ pub struct Sluice {
 /// Equal when they say the same, wherever that is written.
 impl PartialEq for Sluice {
     fn eq(&self, other: &Self) -> bool {
-        (&self.state_dir, self.drain_timeout) == (&other.state_dir, other.drain_timeout)
+        (&self.state_dir, self.quarantine, self.drain_timeout)
+            == (&other.state_dir, other.quarantine, other.drain_timeout)
     }
 }
 
@@ -64,6 +68,7 @@ impl Sluice {
         let settings = Self {
             state_dir: section.path("state_dir"),
             state_dir_mark: section.mark("state_dir"),
+            quarantine: section.section("quarantine").map(quarantine::Bounds::read).unwrap_or_default(),
             drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
         };
         for key in ["admin", "trust", "require_signed"] {

@@ -13,8 +13,8 @@ use std::time::Instant;
 use sluice_sandbox::{Instance, Prepared, Sandbox, Settings, Source};
 use sluice_state::LiveTable;
 
-use crate::chain::{PluginMetrics, PluginStats, SlotPlan};
-use crate::config::processor::{self, OnFailure};
+use crate::chain::{Care, Guard, PluginMetrics, PluginStats, SlotPlan};
+use crate::config::processor::{self, OnFailure, OnPoison};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
 use crate::tables::Shelf;
@@ -33,6 +33,8 @@ pub struct Workshop {
     pub metrics: PluginMetrics,
     /// The look-up tables of the process.
     pub tables: Shelf,
+    /// What guards of plugins are made with.
+    pub care: Care,
     /// How many instances of each plugin are needed.
     pub cores: usize,
 }
@@ -46,6 +48,8 @@ pub struct Served {
     pub prepared: Prepared,
     /// Its figures.
     pub stats: Arc<PluginStats>,
+    /// What becomes of what it fails on.
+    pub guard: Arc<Guard>,
 }
 
 /// A processor that was made anew.
@@ -135,6 +139,7 @@ impl Workshop {
             return Ok((now.clone(), None));
         }
         let store_folder = store_folder(settings, state_dir).map_err(fail(Step::Configure))?;
+        quarantine_is_there(settings, state_dir).map_err(fail(Step::Configure))?;
         let tables = self.tables.open(&id, &settings.tables).map_err(fail(Step::Read))?;
         let started = Instant::now();
         let prepared =
@@ -159,7 +164,8 @@ impl Workshop {
         let stats = Arc::new(self.metrics.plugin(&id, &prepared.description().version, prepared.digest()));
         let from = present.map(|now| now.prepared.digest().to_owned());
         let fresh = Fresh { id, from, steps, instances };
-        Ok((Served { settings: settings.clone(), prepared, stats }, Some(fresh)))
+        let guard = Guard::new(&fresh.id, settings, &prepared, &stats, &self.care);
+        Ok((Served { settings: settings.clone(), prepared, stats, guard }, Some(fresh)))
     }
 
     fn source(&self, settings: &processor::Settings) -> Result<Source, String> {
@@ -184,6 +190,18 @@ fn store_folder(settings: &processor::Settings, state_dir: Option<&Path>) -> Res
     Ok(Some(state_dir.ok_or_else(missing)?.join("stores")))
 }
 
+/// What is to be set aside needs a place.
+fn quarantine_is_there(settings: &processor::Settings, state_dir: Option<&Path>) -> Result<(), String> {
+    let wanted = if settings.on_failure == OnFailure::Quarantine { Some("on_failure") } else { None };
+    let wanted = wanted.or((settings.on_poison == Some(OnPoison::Quarantine)).then_some("on_poison"));
+    match wanted {
+        Some(key) if state_dir.is_none() => {
+            Err(format!("`{key}: quarantine` needs `state_dir` of the extension `sluice`"))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn sandbox_settings(
     id: &str,
     settings: &processor::Settings,
@@ -205,6 +223,6 @@ fn sandbox_settings(
 impl Served {
     /// What the cores share of it.
     pub fn slot(&self, id: &str) -> SlotPlan {
-        SlotPlan { id: id.to_owned(), on_failure: self.settings.on_failure, stats: Arc::clone(&self.stats) }
+        SlotPlan { id: id.to_owned(), guard: Arc::clone(&self.guard), stats: Arc::clone(&self.stats) }
     }
 }

@@ -153,12 +153,38 @@ async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Ref
         for pipeline in pipelines(&routes, receiver) {
             let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
             let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
-            all.push((pipeline, chain::run(&routes, pipeline, batch).await?));
+            all.push((pipeline, chain::run(&routes, pipeline, batch, 0).await?));
         }
         let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
         core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
         queue(&routes, all, spans).await?;
     }
+    door.accepted = true;
+    Ok(Accepted { spans })
+}
+
+/// Passes spans that a plugin had failed on through that plugin of that pipeline, all that follow it,
+/// and into the queues, or refuses them.
+pub(crate) async fn replay(
+    core: &Core,
+    account: &ReceiverAccount,
+    pipeline: &str,
+    plugin: &str,
+    wire: Bytes,
+) -> Result<Accepted, Refused> {
+    let routes = core.routes();
+    let plan = routes.plan.as_ref().ok_or_else(|| unavailable("starting"))?;
+    let found = plan.pipelines.iter().find(|known| known.id == pipeline);
+    let found = found.ok_or_else(|| unavailable(&format!("there is no pipeline `{pipeline}`")))?;
+    let is_it = |&processor: &usize| plan.processors.get(processor).is_some_and(|slot| slot.id == plugin);
+    let from = found.processors.iter().position(is_it);
+    let from = from.ok_or_else(|| unavailable(&format!("the pipeline `{pipeline}` has no processor `{plugin}`")))?;
+    let batch = Batch::parse(wire)?;
+    let spans = batch.spans();
+    account.received.add(i64::from(spans));
+    let mut door = Door { account, spans: i64::from(spans), accepted: false };
+    let passed = chain::run(&routes, found, batch, from).await?;
+    queue(&routes, vec![(found, passed)], spans).await?;
     door.accepted = true;
     Ok(Accepted { spans })
 }

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Run(args) => sluice::collector::run(&args, bundle()),
         Command::Validate(args) => sluice::collector::validate(&args, bundle()),
         Command::Components => sluice::cli::components(),
+        Command::Quarantine(command) => sluice::quarantine::command::run(&command),
         Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),
     }
 }

@@ -6,8 +6,9 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,6 +23,10 @@ const CHILD_NICE: i32 = 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
 
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+const SIGXCPU: i32 = rustix::process::Signal::XCPU.as_raw();
+const SIGABRT: i32 = rustix::process::Signal::ABORT.as_raw();
+
 /// How the parent tells the child for which [`Reach`] to compile, and its CPU time.
 const REACH: &str = "SLUICE_COMPILE_REACH";
 const SECONDS: &str = "SLUICE_COMPILE_SECONDS";
@@ -32,9 +37,12 @@ pub enum CompileError {
     /// The compiler refuses it.
     #[error("it does not compile: {0}")]
     Invalid(String),
-    /// It took too long, or too much memory.
-    #[error("compiling it took longer than the limit of {0:?}")]
+    /// It took too long.
+    #[error("compiling it took longer than the limit of {0:?} (limits.compile_timeout)")]
     Timeout(Duration),
+    /// It took too much memory.
+    #[error("compiling it takes more than {} MiB of memory, the limit for every plugin", CHILD_BYTES >> 20)]
+    Memory,
     /// The child could not be run.
     #[error("cannot run the compiler: {0}")]
     Io(#[from] std::io::Error),
@@ -72,8 +80,12 @@ fn in_child(exe: &Path, component: &[u8], out: &Path, reach: Reach, timeout: Dur
         });
         match wait(&mut child, timeout)? {
             None => Err(CompileError::Timeout(timeout)),
-            Some(true) => Ok(()),
-            Some(false) => {
+            Some(status) if status.success() => Ok(()),
+            // The system's bound of CPU time is the parent's in whole seconds.
+            Some(status) if matches!(status.signal(), Some(SIGKILL | SIGXCPU)) => Err(CompileError::Timeout(timeout)),
+            // What a program does that gets no memory.
+            Some(status) if status.signal() == Some(SIGABRT) => Err(CompileError::Memory),
+            Some(_) => {
                 let said = said.join().unwrap_or_default();
                 let said = if said.trim().is_empty() {
                     "the compiler ended without a word (out of memory?)"
@@ -86,12 +98,12 @@ fn in_child(exe: &Path, component: &[u8], out: &Path, reach: Reach, timeout: Dur
     })
 }
 
-/// Whether the child succeeded; `None` if it had to be killed.
-fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<bool>> {
+/// How the child ended; `None` if it had to be killed.
+fn wait(child: &mut Child, timeout: Duration) -> std::io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok(Some(status.success()));
+            return Ok(Some(status));
         }
         if started.elapsed() >= timeout {
             child.kill()?;

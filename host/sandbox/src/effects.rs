@@ -3,6 +3,8 @@
 
 use sluice_state::Staged;
 
+use crate::failure::FailureKind;
+
 /// The effects of one or more calls, in order.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -12,6 +14,9 @@ pub struct Effects {
     pub metrics: Vec<MetricUpdate>,
     /// Work on the plugin's store. Dropped uncommitted, it is taken back.
     pub store: Staged,
+    /// The limits of log lines and metrics that calls ran into which went well all the same; one
+    /// entry a call and limit.
+    pub limited: Vec<FailureKind>,
 }
 
 /// How serious a log line is.

@@ -19,11 +19,11 @@ pub enum FailureKind {
     HostRefused,
     /// The plugin could not be configured anew.
     Configure,
-    /// The log limit.
+    /// Lines of the log were dropped because there were too many. Never ends a call.
     Log,
-    /// The metrics limit.
+    /// The plugin gave up, or went on, after an update of a metric was refused for its series.
     Metrics,
-    /// The store limit.
+    /// The same for its store, which is full.
     Store,
 }
 

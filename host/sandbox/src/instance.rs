@@ -1,6 +1,7 @@
 //! An instance: a plugin's code with its own memory, on one core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sluice_spans::{Batch, Edits};
 use wasmtime::Store;
@@ -35,6 +36,7 @@ pub struct Instance {
     plugin: Arc<prepare::Inner>,
     live: Option<Live>,
     restarts: u64,
+    timeout: Duration,
 }
 
 /// A store and what was instantiated in it.
@@ -72,7 +74,7 @@ impl Instance {
 
     pub(crate) fn serving(plugin: &Arc<prepare::Inner>) -> Result<Self, InstantiateError> {
         let live = Live::serving(plugin)?;
-        Ok(Self { plugin: Arc::clone(plugin), live: Some(live), restarts: 0 })
+        Ok(Self { plugin: Arc::clone(plugin), live: Some(live), restarts: 0, timeout: plugin.limits.timeout })
     }
 
     /// Calls the plugin with a batch. Its edits are in the batch afterwards, its log lines and
@@ -83,6 +85,7 @@ impl Instance {
     /// finds a fresh instance.
     pub fn process(&mut self, batch: &mut Batch, effects: &mut Effects) -> Result<Processed, CallError> {
         let mut live = self.take_live()?;
+        live.store.data_mut().set_timeout(self.timeout);
         live.store.data_mut().batch = std::mem::take(batch);
         live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
         let result = live.run(|live| live.bindings.call_process(&mut live.store, batch_handle()));
@@ -127,6 +130,11 @@ impl Instance {
         self.settle(live, result, &mut Effects::default())
     }
 
+    /// Gives the next calls of `process` less CPU time than the plugin's limit, or as much again.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout.min(self.plugin.limits.timeout);
+    }
+
     /// Linear memory in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.live.as_ref().map_or(0, |live| live.store.data().memory_bytes())
@@ -135,6 +143,15 @@ impl Instance {
     /// How often the instance was replaced.
     pub fn restarts(&self) -> u64 {
         self.restarts
+    }
+
+    /// Replaces the instance now if the last call has cost it, rather than in the next call.
+    ///
+    /// # Errors
+    /// When the plugin cannot be set up anew.
+    pub fn revive(&mut self) -> Result<(), CallError> {
+        self.live = Some(self.take_live()?);
+        Ok(())
     }
 
     fn take_live(&mut self) -> Result<Live, CallError> {
@@ -158,6 +175,7 @@ impl Instance {
             Ok(Err(failure)) => {
                 let kind = match host.refusals() {
                     _ if store_full => FailureKind::Store,
+                    _ if host.limited().any(|kind| kind == FailureKind::Metrics) => FailureKind::Metrics,
                     0 => FailureKind::Trap,
                     _ => FailureKind::HostRefused,
                 };
@@ -168,6 +186,7 @@ impl Instance {
             Ok(Ok(())) => {
                 effects.logs.append(&mut said.logs);
                 effects.metrics.append(&mut said.metrics);
+                effects.limited.extend(host.limited());
                 if !live.is_bloated(self.plugin.limits.memory_bytes) {
                     self.live = Some(live);
                 }

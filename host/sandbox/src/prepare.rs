@@ -228,6 +228,11 @@ impl Prepared {
         &self.inner.digest
     }
 
+    /// What it may use.
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
     /// What this configuration asked for.
     pub fn access(&self) -> &Access {
         &self.inner.access

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::wire::{Frame, LEN, close_frame, fields, open_frame, put_bytes, put_frame, put_key};
-use crate::{Batch, Verdict, count_spans};
+use crate::{Batch, Edits, Table, Verdict, count_spans};
 
 /// How many times the size of the input the copies of resources and scopes may come to before
 /// limits are exceeded instead.
@@ -26,6 +26,24 @@ impl Batch {
         let verdict = self.verdict;
         let of_part = |(part, spans)| Self::from_validated(part, Verdict { spans, ..verdict });
         cut(&wire, limits).into_iter().map(of_part).collect()
+    }
+}
+
+impl Batch {
+    /// The spans that `keep` says, by their row, as a batch of its own with its own copies of their
+    /// resources and scopes. Of what the request holds beside spans every part has a copy.
+    #[must_use]
+    pub fn part(&mut self, keep: impl Fn(u32) -> bool) -> Self {
+        let wire = self.encode();
+        let mut part = Self::from_validated(wire, self.verdict);
+        let others: Vec<u32> = (0..part.len(Table::Spans) as u32).filter(|row| !keep(*row)).collect();
+        let mut edits = Edits::new();
+        // Rows that were just counted are there.
+        if edits.drop_rows(&mut part, Table::Spans, &others).is_ok() {
+            part.commit(edits);
+        }
+        let wire = part.encode();
+        Self::from_validated(wire, part.verdict)
     }
 }
 

@@ -151,8 +151,7 @@ fn a_request_that_a_later_plugin_refuses_costs_no_share() {
     for seed in 0..5 {
         assert!(client.send(&request(seed, 60, "GVA", "bad")).is_err());
     }
-    client.send(&request(10, 60, "GVA", "good")).unwrap();
-    client.send(&request(11, 60, "GVA", "good")).unwrap();
+    send::all(sluice.grpc(), &[request(10, 60, "GVA", "good"), request(11, 60, "GVA", "good")]).unwrap();
     upstream.wait_for_spans(100);
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, 100), "{}", end.stderr);

@@ -11,6 +11,7 @@ use prometheus::{
 };
 use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
 
+use super::breaker::State;
 use super::effects::CustomMetrics;
 
 /// Call durations in seconds: a healthy call takes 5 µs to 1 ms, the default limit is 10 ms.
@@ -29,6 +30,7 @@ pub struct PluginMetrics {
     memory: IntGaugeVec,
     failures: IntCounterVec,
     restarts: IntCounterVec,
+    breaker: IntGaugeVec,
     swaps: IntCounterVec,
     custom: CustomMetrics,
     tallies: Tallies,
@@ -47,6 +49,7 @@ pub struct PluginStats {
     duration: Histogram,
     memory: IntGauge,
     restarts: IntCounter,
+    breaker: IntGauge,
     failures: IntCounterVec,
     custom: CustomMetrics,
     logged: Mutex<Option<Instant>>,
@@ -126,6 +129,7 @@ impl PluginMetrics {
             memory: gauge("sluice_plugin_memory_bytes", "Linear memory of the instance called last.", &["plugin"])?,
             failures: counter("sluice_plugin_failures_total", "Failed calls.", &["plugin", "version", "kind"])?,
             restarts: counter("sluice_plugin_restarts_total", "Instances replaced.", &["plugin"])?,
+            breaker: gauge("sluice_plugin_breaker_state", "0 closed, 1 probing, 2 open.", &["plugin"])?,
             swaps: counter(
                 "sluice_plugin_swaps_total",
                 "Attempts to change a plugin.",
@@ -138,9 +142,9 @@ impl PluginMetrics {
         Ok(metrics)
     }
 
-    fn families(&self) -> [&dyn Collector; 8] {
-        let Self { info, calls, spans, duration, memory, failures, restarts, swaps, .. } = self;
-        [info, calls, spans, duration, memory, failures, restarts, swaps]
+    fn families(&self) -> [&dyn Collector; 9] {
+        let Self { info, calls, spans, duration, memory, failures, restarts, breaker, swaps, .. } = self;
+        [info, calls, spans, duration, memory, failures, restarts, breaker, swaps]
     }
 
     /// Adds up what the cores have counted since the last time.
@@ -164,6 +168,7 @@ impl PluginMetrics {
             duration: self.duration.with_label_values(&[id]),
             memory: self.memory.with_label_values(&[id]),
             restarts: self.restarts.with_label_values(&[id]),
+            breaker: self.breaker.with_label_values(&[id]),
             failures: self.failures.clone(),
             custom: self.custom.clone(),
             logged: Mutex::new(None),
@@ -198,6 +203,12 @@ impl PluginStats {
     /// Shows this version as the one that serves.
     pub fn serves(&self) {
         self.info.set(1);
+        self.breaker.set(State::Closed as i64);
+    }
+
+    /// Shows the state of its breaker.
+    pub(super) fn breaker(&self, state: State) {
+        self.breaker.set(state as i64);
     }
 
     /// What one core counts of it.
@@ -215,7 +226,9 @@ impl PluginStats {
     }
 
     pub(super) fn restarted(&self, restarts: u64) {
-        self.restarts.inc_by(restarts);
+        if restarts > 0 {
+            self.restarts.inc_by(restarts);
+        }
     }
 
     pub(super) fn failed(&self, id: &str, error: &CallError) {
@@ -230,11 +243,14 @@ impl PluginStats {
     }
 
     pub(super) fn commit(&self, id: &str, effects: Effects) {
-        // Calls that went well although they were refused room; those that failed are counted as such.
-        let full = effects.store.full_calls();
-        if full > 0 {
-            self.failures.with_label_values(&[id, &self.version, FailureKind::Store.as_str()]).inc_by(full);
-        }
+        // Calls that went well although they ran into a limit; those that failed are counted as such.
+        let limited = |kind: FailureKind, calls| {
+            if calls > 0 {
+                self.failures.with_label_values(&[id, &self.version, kind.as_str()]).inc_by(calls);
+            }
+        };
+        limited(FailureKind::Store, effects.store.full_calls());
+        effects.limited.iter().for_each(|kind| limited(*kind, 1));
         effects.store.commit();
         for line in effects.logs {
             super::effects::log(id, &line);

@@ -13,12 +13,13 @@ use tokio::sync::mpsc;
 
 use super::Collector;
 use crate::account::Account;
-use crate::chain::PluginMetrics;
+use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
 use crate::extension::Readiness;
 use crate::generation::{Bundle, Unfit, Workshop};
+use crate::quarantine::{self, Quarantine};
 use crate::swap::Trigger;
 use crate::swap::watch::Watch;
 use crate::tables::Shelf;
@@ -55,7 +56,7 @@ pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
 pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
-    let checked = workshop(&loaded, bundle, &Metrics::default(), 1);
+    let checked = workshop(&loaded, bundle, &Metrics::default(), &Readiness::default(), None, 1);
     match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new())) {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(unfit)) => {
@@ -122,7 +123,14 @@ fn raise_file_limit() {
     }
 }
 
-fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
+fn workshop(
+    loaded: &Loaded,
+    bundle: Bundle,
+    metrics: &Metrics,
+    readiness: &Readiness,
+    quarantine: Option<Arc<Quarantine>>,
+    cores: usize,
+) -> anyhow::Result<Workshop> {
     let exe =
         std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
     Ok(Workshop {
@@ -130,6 +138,11 @@ fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) ->
         bundle: Arc::new(bundle),
         metrics: PluginMetrics::new(metrics.registry())?,
         tables: Shelf::new(metrics.registry())?,
+        care: Care {
+            aside: Aside::start().context("cannot start the thread for failed calls")?,
+            readiness: readiness.clone(),
+            quarantine,
+        },
         cores,
     })
 }
@@ -162,7 +175,8 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let readiness = Readiness::default();
     let account = Account::new(metrics.registry())?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workshop = workshop(&loaded, bundle, &metrics, cores)?;
+    let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
+    let workshop = workshop(&loaded, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
     let processors = match workshop.processors(&loaded.config, &HashMap::new()) {
         Ok(processors) => processors,
         Err(unfit) => {
@@ -176,6 +190,10 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
     collector.apply(loaded.config, processors, None).await?;
+    let replays = quarantine.map(|quarantine| {
+        let account = account.receiver("quarantine");
+        tokio::spawn(quarantine::replay::serve(quarantine, collector.courier(), account))
+    });
     readiness.ready();
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
     let mut save = tokio::time::interval(SAVE_EVERY);
@@ -193,6 +211,9 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         watch.files(collector.config().files());
     }
     readiness.not_ready("the process is stopping");
+    if let Some(replays) = replays {
+        replays.abort();
+    }
     let drain_timeout = collector.config().drain_timeout();
     tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
     let lost = tokio::select! {

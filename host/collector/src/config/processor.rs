@@ -10,6 +10,7 @@ mod tables;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sluice_sandbox::{Access, Limits};
 
@@ -56,6 +57,11 @@ pub struct Settings {
     pub limits: Limits,
     /// What becomes of the spans when the plugin fails.
     pub on_failure: OnFailure,
+    /// What becomes of the few spans that the plugin fails on, if they are found. Absent: they are
+    /// quarantined if there is a quarantine, else dropped.
+    pub on_poison: Option<OnPoison>,
+    /// How soon and how often the plugin is tried again after failures.
+    pub restart: Restart,
     /// Says that a redactor may be passed by when it fails.
     pub unsafe_fail_open: bool,
     /// The operator's narrowing of what the plugin may see and edit.
@@ -78,6 +84,44 @@ pub enum OnFailure {
     Drop,
     /// They pass by the plugin.
     Open,
+    /// They are set aside on disk, as they came to the plugin.
+    Quarantine,
+}
+
+/// What becomes of the few spans of a request that a plugin fails on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnPoison {
+    /// They are set aside on disk, as they came to the plugin.
+    Quarantine,
+    /// They are dropped, and counted.
+    Drop,
+    /// The whole request is refused: its sender keeps it and tries again.
+    Refuse,
+}
+
+/// How soon and how often a plugin is tried again after failures that are its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Restart {
+    /// How long it is not called after the first failure. Every further one doubles it.
+    pub initial_interval: Duration,
+    /// How long at most.
+    pub max_interval: Duration,
+    /// Failures within the window that only make it pause. One more opens the breaker.
+    pub budget: u32,
+    /// How long a failure counts.
+    pub window: Duration,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self {
+            // A sender that was refused comes back after a second.
+            initial_interval: Duration::from_millis(100),
+            max_interval: Duration::from_secs(30),
+            budget: 5,
+            window: Duration::from_mins(1),
+        }
+    }
 }
 
 /// Places in a plugin's configuration, by path: `traces.span[0]`.
@@ -203,7 +247,7 @@ fn batch(mut section: Section<'_>) {
     for key in ["send_batch_size", "send_batch_max_size", "metadata_cardinality_limit"] {
         section.u64(key);
     }
-    section.duration_or("timeout", std::time::Duration::ZERO);
+    section.duration_or("timeout", Duration::ZERO);
     section.strings("metadata_keys");
     section.finish();
 }
@@ -221,7 +265,7 @@ fn memory_limiter(mut section: Section<'_>) {
         "max_gc_interval_when_hard_limited",
     ];
     for key in durations {
-        section.duration_or(key, std::time::Duration::ZERO);
+        section.duration_or(key, Duration::ZERO);
     }
     section.finish();
 }

@@ -97,6 +97,8 @@ pub(crate) struct Host {
     calls: u32,
     refusals: u32,
     broken: Option<FailureKind>,
+    /// Log lines, or updates of metrics, of this call were too many.
+    limited: (bool, bool),
     memory_bytes: usize,
     table_elements: usize,
     /// Size of the effects of this call.
@@ -137,6 +139,7 @@ impl Host {
             calls: 0,
             refusals: 0,
             broken: None,
+            limited: (false, false),
             memory_bytes: 0,
             table_elements: 0,
             effect_bytes: 0,
@@ -154,7 +157,12 @@ impl Host {
         self.views = Default::default();
         self.forget_tables();
         (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
-        (self.broken, self.began, self.now) = (None, None, None);
+        (self.broken, self.limited, self.began, self.now) = (None, (false, false), None, None);
+    }
+
+    /// CPU time of the next calls.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
+        self.limits.timeout = timeout;
     }
 
     /// Lets go of the look-up tables, which may have been replaced since.
@@ -165,6 +173,12 @@ impl Host {
     /// The limit that the call went over, if it did.
     pub(crate) fn broken(&self) -> Option<FailureKind> {
         self.broken
+    }
+
+    /// The limits that the call ran into without being over one that ends it.
+    pub(crate) fn limited(&self) -> impl Iterator<Item = FailureKind> + use<> {
+        let (log, metrics) = self.limited;
+        log.then_some(FailureKind::Log).into_iter().chain(metrics.then_some(FailureKind::Metrics))
     }
 
     /// How often the host refused the call something.

@@ -197,7 +197,8 @@ impl Guest {
     pub fn component_for(self, change: impl Fn(String, bool) -> String) -> Vec<u8> {
         let core = wat::parse_str(change(self.wat(), true)).expect("the guest's text");
         let mut resolve = Resolve::default();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/0.1.0");
+        let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+        let folder = above.map(|folder| folder.join("wit/0.1.0")).find(|folder| folder.is_dir()).unwrap();
         let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
         files.sort();
         let mut contract = String::new();

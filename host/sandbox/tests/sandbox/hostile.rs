@@ -45,6 +45,34 @@ fn a_limit_longer_than_the_clock_stays_awake_for_is_kept_too() {
 }
 
 #[test]
+fn a_call_can_be_given_less_time_but_never_more_than_the_limit() {
+    let guest = || Guest::new().with_many("(loop $ever (br $ever))");
+    let limited = |timeout| {
+        let limits = Limits { timeout, ..Limits::default() };
+        prepare_with(guest(), settings(limits)).unwrap().instantiate().unwrap()
+    };
+    let (short, long) = (Duration::from_millis(5), Duration::from_mins(1));
+    for (limit, asked) in [(long, short), (short, long)] {
+        let mut instance = limited(limit);
+        instance.set_timeout(asked);
+        let started = std::time::Instant::now();
+        fails(&mut instance, FailureKind::Timeout);
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn an_instance_can_be_replaced_before_it_is_called() {
+    let mut instance = instance(Guest::new().with_many("unreachable"));
+    instance.process(&mut batch(3), &mut Effects::default()).unwrap_err();
+    instance.revive().unwrap();
+    instance.revive().unwrap();
+    assert_eq!(instance.restarts(), 1, "once");
+    instance.process(&mut batch(1), &mut Effects::default()).unwrap();
+    assert_eq!(instance.restarts(), 1);
+}
+
+#[test]
 fn an_endless_loop_of_host_calls_ends_too() {
     let limits = Limits { host_calls: u32::MAX, ..Limits::default() };
     let guest = Guest::new().with_many("(loop $ever (drop (call $spans (local.get $batch))) (br $ever))");

@@ -219,7 +219,62 @@ fn a_child_compiles_and_what_it_wrote_is_run() {
 fn a_child_that_takes_too_long_is_killed() {
     let limits = Limits { compile_timeout: Duration::ZERO, ..Limits::default() };
     let error = load_in_child(&Guest::new().component(), child(), &limits).unwrap_err();
-    assert!(error.to_string().ends_with("compiling it took longer than the limit of 0ns"), "{error}");
+    assert!(
+        error.to_string().ends_with("compiling it took longer than the limit of 0ns (limits.compile_timeout)"),
+        "{error}"
+    );
+}
+
+/// A guest whose code is small and takes a compiler minutes: every loop hands on every local.
+fn compile_bomb() -> Vec<u8> {
+    let locals = "i64 ".repeat(400);
+    let step = |n: usize| {
+        format!("loop local.get {} local.get {} i64.add local.set {} ", n % 400, (n * 7) % 400, (n * 13) % 400)
+    };
+    let body: String = (0..3_000).map(step).collect();
+    let ends = "local.get 0 i64.eqz br_if 0 end ".repeat(3_000);
+    Guest::new().module(&format!("(func $bomb (local {locals}) {body} {ends})")).component()
+}
+
+#[test]
+fn a_component_made_to_compile_for_minutes_costs_no_more_than_the_limit() {
+    let component = compile_bomb();
+    assert!(component.len() < 1 << 20, "it is no large file");
+    let limits = Limits { compile_timeout: Duration::from_secs(1), ..Limits::default() };
+    let started = std::time::Instant::now();
+    let error = load_in_child(&component, child(), &limits).unwrap_err();
+    assert!(error.to_string().ends_with("(limits.compile_timeout)"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    // Its child has ended and was waited for: nothing of this name is left that could use time.
+    let own = std::process::id().to_string();
+    let compiles = |process: &Path| {
+        let read = |name| fs::read_to_string(process.join(name)).unwrap_or_default();
+        let parent = read("stat").rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1).map(str::to_owned));
+        parent.as_deref() == Some(&own) && read("environ").contains("SLUICE_COMPILE_SECONDS=1\0")
+    };
+    let left: Vec<_> =
+        fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(|p| compiles(p)).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_child_that_runs_out_of_memory_or_of_cpu_time_is_named() {
+    let script = |text: &str| {
+        let file = tempfile::Builder::new().permissions(Permissions::from_mode(0o700)).tempfile().unwrap();
+        fs::write(file.path(), text).unwrap();
+        file.into_temp_path()
+    };
+    for (text, expected) in [
+        ("#!/bin/sh\nkill -ABRT $$\n", "2048 MiB of memory, the limit for every plugin"),
+        ("#!/bin/sh\nkill -XCPU $$\n", "(limits.compile_timeout)"),
+        ("#!/bin/sh\nkill -KILL $$\n", "(limits.compile_timeout)"),
+    ] {
+        let exe = script(text);
+        let error =
+            load_in_child(&Guest::new().component(), Compiler::Child { exe: exe.to_path_buf() }, &Limits::default())
+                .unwrap_err();
+        assert!(error.to_string().ends_with(expected), "{error}");
+    }
 }
 
 #[test]

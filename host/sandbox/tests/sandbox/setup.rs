@@ -113,6 +113,7 @@ fn log_lines_are_staged_cut_and_limited() {
     assert!(effects.logs.iter().all(|line| line.level == LogLevel::Warn && line.message.len() == 1024));
     // 64 KiB a second; a call takes less, unless the machine stalls.
     assert!((64..=128).contains(&effects.logs.len()), "{}", effects.logs.len());
+    assert_eq!(effects.limited, [FailureKind::Log], "once a call");
 }
 
 /// Defines the counter `waybills{depot}` and adds 1.5 under the label value at 4200.
@@ -140,6 +141,23 @@ fn updates_of_metrics_are_staged() {
 }
 
 #[test]
+fn a_plugin_that_gives_up_over_its_series_fails_with_that_name() {
+    let limits = Limits { metric_series: 0, ..Limits::default() };
+    for end in ["(call $drop (local.get $batch)) (return (call $fail (i32.const 4096) (i32.const 1)))", ""] {
+        let guest = counter().with_many(&format!("{COUNT} {end}"));
+        let mut instance = prepare_with(guest, settings(limits.clone())).unwrap().instantiate().unwrap();
+        let mut effects = Effects::default();
+        let result = instance.process(&mut batch(3), &mut effects);
+        if end.is_empty() {
+            assert_eq!((result.is_ok(), effects.limited.as_slice()), (true, &[FailureKind::Metrics][..]));
+        } else {
+            assert_eq!(result.unwrap_err().kind, FailureKind::Metrics);
+            assert!(effects.limited.is_empty(), "a call that failed is counted as such");
+        }
+    }
+}
+
+#[test]
 fn series_over_the_limit_are_refused_and_known_ones_go_on() {
     // Counts under another label value in every call; 5 is the refusal's code.
     let next = "(i32.store8 (i32.const 4200) (i32.add (i32.load8_u (i32.const 4200)) (i32.const 1)))";
@@ -152,4 +170,5 @@ fn series_over_the_limit_are_refused_and_known_ones_go_on() {
     }
     let values: Vec<_> = effects.metrics.iter().map(|update| update.labels[0].1.as_str()).collect();
     assert_eq!(values, ["a", "b"]);
+    assert_eq!(effects.limited, [FailureKind::Metrics; 3], "the calls that went on without");
 }

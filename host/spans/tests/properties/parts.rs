@@ -184,3 +184,25 @@ fn nothing_to_cut_is_one_part() {
     assert_eq!(join(vec![]), Bytes::new());
     assert_eq!(join(vec![Bytes::new(), Bytes::new()]), Bytes::new());
 }
+
+/// The spans of some rows and all others, as two parts.
+#[test]
+fn a_part_has_just_the_spans_that_were_picked_with_their_owners() {
+    proptest!(config(), |(seed: u64, picks: u64)| {
+        let wire: Bytes = request(&mut Rng::new(seed), 12).encode_to_vec().into();
+        let before = ExportTraceServiceRequest::decode(&wire[..]).unwrap();
+        let keep = |row: u32| picks >> (row % 64) & 1 == 1;
+        let mut batch = Batch::parse(wire.clone()).unwrap();
+        for kept in [true, false] {
+            let mut part = batch.part(|row| keep(row) == kept);
+            let expected: Vec<_> =
+                (0u32..).zip(owned(&before)).filter(|(row, _)| keep(*row) == kept).map(|(_, span)| span).collect();
+            prop_assert_eq!(part.spans() as usize, expected.len());
+            let found = ExportTraceServiceRequest::decode(part.encode()).unwrap();
+            // The scopes' headers have the number of their spans in `owned` taken out.
+            prop_assert!(owned(&found) == expected);
+            prop_assert_eq!(part.len(Table::Spans), expected.len());
+        }
+        prop_assert_eq!(batch.encode(), wire);
+    });
+}

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use sluice_sdk::prelude::*;
-use sluice_sdk::{Texts, tables};
+use sluice_sdk::{Texts, log, metrics, tables};
 
 /// The version that this is, set when it is built.
 const STAMP: &str = match option_env!("STAMP") {
@@ -31,6 +31,14 @@ enum Deed {
     Grow,
     /// Read what was not asked for.
     Deny,
+    /// Log more than anybody can read.
+    Chatter,
+    /// Count under ever new labels.
+    Series,
+    /// Edit more than there is.
+    Edits,
+    /// Ask the host again and again.
+    Calls,
     /// Set the attribute `stamp`.
     Stamp,
     /// Set it to the host's name, to the variable `TOLD` and to whether there is a variable `UNTOLD`.
@@ -44,9 +52,12 @@ impl Plugin for Tester {
 
     fn describe() -> Description {
         Description::new("tester", STAMP)
+            .capability("log")
+            .capability("metrics")
             .capability("tables")
             .read("tables:*")
             .read("spans.name")
+            .read("spans.attributes:stamp")
             .write("spans.attributes:stamp")
     }
 
@@ -90,6 +101,24 @@ impl Plugin for Tester {
                     core::hint::black_box(&hoard);
                 }
             }
+            Deed::Chatter => {
+                (0..1_000).for_each(|_| log::warn("a line that nobody wants"));
+                Ok(())
+            }
+            Deed::Series => {
+                let metric = metrics::Metric::define(metrics::Kind::Counter, "floods", "Ever new labels.", &["number"])?;
+                // What is refused is ignored: the call goes well.
+                (0..100).for_each(|number: u32| drop(metric.record(&[&number.to_string()], 1.0)));
+                Ok(())
+            }
+            Deed::Edits => {
+                let large = "x".repeat(3 << 20);
+                batch.spans()?.take(1).for_each(|span| span.set_attribute("stamp", large.as_str()));
+                Ok(())
+            }
+            Deed::Calls => loop {
+                batch.attribute(Table::Spans, "stamp").map(drop)?;
+            },
             Deed::Deny => Ok(batch.attribute(Table::Spans, "user.email").map(|_| ())?),
         }
     }

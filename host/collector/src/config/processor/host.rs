@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_sandbox::{Access, Limits};
 
 use super::super::section::{NOT_YET, Section};
-use super::{Marks, OnFailure, Settings, tables};
+use super::{Marks, OnFailure, OnPoison, Restart, Settings, tables};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -22,6 +22,8 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         config_marks,
         limits: Limits::default(),
         on_failure: OnFailure::default(),
+        on_poison: None,
+        restart: Restart::default(),
         unsafe_fail_open: false,
         access: None,
         capabilities: None,
@@ -39,6 +41,10 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
         settings.limits = limits(block);
     }
     settings.on_failure = on_failure(section);
+    settings.on_poison = section.has("on_poison").then(|| on_poison(section));
+    if let Some(block) = section.section("restart") {
+        settings.restart = restart(block);
+    }
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
@@ -50,7 +56,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));
     }
-    for key in ["public_key", "on_poison", "restart", "rollout"] {
+    for key in ["public_key", "rollout"] {
         section.unsupported(key, NOT_YET);
     }
     settings
@@ -69,12 +75,30 @@ fn on_failure(section: &mut Section<'_>) -> OnFailure {
     match section.one_of("on_failure", &["closed", "drop", "open", "quarantine"], "closed") {
         "drop" => OnFailure::Drop,
         "open" => OnFailure::Open,
-        "quarantine" => {
-            section.error("on_failure", format!("`on_failure: quarantine` is {NOT_YET}"));
-            OnFailure::Closed
-        }
+        "quarantine" => OnFailure::Quarantine,
         _ => OnFailure::Closed,
     }
+}
+
+fn on_poison(section: &mut Section<'_>) -> OnPoison {
+    match section.one_of("on_poison", &["quarantine", "drop", "refuse"], "drop") {
+        "quarantine" => OnPoison::Quarantine,
+        "refuse" => OnPoison::Refuse,
+        _ => OnPoison::Drop,
+    }
+}
+
+fn restart(mut section: Section<'_>) -> Restart {
+    let default = Restart::default();
+    let initial_interval = positive(&mut section, "initial_interval", default.initial_interval);
+    let max_interval = positive(&mut section, "max_interval", default.max_interval.max(initial_interval));
+    if max_interval < initial_interval {
+        section.error("max_interval", "`max_interval` must not be less than `initial_interval`");
+    }
+    let budget = count(section.u64_or("budget", default.budget.into()));
+    let window = positive(&mut section, "window", default.window);
+    section.finish();
+    Restart { initial_interval, max_interval, budget, window }
 }
 
 fn access(mut section: Section<'_>) -> Access {

@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_sandbox::{Access, Limits};
 use sluice_state::{Format, Spec};
 
-use super::{OnFailure, Processor, Settings, Table, read};
+use super::{OnFailure, OnPoison, Processor, Restart, Settings, Table, read};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -35,6 +35,8 @@ limits:
   component_mib: 2
   compile_timeout: 1m
 on_failure: open
+on_poison: refuse
+restart: { initial_interval: 1ms, max_interval: 2s, budget: 3, window: 4m }
 unsafe_fail_open: true
 access: { read: [\"spans.name\"], write: [] }
 capabilities: []
@@ -67,6 +69,14 @@ fn every_key_of_a_plugin_is_read() {
     };
     assert_eq!(settings.limits, limits);
     assert_eq!(settings.on_failure, OnFailure::Open);
+    assert_eq!(settings.on_poison, Some(OnPoison::Refuse));
+    let restart = Restart {
+        initial_interval: Duration::from_millis(1),
+        max_interval: Duration::from_secs(2),
+        budget: 3,
+        window: Duration::from_mins(4),
+    };
+    assert_eq!(settings.restart, restart);
     assert!(settings.unsafe_fail_open);
     assert_eq!(settings.access, Some(Access { read: vec!["spans.name".to_owned()], write: Vec::new() }));
     assert_eq!(settings.capabilities, Some(Vec::new()));
@@ -120,11 +130,25 @@ fn a_bundled_type_has_the_same_keys_in_its_block() {
 }
 
 #[test]
+fn pauses_that_shrink_are_told() {
+    let yaml = "module: a.wasm\nrestart: { initial_interval: 2s, max_interval: 1s, window: 0 }\non_poison: open\n";
+    let (_, problems) = read_text("c.yaml", yaml, |section| read("wasm", section));
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let expected = [
+        "c.yaml:2:34: error: `max_interval` must not be less than `initial_interval`",
+        "c.yaml:2:52: error: `window` must be more than 0",
+        "c.yaml:3:12: error: `on_poison` must be `quarantine` or `drop` or `refuse`",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_bundled_type_without_the_block_has_the_defaults() {
     let settings = plugin("filter", "error_mode: ignore\n");
     assert_eq!(settings.config_json, "{\"error_mode\":\"ignore\"}");
     assert_eq!(settings.limits, Limits::default());
     assert_eq!((settings.on_failure, settings.access, settings.capabilities), (OnFailure::Closed, None, None));
+    assert_eq!((settings.on_poison, settings.restart), (None, Restart::default()));
     assert_eq!(plugin("filter", "").config_json, "{}");
 }
 

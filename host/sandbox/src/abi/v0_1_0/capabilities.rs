@@ -81,6 +81,8 @@ impl log::Host for Host {
         message.truncate(message.floor_char_boundary(LINE_BYTES));
         if self.log_budget.take(message.len()) {
             self.effects.logs.push(LogLine { level, message });
+        } else {
+            self.limited.0 = true;
         }
     }
 }
@@ -143,6 +145,7 @@ impl Host {
         let series = hasher.finish();
         if !self.series.contains(&series) {
             if self.series.len() >= self.limits.metric_series as usize {
+                self.limited.1 = true;
                 return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
             }
             self.series.insert(series);

@@ -1,0 +1,2 @@
+;; Wants the clock of WASI.
+@bytes wasi

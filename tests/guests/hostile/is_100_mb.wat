@@ -1,0 +1,2 @@
+;; A file of 100 MB.
+@bytes 100000000

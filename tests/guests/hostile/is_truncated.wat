@@ -1,0 +1,2 @@
+;; Half a component.
+@bytes half

@@ -1,0 +1,2 @@
+;; Wants more memory than its limit before it has done anything.
+@pages 513

@@ -1,0 +1,3 @@
+;; Its start function never ends.
+@start
+(loop $ever (br $ever))

@@ -1,0 +1,3 @@
+;; Never takes its configuration.
+@configure
+(loop $ever (br $ever)) (i32.const 2048)

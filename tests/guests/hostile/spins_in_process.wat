@@ -1,0 +1,3 @@
+;; Never comes back from `process`.
+@process
+(loop $ever (br $ever))

@@ -1,0 +1,3 @@
+;; Traps in every batch.
+@process
+unreachable

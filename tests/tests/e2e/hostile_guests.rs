@@ -1,0 +1,284 @@
+//! Guests below the SDK that do their worst, in a running collector with a neighbour under traffic.
+//!
+//! A guest is a file in `guests/hostile`: a few sections of WebAssembly text around which the
+//! sandbox's own tests build a component. What must come of it stands in [`expectations`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use sluice_tests::collector::{Config, Folder, Sluice};
+use sluice_tests::send::{self, Grpc};
+use sluice_tests::shop::otlp::Exporter;
+use sluice_tests::sink::Sink;
+use sluice_tests::{wait, wire};
+
+use crate::poison::request;
+use guest::{Guest, little_endian};
+
+#[path = "../../../host/sandbox/tests/sandbox/guest.rs"]
+#[allow(dead_code, reason = "the sandbox's tests need more of it")]
+mod guest;
+
+mod expectations {
+    /// What a guest comes to.
+    pub enum Expected {
+        /// It is not put in place, for a reason with this text; the version before serves on.
+        Refused(&'static str),
+        /// It fails on requests of several spans; this kind of failure is counted, and no other.
+        Fails(&'static str),
+        /// It serves, and this kind is counted.
+        Goes(&'static str),
+    }
+
+    use Expected::{Fails, Goes, Refused};
+
+    pub const ALLOCATES_IN_A_HOST_CALL: Expected = Fails("trap");
+    pub const COLUMNS_OF_UNEQUAL_LENGTH: Expected = Fails("host_refused");
+    pub const COMPILES_FOR_MINUTES: Expected = Refused("(limits.compile_timeout)");
+    pub const EDITS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
+    pub const ENDS_THAT_LIE: Expected = Fails("host_refused");
+    pub const FLOODS_EDITS: Expected = Fails("output");
+    pub const FLOODS_LOGS: Expected = Goes("log");
+    pub const FLOODS_METRICS: Expected = Goes("metrics");
+    pub const FLOODS_THE_HOST_WITH_CALLS: Expected = Fails("host_calls");
+    pub const FLOODS_THE_STORE: Expected = Goes("store");
+    pub const FORGES_A_HANDLE: Expected = Fails("trap");
+    pub const GROWS_MEMORY: Expected = Fails("memory");
+    pub const GROWS_TABLES: Expected = Fails("trap");
+    pub const IMPORTS_WASI: Expected = Refused("it imports `wasi:clocks/monotonic-clock@0.2.0`");
+    pub const IS_100_MB: Expected = Refused("has 100000000 bytes, more than the limit");
+    pub const IS_A_CORE_MODULE: Expected = Refused("cargo xtask componentize");
+    pub const IS_TRUNCATED: Expected = Refused("it is not a WebAssembly component");
+    pub const KEEPS_THE_HANDLE_AFTER_THE_CALL: Expected = Fails("trap");
+    pub const LARGE_FROM_THE_START: Expected = Refused("set up: memory");
+    pub const LEAKS_A_BORROW: Expected = Fails("trap");
+    pub const LISTS_OUT_OF_MEMORY: Expected = Fails("trap");
+    pub const READS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
+    pub const RECURSES: Expected = Fails("trap");
+    pub const ROWS_OUT_OF_RANGE: Expected = Fails("host_refused");
+    pub const SPEAKS_ANOTHER_CONTRACT: Expected = Refused("this version of Sluice speaks 0.1.0");
+    pub const SPINS_AT_START: Expected = Refused("set up: timeout");
+    pub const SPINS_IN_CONFIGURE: Expected = Refused("set up: timeout");
+    pub const SPINS_IN_DESCRIBE: Expected = Refused("set up: timeout");
+    pub const SPINS_IN_HOST_CALLS: Expected = Fails("timeout");
+    pub const SPINS_IN_PROCESS: Expected = Fails("timeout");
+    pub const TEXT_THAT_IS_NOT_UTF8: Expected = Fails("host_refused");
+    pub const TRAPS_ALWAYS: Expected = Fails("trap");
+}
+
+use expectations::Expected;
+
+include!(concat!(env!("OUT_DIR"), "/hostile_guests.rs"));
+
+/// Turns a guest's file into the bytes of the plugin's file.
+fn component(text: &'static str) -> Vec<u8> {
+    let mut guest = Guest::new();
+    let mut version = None;
+    for section in format!("\n{text}").split("\n@").skip(1) {
+        let (head, body) = section.split_once('\n').unwrap_or((section, ""));
+        let mut words = head.split_whitespace();
+        let kind = words.next().unwrap();
+        let words: Vec<&'static str> = words.map(|word| &*word.to_owned().leak()).collect();
+        guest = match kind {
+            "process" => guest.with_many(body),
+            "whole-process" => guest.whole_process(body),
+            "describe" => guest.before_describe(body),
+            "configure" => guest.configure(body),
+            "start" => guest.start(body),
+            "module" => guest.module(body),
+            "imports" => guest.imports(body),
+            "pages" => guest.pages(words[0].parse().unwrap()),
+            "capabilities" => guest.capabilities(&words),
+            "access" => guest.access(&words[1..2], &words[3..4]),
+            "text" => guest.data(words[0].parse().unwrap(), words[1]),
+            "u32" => {
+                let numbers: Vec<u32> = words[1..].iter().map(|word| word.parse().unwrap()).collect();
+                guest.data(words[0].parse().unwrap(), little_endian(&numbers))
+            }
+            "bomb" => guest.module(&bomb()),
+            "version" => {
+                version = Some(format!("@{}", words[0]));
+                guest
+            }
+            "bytes" => return bytes(words[0]),
+            other => panic!("no section is called {other}"),
+        };
+    }
+    match version {
+        Some(version) => guest.component_for(|text, _| text.replace("@0.1.0", &version)),
+        None => guest.component(),
+    }
+}
+
+/// Files that are no component of ours.
+fn bytes(what: &str) -> Vec<u8> {
+    match what {
+        "core" => wat::parse_str("(module)").unwrap(),
+        "wasi" => wat::parse_str("(component (import \"wasi:clocks/monotonic-clock@0.2.0\" (instance)))").unwrap(),
+        "half" => {
+            let mut whole = Guest::new().component();
+            whole.truncate(whole.len() / 2);
+            whole
+        }
+        size => vec![0; size.parse().unwrap()],
+    }
+}
+
+/// A function that takes a compiler minutes: every one of its loops hands on every local.
+fn bomb() -> String {
+    let step =
+        |n: usize| format!("loop local.get {} local.get {} i64.add local.set {} ", n % 400, n * 7 % 400, n * 13 % 400);
+    let body: String = (0..3_000).map(step).collect();
+    let ends = "local.get 0 i64.eqz br_if 0 end ".repeat(3_000);
+    format!("(func $bomb (local {}) {body} {ends})", "i64 ".repeat(400))
+}
+
+/// Failures of the guest by kind, summed over its versions.
+fn failures(sluice: &Sluice) -> Vec<(String, f64)> {
+    let metrics = sluice.metrics();
+    let all = metrics.all("sluice_plugin_failures_total").filter(|sample| sample.label("plugin") == "wasm/guest");
+    let mut kinds: Vec<_> = all.map(|sample| sample.label("kind").to_owned()).collect();
+    kinds.sort();
+    kinds.dedup();
+    let sum = |kind: &String| metrics.sum("sluice_plugin_failures_total", &[("plugin", "wasm/guest"), ("kind", kind)]);
+    kinds.iter().map(|kind| (kind.clone(), sum(kind))).collect()
+}
+
+/// The kinds whose count has risen.
+fn risen(before: &[(String, f64)], after: Vec<(String, f64)>) -> Vec<String> {
+    after.into_iter().filter(|now| !before.contains(now)).map(|(kind, _)| kind).collect()
+}
+
+/// Puts a file in the plugin's place and waits for a swap that is like this.
+#[track_caller]
+fn swap(sluice: &Sluice, component: &[u8], is_it: impl Fn(&Value) -> bool) {
+    let seen = sluice.swaps("wasm/guest").len();
+    sluice.folder().write("guest.wasm", component);
+    wait::until("the swap", || sluice.swaps("wasm/guest").into_iter().skip(seen).find(&is_it));
+}
+
+/// A sender of 2,000 spans a second to the neighbour, which notes how long each request took while a
+/// guest was at work (`true`), and between.
+struct Neighbour {
+    at_work: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    thread: thread::JoinHandle<(u64, [Vec<Duration>; 2])>,
+}
+
+const SPANS: usize = 50;
+const EVERY: Duration = Duration::from_millis(25);
+
+impl Neighbour {
+    fn start(sluice: &Sluice) -> Self {
+        let (at_work, stop) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (working, stopped) = (Arc::clone(&at_work), Arc::clone(&stop));
+        let client = Grpc::new(sluice.address("otlp/neighbour", "grpc")).unwrap();
+        let thread = thread::spawn(move || {
+            let (mut sent, mut took) = (0, [Vec::new(), Vec::new()]);
+            let mut exporter = Exporter::new(141);
+            while !stopped.load(Ordering::Relaxed) {
+                let (request, before) = (exporter.request(SPANS), working.load(Ordering::Relaxed));
+                let began = Instant::now();
+                client.send(&request).expect("the neighbour is served");
+                let lasted = began.elapsed();
+                sent += wire::count(&request).unwrap();
+                if before == working.load(Ordering::Relaxed) {
+                    took[usize::from(before)].push(lasted);
+                }
+                // What is paced has to wait.
+                thread::sleep(EVERY.saturating_sub(lasted));
+            }
+            (sent, took)
+        });
+        Self { at_work, stop, thread }
+    }
+
+    fn end(self) -> (u64, [Vec<Duration>; 2]) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn p99(took: &mut [Duration]) -> Duration {
+    took.sort_unstable();
+    took[took.len() * 99 / 100]
+}
+
+fn resident_mib(sluice: &Sluice) -> u64 {
+    let status = std::fs::read_to_string(Path::new("/proc").join(sluice.pid().to_string()).join("status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() >> 10
+}
+
+/// A compiler that has been killed uses no more time: the collector has no child left.
+fn has_children(sluice: &Sluice) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", sluice.pid())).unwrap().flatten();
+    let children = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+    tasks.map(children).any(|children| !children.trim().is_empty())
+}
+
+#[test]
+fn every_guest_is_contained_and_counted_under_its_own_name_and_the_neighbour_does_not_notice() {
+    let (upstream, neighbours) = (Sink::start(), Sink::start());
+    let receiver = "protocols: { grpc: { endpoint: '127.0.0.1:0' } }";
+    let limits = "module: guest.wasm\nlimits: { store_mib: 1, metric_series: 10, compile_timeout: 1s }";
+    let batch = "sending_queue: { batch: { flush_timeout: 20ms } }";
+    let config = Config::to(&upstream)
+        .receiver("otlp/neighbour", receiver)
+        .exporter("otlp_grpc/neighbour", &sluice_tests::collector::config::grpc(&neighbours, batch))
+        .processor("wasm/guest", limits)
+        .processor("attributes", "actions: [{ key: team, value: deliveries, action: upsert }]")
+        .pipeline("traces/guest", &["otlp"], &["wasm/guest"], &["otlp_grpc"])
+        .pipeline("traces/neighbour", &["otlp/neighbour"], &["attributes"], &["otlp_grpc/neighbour"]);
+    let folder = Folder::new(&config.yaml());
+    let harmless = Guest::new().component();
+    folder.write("guest.wasm", &harmless);
+    let sluice = Sluice::start_in(folder);
+    let client = Grpc::new(sluice.grpc()).unwrap();
+    let neighbour = Neighbour::start(&sluice);
+    neighbours.wait_for_spans(2_000);
+    let resident = resident_mib(&sluice);
+    assert!(GUESTS.len() >= 30, "the folder of guests is where it was");
+
+    let many = request(20, &[]);
+    for (name, text, expected) in GUESTS {
+        println!("{name}");
+        let (component, before) = (component(text), failures(&sluice));
+        neighbour.at_work.store(true, Ordering::Relaxed);
+        match expected {
+            Expected::Refused(reason) => {
+                swap(&sluice, &component, |event| {
+                    event["outcome"] == "failed" && event["reason"].as_str().is_some_and(|told| told.contains(reason))
+                });
+                wait::within(Duration::from_secs(2), || (!has_children(&sluice)).then_some(()))
+                    .expect("no compiler is left");
+                client.send(&many).expect("the version before serves");
+                assert!(risen(&before, failures(&sluice)).is_empty(), "{name}");
+            }
+            Expected::Fails(kind) | Expected::Goes(kind) => {
+                swap(&sluice, &component, |event| event["outcome"] == "swapped");
+                let served = client.send(&many).is_ok();
+                assert_eq!(served, matches!(expected, Expected::Goes(_)), "{name}");
+                assert_eq!(risen(&before, failures(&sluice)), [*kind], "{name}");
+                swap(&sluice, &harmless, |event| event["outcome"] == "swapped");
+                send::all(sluice.grpc(), std::slice::from_ref(&many)).unwrap();
+            }
+        }
+        neighbour.at_work.store(false, Ordering::Relaxed);
+        // As much time without a guest, for comparison.
+        let so_far = neighbours.spans();
+        neighbours.wait_for_spans(so_far + 1_000);
+    }
+    let grown = resident_mib(&sluice).saturating_sub(resident);
+    let (sent, [mut without, mut with]) = neighbour.end();
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), neighbours.spans()), (0, 0, sent), "{}", end.stderr);
+    let (without, with) = (p99(&mut without), p99(&mut with));
+    println!("p99 of the neighbour: {without:?} without a guest, {with:?} with; {grown} MiB grown");
+    assert!(with <= without + Duration::from_millis(20), "{with:?} with guests, {without:?} without");
+    assert!(grown <= 32 + 10, "{grown} MiB more than before the guests");
+}
