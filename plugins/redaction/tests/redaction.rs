@@ -188,7 +188,7 @@ fn what_is_not_supported_is_refused_by_name() {
         (r#"{"summary": "debug"}"#, "summary", "`debug` is not supported yet"),
         (r#"{"redact_all_types": true}"#, "redact_all_types", "not looked at yet"),
         (r#"{"mode": "drop"}"#, "mode", "`drop` is not supported yet"),
-        (r#"{"detectors": ["email", "iban"]}"#, "detectors[1]", "`iban` is not supported yet"),
+        (r#"{"detectors": ["email", "national_id/XX"]}"#, "detectors[1]", "`national_id/XX` is not supported yet"),
         (r#"{"detectors": ["cards"]}"#, "detectors[0]", "unknown detector `cards`"),
         (r#"{"blocked_values": ["a", "("]}"#, "blocked_values[1]", "unclosed group"),
         (r#"{"allowed_key": []}"#, "allowed_key", "unknown field `allowed_key`"),

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::len;
+
 /// What every bearer token has before it, in any case.
 const BEARER: &[u8] = b"bearer ";
 /// `{"` in base64: how the header and the payload of a JWT begin.
@@ -36,9 +38,14 @@ pub(super) fn bearer(bytes: &[u8], found: &mut Vec<Range<usize>>) {
 pub(super) fn jwt(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     let part = |from: usize| from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let dot = |at: usize| bytes.get(at) == Some(&b'.');
-    let mut least = 0;
+    let (mut least, mut judged) = (0, 0);
     for from in jwt_candidates(bytes) {
+        // What begins within the same part ends with it; once is enough.
+        if from < judged {
+            continue;
+        }
         let header = part(from);
+        judged = header;
         let payload = part(header + 1);
         let is_object = bytes.get(header + 1..payload).is_some_and(|payload| payload.starts_with(JWT));
         if from >= least && dot(header) && is_object && dot(payload) {
@@ -58,11 +65,6 @@ pub(super) fn url_credentials(bytes: &[u8], found: &mut Vec<Range<usize>>) {
             found.push(from..from + user);
         }
     }
-}
-
-/// How many bytes from a place on fit.
-fn len(bytes: &[u8], from: usize, fits: impl Fn(u8) -> bool) -> usize {
-    bytes.get(from..).unwrap_or_default().iter().take_while(|byte| fits(**byte)).count()
 }
 
 #[cfg(test)]
