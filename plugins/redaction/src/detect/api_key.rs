@@ -84,7 +84,7 @@ const VALUE: usize = 12;
 
 /// Where a key could be.
 pub(super) fn candidates(bytes: &[u8], mut candidate: impl FnMut(usize)) {
-    marks(bytes, |at, _| candidate(at));
+    marks(bytes, |from, _| candidate(from));
     for at in memchr::memmem::find_iter(bytes, PEM) {
         candidate(at);
     }
@@ -93,9 +93,18 @@ pub(super) fn candidates(bytes: &[u8], mut candidate: impl FnMut(usize)) {
 
 /// Adds the keys in a text.
 pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
-    marks(bytes, |_, range| {
-        let before = range.start.checked_sub(1).and_then(|before| bytes.get(before));
-        if !before.is_some_and(u8::is_ascii_alphanumeric) {
+    let mut judged = 0..0;
+    marks(bytes, |from, mark| {
+        let before = from.checked_sub(1).and_then(|before| bytes.get(before));
+        if judged.contains(&from) || before.is_some_and(u8::is_ascii_alphanumeric) {
+            return;
+        }
+        let (is_key, range) = marked(bytes, from, mark);
+        // What is within it has no digits either, or is found with it; unless it is only too short.
+        if is_key || range.len() > LONGEST {
+            judged = range.clone();
+        }
+        if is_key {
             found.push(range);
         }
     });
@@ -108,28 +117,32 @@ pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
             found.push(range);
         }
     }
-    assignments(bytes, |at| found.extend(assigned(bytes, at)));
+    let mut least = 0;
+    assignments(bytes, |at| {
+        if at >= least
+            && let Some((is_key, range)) = assigned(bytes, at)
+        {
+            // As above: a value that is no key has no digits, or is shorter than any key.
+            least = range.end;
+            if is_key {
+                found.push(range);
+            }
+        }
+    });
 }
 
-/// Keys with marks: where the mark is, and all of it. What stands before may be the end of another text.
-fn marks(bytes: &[u8], mut key: impl FnMut(usize, Range<usize>)) {
+/// Longer than what any mark wants behind it.
+const LONGEST: usize = 80;
+
+/// Where marks are. What stands before may be the end of another text.
+fn marks(bytes: &[u8], mut found: impl FnMut(usize, &'static Mark)) {
     let mut at_place = |at: usize| {
-        for Mark(mark, of, count) in MARKS {
+        for mark in MARKS {
             // The place is the first of the mark's own such characters.
-            let Some(offset) = mark.iter().position(|byte| matches!(byte, b'_' | b'-' | b'I' | b'.')) else { continue };
-            let Some(from) = at.checked_sub(offset) else { continue };
-            if !bytes.get(from..).is_some_and(|rest| rest.starts_with(mark)) {
-                continue;
-            }
-            let rest = from + mark.len();
-            let mut to = rest + len(bytes, rest, |byte| of.has(byte));
-            while bytes.get(to - 1) == Some(&b'.') {
-                to -= 1;
-            }
-            let body = bytes.get(rest..to).unwrap_or_default();
-            // Words with dashes between them have no digits; these do, all of them.
-            if body.len() >= *count && body.iter().any(u8::is_ascii_digit) {
-                key(at, from..to);
+            let offset = mark.0.iter().position(|byte| matches!(byte, b'_' | b'-' | b'I' | b'.'));
+            let from = offset.and_then(|offset| at.checked_sub(offset));
+            if let Some(from) = from.filter(|from| bytes.get(*from..).is_some_and(|rest| rest.starts_with(mark.0))) {
+                found(from, mark);
                 return;
             }
         }
@@ -144,6 +157,18 @@ fn marks(bytes: &[u8], mut key: impl FnMut(usize, Range<usize>)) {
             at_place(at);
         }
     }
+}
+
+/// A mark with what follows it, and whether that is a key.
+fn marked(bytes: &[u8], from: usize, Mark(mark, of, count): &Mark) -> (bool, Range<usize>) {
+    let rest = from + mark.len();
+    let mut to = rest + len(bytes, rest, |byte| of.has(byte));
+    while to > rest && bytes.get(to - 1) == Some(&b'.') {
+        to -= 1;
+    }
+    let body = bytes.get(rest..to).unwrap_or_default();
+    // Words with dashes between them have no digits; these do, all of them.
+    (body.len() >= *count && body.iter().any(u8::is_ascii_digit), from..to)
 }
 
 impl Of {
@@ -196,15 +221,15 @@ fn assignments(bytes: &[u8], mut assignment: impl FnMut(usize)) {
 }
 
 /// The value behind `=`, `:` or `=>`, with or without quotes.
-fn assigned(bytes: &[u8], name_end: usize) -> Option<Range<usize>> {
+fn assigned(bytes: &[u8], name_end: usize) -> Option<(bool, Range<usize>)> {
     let quote = |at: usize| len(bytes, at, |byte| matches!(byte, b'"' | b'\'' | b'\\' | b' '));
     let sign = name_end + quote(name_end);
     let signs = len(bytes, sign, |byte| matches!(byte, b'=' | b':' | b'>'));
     let from = sign + signs + quote(sign + signs);
     let to = from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"_-.+/=".contains(&byte));
     let value = bytes.get(from..to)?;
-    let is_key = (1..=2).contains(&signs) && value.len() >= VALUE && value.iter().any(u8::is_ascii_digit);
-    is_key.then_some(from..to)
+    let is_key = value.len() >= VALUE && value.iter().any(u8::is_ascii_digit);
+    (1..=2).contains(&signs).then_some((is_key, from..to))
 }
 
 #[cfg(test)]
@@ -237,6 +262,8 @@ mod tests {
     #[test]
     fn assigned_keys_are_found() {
         assert_eq!(find("api_key=0123456789abcdef"), ["0123456789abcdef"]);
+        let two = "SG.0123456789abcdefABCDEF.0123456789abcdefABCDEF0123456789abcdefABCDE AKIAIOSFODNN7EXAMPLE";
+        assert_eq!(find(two).len(), 2, "in whichever order they are looked for");
         assert_eq!(find("{\"apiKey\": \"0123456789ab-cdef\"}"), ["0123456789ab-cdef"]);
         assert_eq!(find("X-API-Key: 0123456789abcdef, x"), ["0123456789abcdef"]);
         assert_eq!(find("AccountKey=ab0/cd+ef012345==;x"), ["ab0/cd+ef012345=="]);

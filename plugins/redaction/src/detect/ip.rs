@@ -52,7 +52,9 @@ fn is_v4(run: &[u8]) -> bool {
         [b'0', ..] => false,
         _ => part.len() <= 3 && part.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0')) <= 255,
     };
-    run.split(|byte| *byte == b'.').count() == 4
+    // Where servers listen, it is every address and so none.
+    run != b"0.0.0.0"
+        && run.split(|byte| *byte == b'.').count() == 4
         && run.split(|byte| *byte == b'.').all(|part| !part.is_empty() && octet(part))
 }
 
@@ -77,16 +79,17 @@ fn is_version(bytes: &[u8], from: usize, to: usize, single_digits: bool) -> bool
         .rev()
         .skip_while(|byte| b" =:\"'/".contains(byte))
         .take_while(|byte| byte.is_ascii_alphabetic())
+        .take("version".len() + 1)
         .map(u8::to_ascii_lowercase)
         .collect();
-    if word.starts_with(b"noisrev") || word == b"rev" || word == b"v" {
+    if word.starts_with(b"noisrev") || word == b"rev" {
         return true;
     }
     single_digits && !(has_port || has_mask || before.ends_with(b"//"))
 }
 
-/// Adds IPv6 addresses. The loopback address `::1` tells nothing and stays, and so does what could
-/// be a path in a program, such as `a::b`: there must be a digit, and two groups or four digits.
+/// Adds IPv6 addresses. What could be a path in a program stays, such as `a::b`: there must be a digit,
+/// and three groups or four digits in one, or it is `::1`.
 pub(super) fn v6(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     let in_run = |byte: u8| byte.is_ascii_hexdigit() || byte == b':' || byte == b'.';
     let mut least = 0;
@@ -118,7 +121,8 @@ fn is_v6(run: &[u8]) -> bool {
     let Some(address) = str::from_utf8(run).ok().and_then(|run| run.parse::<Ipv6Addr>().ok()) else { return false };
     let groups = run.split(|byte| *byte == b':').filter(|group| !group.is_empty());
     let longest = groups.clone().map(<[u8]>::len).max().unwrap_or_default();
-    !address.is_loopback() && run.iter().any(u8::is_ascii_digit) && (groups.count() > 2 || longest >= 4)
+    let is_path = !run.iter().any(u8::is_ascii_digit) || (groups.count() <= 2 && longest < 4);
+    address.is_loopback() || !is_path
 }
 
 #[cfg(test)]
@@ -159,6 +163,7 @@ mod tests {
             "Chrome/120.0.0.0 Safari",
             "256.1.1.10",
             "10.0.0",
+            "0.0.0.0:4317",
             "10.0.0.1.2",
             "010.0.0.10",
             "10.0.0.10a",
@@ -180,6 +185,7 @@ mod tests {
             ("ff01::101: unreachable", "ff01::101"),
             ("::ffff:129.144.52.38", "::ffff:129.144.52.38"),
             ("2001:db8::/32", "2001:db8::"),
+            ("[::1]:443", "::1"),
         ] {
             assert_eq!(find(v6, text), [address], "{text}");
         }
@@ -188,8 +194,8 @@ mod tests {
     #[test]
     fn what_else_has_colons_is_no_ipv6_address() {
         for text in [
-            "::1",
             "::",
+            "x::1",
             "a::b",
             "std::fs::read",
             "abc::def2x",

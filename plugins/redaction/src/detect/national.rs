@@ -121,7 +121,7 @@ fn checks(country: Country, text: &[u8], len: usize) -> bool {
     let same = digits.windows(2).all(|two| two.first() == two.last());
     match country {
         Country::Br => !same && cpf(&digits),
-        Country::Ca => luhn(&digits) && !matches!(digits.first(), Some(0 | 8)),
+        Country::Ca => !same && luhn(&digits),
         Country::De => tax_id(&digits),
         Country::Es => dni(&plain),
         Country::Fr => nir(&plain),

@@ -81,10 +81,13 @@ pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     for at in candidates(bytes) {
         let value = at + 1;
         let ends = |byte: u8| byte.is_ascii_whitespace() || byte < b' ' || b"&;#\"'<>\\,)]}`".contains(&byte);
-        let to = value + len(bytes, value, |byte| !ends(byte));
-        if is_secret(bytes, at) && value >= least && to > value {
-            found.push(value..to);
-            least = to;
+        // What is within a value is no parameter, and need not be measured again.
+        if value < least || !is_secret(bytes, at) {
+            continue;
+        }
+        least = value + len(bytes, value, |byte| !ends(byte));
+        if least > value {
+            found.push(value..least);
         }
     }
 }
