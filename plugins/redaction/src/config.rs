@@ -108,7 +108,7 @@ impl Problems {
             match Scan::named(place) {
                 Some(place) => scan = scan.and(place),
                 None => {
-                    self.add(format!("scan[{i}]"), format!("unknown place `{place}`: use {}", Scan::NAMES.join(", ")))
+                    self.add(format!("scan[{i}]"), format!("unknown place `{place}`: use {}", Scan::NAMES.join(", ")));
                 }
             }
         }

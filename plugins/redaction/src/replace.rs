@@ -126,10 +126,9 @@ fn token(key: &[u8], text: &[u8], out: &mut Vec<u8>) {
     for &byte in text {
         match byte {
             b'0'..=b'9' => out.push(choose(b'0', 10)),
-            b'a'..=b'z' => out.push(choose(b'a', 26)),
             b'A'..=b'Z' => out.push(choose(b'A', 26)),
             // One letter for a character beyond ASCII: its first byte, the others go.
-            0xc0.. => out.push(choose(b'a', 26)),
+            b'a'..=b'z' | 0xc0.. => out.push(choose(b'a', 26)),
             0x80..=0xbf => {}
             _ => out.push(byte),
         }

@@ -130,7 +130,9 @@ impl Rules {
             (Scan::TRACESTATE, &["spans.trace_state", "links.trace_state"]),
         ];
         for (_, fields) in places.into_iter().filter(|(place, _)| self.scan.has(*place)) {
-            fields.iter().for_each(|field| grant((*field).to_owned()));
+            for field in fields {
+                grant((*field).to_owned());
+            }
         }
         if self.sanitizers.look_at_names() && !self.scan.has(Scan::NAME) {
             grant("spans.name".to_owned());

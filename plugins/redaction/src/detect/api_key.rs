@@ -214,7 +214,7 @@ fn assignments(bytes: &[u8], mut assignment: impl FnMut(usize)) {
                 .and_then(|from| before.get(from..))
                 .is_some_and(|end| end.eq_ignore_ascii_case(word.as_bytes()))
         };
-        if is_key && KINDS.iter().any(|word| ends_with(&word)) {
+        if is_key && KINDS.iter().any(ends_with) {
             assignment(at + 3);
         }
     }

@@ -212,22 +212,16 @@ fn nir(plain: &[u8]) -> bool {
     })
 }
 
+/// Pairs of letters that no National Insurance number begins with.
+const NOT_GIVEN: [[u8; 2]; 7] = [*b"BG", *b"GB", *b"NK", *b"KN", *b"TN", *b"NT", *b"ZZ"];
+
 /// Letters that are not given out, and `A` to `D` at the end.
 fn nino(plain: &[u8]) -> bool {
     match plain {
         [first, second, .., last] => {
             !b"DFIQUV".contains(first)
                 && !b"DFIOQUV".contains(second)
-                && !matches!(
-                    (first, second),
-                    (b'B', b'G')
-                        | (b'G', b'B')
-                        | (b'N', b'K')
-                        | (b'K', b'N')
-                        | (b'T', b'N')
-                        | (b'N', b'T')
-                        | (b'Z', b'Z')
-                )
+                && !NOT_GIVEN.contains(&[*first, *second])
                 && (b'A'..=b'D').contains(last)
         }
         _ => false,

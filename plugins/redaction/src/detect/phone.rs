@@ -43,7 +43,7 @@ fn national_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
 /// Adds the numbers in a text.
 pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     for (at, from) in international_candidates(bytes) {
-        let in_word = at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let in_word = at.checked_sub(1).and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_alphanumeric);
         let (digits, to) = number(bytes, from);
         if !in_word && DIGITS.contains(&digits) && !bytes.get(to).is_some_and(u8::is_ascii_alphanumeric) {
             found.push(at..to);

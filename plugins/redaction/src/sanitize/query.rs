@@ -10,13 +10,13 @@ const VALUE: u8 = b'?';
 pub enum Language {
     /// SQL.
     Sql,
-    /// SQL as MySQL and MariaDB have it: what is in double quotes is a literal.
+    /// SQL as `mysql` and `mariadb` have it: what is in double quotes is a literal.
     MySql,
     /// Commands of Redis and Valkey.
     Redis,
     /// Commands of Memcached.
     Memcached,
-    /// JSON, as in MongoDB, OpenSearch and Elasticsearch.
+    /// JSON, as document stores take it.
     Json,
 }
 

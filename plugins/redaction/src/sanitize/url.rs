@@ -8,10 +8,9 @@ const NO_WORD: usize = 6;
 
 /// `/users/123?x=1` as `/users/*`. A method or a scheme with a host before the path stays.
 pub fn sanitized(url: &[u8]) -> Vec<u8> {
-    let (head, path) = split(url);
+    let (mut out, path) = split(url);
     let end = path.iter().position(|byte| matches!(byte, b'?' | b'&' | b'#')).unwrap_or(path.len());
     let path = path.get(..end).unwrap_or_default();
-    let mut out = head.to_vec();
     for (i, segment) in path.split(|byte| *byte == b'/').take(MAX_SEGMENTS).enumerate() {
         if i > 0 {
             out.push(b'/');

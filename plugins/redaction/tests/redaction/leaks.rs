@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::others::{MISSES, NON_SECRETS};
 use super::places::everywhere;
 use super::seeds::*;
 use super::*;

@@ -4,6 +4,7 @@
 mod conformance;
 mod corpus;
 mod leaks;
+mod others;
 mod places;
 mod sanitizers;
 mod seeds;
