@@ -3,11 +3,17 @@
 //! ```text
 //! condition  = term { "or" term }
 //! term       = factor { "and" factor }
-//! factor     = [ "not" ] ( comparison | "true" | "false" | call | "(" condition ")" )
-//! comparison = value ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) value
-//! value      = "nil" | "true" | "false" | STRING | INT | FLOAT | BYTES | ENUM | call | path
-//! call       = NAME "(" [ value { "," value } ] ")"
-//! path       = [ CONTEXT "." ] FIELD { "." FIELD } [ "[" STRING "]" ]
+//! factor     = [ "not" ] ( comparison | "true" | "false" | predicate | "(" condition ")" )
+//! comparison = sum ( "==" | "!=" | "<" | "<=" | ">" | ">=" ) sum
+//! sum        = product { ( "+" | "-" ) product }
+//! product    = value { ( "*" | "/" ) value }
+//! value      = "nil" | "true" | "false" | STRING | INT | FLOAT | BYTES | ENUM
+//!            | list | call | predicate | path | "(" sum ")" | "(" condition ")"
+//! list       = "[" [ sum { "," sum } ] "]"
+//! call       = NAME "(" [ sum { "," sum } ] ")" { key }
+//! predicate  = NAME "(" [ sum { "," sum } ] ")"
+//! path       = [ CONTEXT "." ] FIELD { "." FIELD } { key }
+//! key        = "[" ( STRING | INT ) "]"
 //! ```
 //!
 //! Whatever else OTTL has is refused by name and column. What is here means what it means there;
@@ -15,8 +21,11 @@
 //! order, but integers and doubles compare as numbers.
 
 mod columns;
+mod duration;
 mod evaluate;
+mod function;
 mod lexer;
+mod nested;
 mod parser;
 mod path;
 mod pattern;

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use sluice_sdk::fields;
+
 use super::columns::Columns;
 use super::evaluate::{Expression, Node, Operand, Type};
+use super::function::{Function, NAMED};
 use super::lexer::{Kind, Token, tokens};
 use super::path::{Column, Context, Path, enumeration};
 use super::pattern::Pattern;
@@ -106,9 +109,6 @@ impl Parser {
 
     fn unexpected(&self, wanted: &str) -> SyntaxError {
         let found = match self.peek() {
-            Kind::Punctuation(c @ ('+' | '-' | '*' | '/')) => {
-                return SyntaxError::new(self.column(), format!("arithmetic (`{c}`) is not supported yet"));
-            }
             Kind::Punctuation(c) => format!("`{c}`"),
             Kind::Name(name) => format!("`{name}`"),
             Kind::Literal(_) => "a literal".to_owned(),
@@ -119,28 +119,44 @@ impl Parser {
     }
 
     fn condition(&mut self) -> Result<Node, SyntaxError> {
+        let operand = self.either()?;
+        self.node(operand)
+    }
+
+    /// A condition, or a value that stands where one could.
+    fn either(&mut self) -> Result<Operand, SyntaxError> {
         self.list("or", Self::term, Node::Or)
     }
 
-    fn term(&mut self) -> Result<Node, SyntaxError> {
+    fn term(&mut self) -> Result<Operand, SyntaxError> {
         self.list("and", Self::factor, Node::And)
     }
 
     fn list(
         &mut self,
         word: &str,
-        item: fn(&mut Self) -> Result<Node, SyntaxError>,
+        item: fn(&mut Self) -> Result<Operand, SyntaxError>,
         join: fn(Vec<Node>) -> Node,
-    ) -> Result<Node, SyntaxError> {
+    ) -> Result<Operand, SyntaxError> {
         let first = item(self)?;
         if !self.is_keyword(word) {
             return Ok(first);
         }
-        let mut nodes = vec![first];
+        let mut nodes = vec![self.node(first)?];
         while self.skip_if(self.is_keyword(word)) {
-            nodes.push(item(self)?);
+            let next = item(self)?;
+            nodes.push(self.node(next)?);
         }
-        Ok(join(nodes))
+        Ok(Operand::Condition(Box::new(join(nodes))))
+    }
+
+    /// What was just read, as a condition.
+    fn node(&self, operand: Operand) -> Result<Node, SyntaxError> {
+        match operand {
+            Operand::Literal(Literal::Bool(value)) => Ok(Node::Constant(value)),
+            Operand::Condition(node) => Ok(*node),
+            _ => Err(self.unexpected("a comparison")),
+        }
     }
 
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
@@ -156,33 +172,46 @@ impl Parser {
         result
     }
 
-    fn factor(&mut self) -> Result<Node, SyntaxError> {
+    fn factor(&mut self) -> Result<Operand, SyntaxError> {
         if self.skip_if(self.is_keyword("not")) {
-            return Ok(Node::Not(Box::new(self.positive()?)));
+            let operand = self.comparison()?;
+            return Ok(Operand::Condition(Box::new(Node::Not(Box::new(self.node(operand)?)))));
         }
-        self.positive()
+        self.comparison()
     }
 
-    fn positive(&mut self) -> Result<Node, SyntaxError> {
-        if self.skip_if(self.is_punctuation('(')) {
-            let node = self.deeper(Self::condition)?;
-            self.expect(')')?;
-            return Ok(node);
-        }
-        let left = self.value()?;
-        let operator = match self.peek() {
-            Kind::Comparison(operator) => Some(*operator),
-            _ => None,
-        };
-        match (operator, left) {
-            (Some(operator), left) => {
-                self.next += 1;
-                Ok(Node::Compare(left, operator, self.value()?))
+    fn comparison(&mut self) -> Result<Operand, SyntaxError> {
+        let left = self.sum()?;
+        let &Kind::Comparison(operator) = self.peek() else { return Ok(left) };
+        self.next += 1;
+        Ok(Operand::Condition(Box::new(Node::Compare(left, operator, self.sum()?))))
+    }
+
+    fn sum(&mut self) -> Result<Operand, SyntaxError> {
+        self.math(Self::product, [('+', Function::Add), ('-', Function::Subtract)])
+    }
+
+    fn product(&mut self) -> Result<Operand, SyntaxError> {
+        self.math(Self::value, [('*', Function::Multiply), ('/', Function::Divide)])
+    }
+
+    fn math(
+        &mut self,
+        item: fn(&mut Self) -> Result<Operand, SyntaxError>,
+        signs: [(char, Function); 2],
+    ) -> Result<Operand, SyntaxError> {
+        let mut left = item(self)?;
+        let mut count = 0;
+        while let Some((_, function)) = signs.into_iter().find(|(sign, _)| self.is_punctuation(*sign)) {
+            // Each one lies within the next.
+            count += 1;
+            if count > MAX_DEPTH {
+                return Err(SyntaxError::new(self.column(), format!("more than {MAX_DEPTH} operations in a row")));
             }
-            (None, Operand::Literal(Literal::Bool(value))) => Ok(Node::Constant(value)),
-            (None, Operand::Condition(node)) => Ok(*node),
-            (None, _) => Err(self.unexpected("a comparison")),
+            self.next += 1;
+            left = Operand::Call(function, vec![left, item(self)?]);
         }
+        Ok(left)
     }
 
     fn value(&mut self) -> Result<Operand, SyntaxError> {
@@ -194,9 +223,18 @@ impl Parser {
                 return Ok(Operand::Literal(literal));
             }
             Kind::Name(name) => name.clone(),
-            Kind::Punctuation('[' | '{') => {
-                return Err(SyntaxError::new(column, "lists and maps are not supported yet"));
+            Kind::Punctuation('(') => {
+                self.next += 1;
+                let operand = self.deeper(Self::either)?;
+                self.expect(')')?;
+                return Ok(operand);
             }
+            Kind::Punctuation('[') => {
+                self.next += 1;
+                let items = self.deeper(|parser| parser.arguments(']'))?;
+                return Ok(Operand::Call(Function::List, items));
+            }
+            Kind::Punctuation('{') => return Err(SyntaxError::new(column, "maps are not supported yet")),
             _ => return Err(self.unexpected("a value")),
         };
         self.next += 1;
@@ -211,7 +249,8 @@ impl Parser {
             return Ok(Operand::Literal(literal));
         }
         if self.is_punctuation('(') {
-            return self.deeper(|parser| parser.call(&name, column)).map(|node| Operand::Condition(Box::new(node)));
+            let called = self.deeper(|parser| parser.call(&name, column))?;
+            return self.keys(called);
         }
         if name.starts_with(|c: char| c.is_ascii_uppercase()) {
             let number = enumeration(&name);
@@ -222,7 +261,42 @@ impl Parser {
         self.path(name, column)
     }
 
-    fn call(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
+    /// Values with commas between them, and what closes them.
+    fn arguments(&mut self, close: char) -> Result<Vec<Operand>, SyntaxError> {
+        let mut arguments = Vec::new();
+        while !self.is_punctuation(close) {
+            if !arguments.is_empty() {
+                self.expect(',')?;
+            }
+            arguments.push(self.sum()?);
+        }
+        self.expect(close)?;
+        Ok(arguments)
+    }
+
+    fn call(&mut self, name: &str, column: usize) -> Result<Operand, SyntaxError> {
+        self.expect('(')?;
+        if let Some((_, function, count)) = NAMED.into_iter().find(|(known, _, _)| *known == name) {
+            let arguments = self.arguments(')')?;
+            if arguments.len() != count {
+                let message = format!("`{name}` takes {count} arguments, and here are {}", arguments.len());
+                return Err(SyntaxError::new(column, message));
+            }
+            let call = Operand::Call(function, arguments);
+            // What is wrong with constants is wrong for every span.
+            return match call.constant() {
+                Some(Ok(literal)) => Ok(Operand::Literal(literal)),
+                Some(Err(error)) => Err(SyntaxError::new(column, error.to_string())),
+                None => Ok(call),
+            };
+        }
+        let node = self.predicate(name, column)?;
+        self.expect(')')?;
+        Ok(Operand::Condition(Box::new(node)))
+    }
+
+    /// A function that is true or false.
+    fn predicate(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
         let kind = match name {
             "IsString" => Some(Type::String),
             "IsInt" => Some(Type::Int),
@@ -232,30 +306,28 @@ impl Parser {
             "IsList" => Some(Type::List),
             _ => None,
         };
-        self.expect('(')?;
-        let node = match (name, kind) {
-            (_, Some(kind)) => Node::Is(kind, self.value()?),
+        Ok(match (name, kind) {
+            (_, Some(kind)) => Node::Is(kind, self.sum()?),
             ("IsRootSpan", _) => {
                 let parent = self.column_of(Path { table: Context::Span.table(), column: Column::ParentSpanIdHex });
                 Node::Compare(parent, Operator::Equal, Operand::Literal(Literal::String(String::new())))
             }
             ("HasPrefix", _) => self.pair(Node::HasPrefix)?,
             ("HasSuffix", _) => self.pair(Node::HasSuffix)?,
+            ("ContainsValue", _) => self.pair(Node::ContainsValue)?,
             ("IsMatch", _) => {
-                let target = self.value()?;
+                let target = self.sum()?;
                 self.expect(',')?;
                 Node::IsMatch(target, self.pattern()?)
             }
             _ => return Err(SyntaxError::new(column, format!("`{name}` is not supported yet"))),
-        };
-        self.expect(')')?;
-        Ok(node)
+        })
     }
 
     fn pair(&mut self, node: fn(Operand, Operand) -> Node) -> Result<Node, SyntaxError> {
-        let first = self.value()?;
+        let first = self.sum()?;
         self.expect(',')?;
-        Ok(node(first, self.value()?))
+        Ok(node(first, self.sum()?))
     }
 
     fn pattern(&mut self) -> Result<Pattern, SyntaxError> {
@@ -281,7 +353,6 @@ impl Parser {
             }
             self.next += 1;
         }
-        let key = self.key()?;
         let whole = parts.join(".");
         let named = if parts.len() > 1 { parts.first().and_then(|name| Context::named(name)) } else { None };
         let context = match (named, self.context) {
@@ -296,30 +367,61 @@ impl Parser {
             }
         };
         let field = parts.get(usize::from(named.is_some())..).unwrap_or_default().join(".");
-        let found = match (field.as_str(), key) {
-            ("attributes", Some(key)) => Some(Column::Attribute(key)),
-            ("attributes", None) => {
+        let has_key = self.is_punctuation('[');
+        let found = match field.as_str() {
+            "attributes" if has_key => {
+                self.next += 1;
+                let Kind::Literal(Literal::String(key)) = self.peek().clone() else {
+                    return Err(self.unexpected("a string"));
+                };
+                self.next += 1;
+                self.expect(']')?;
+                Some(Column::Attribute(key))
+            }
+            "attributes" => {
                 return Err(SyntaxError::new(column, "all attributes as one value are not supported yet: name a key"));
             }
-            (_, Some(_)) => return Err(SyntaxError::new(column, format!("a key of `{whole}` is not supported yet"))),
-            (field, None) => context.field(field),
+            field => context.field(field),
         };
         let found =
             found.ok_or_else(|| SyntaxError::new(column, format!("the path `{whole}` is not supported yet")))?;
-        Ok(self.column_of(Path { table: context.table(), column: found }))
+        let (is_state, is_attribute) =
+            (found == Column::Text(fields::TRACE_STATE), matches!(found, Column::Attribute(_)));
+        let operand = self.column_of(Path { table: context.table(), column: found });
+        match (is_state && context == Context::Span, is_attribute) {
+            (true, _) if has_key => {
+                let key = self.key()?;
+                Ok(Operand::Call(Function::Member, vec![operand, key]))
+            }
+            (_, true) => self.keys(operand),
+            _ if has_key => Err(SyntaxError::new(column, format!("a key of `{whole}` is not supported yet"))),
+            _ => Ok(operand),
+        }
     }
 
-    fn key(&mut self) -> Result<Option<String>, SyntaxError> {
-        if !self.skip_if(self.is_punctuation('[')) {
-            return Ok(None);
+    /// Keys within a value.
+    fn keys(&mut self, mut operand: Operand) -> Result<Operand, SyntaxError> {
+        let mut count = 0;
+        while self.is_punctuation('[') {
+            count += 1;
+            if count > MAX_DEPTH {
+                return Err(SyntaxError::new(self.column(), format!("more than {MAX_DEPTH} keys")));
+            }
+            let key = self.key()?;
+            operand = Operand::Call(Function::Index, vec![operand, key]);
         }
-        let Kind::Literal(Literal::String(key)) = self.peek().clone() else { return Err(self.unexpected("a string")) };
+        Ok(operand)
+    }
+
+    fn key(&mut self) -> Result<Operand, SyntaxError> {
+        self.expect('[')?;
+        let literal = match self.peek() {
+            Kind::Literal(literal @ (Literal::String(_) | Literal::Int(_))) => literal.clone(),
+            _ => return Err(self.unexpected("a string or an index")),
+        };
         self.next += 1;
         self.expect(']')?;
-        if self.is_punctuation('[') {
-            return Err(SyntaxError::new(self.column(), "a key within a value is not supported yet"));
-        }
-        Ok(Some(key))
+        Ok(Operand::Literal(literal))
     }
 }
 
@@ -335,13 +437,14 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name_and_column() {
         let cases = [
-            (r"name == Substring(name, 0, 2)", "`Substring` is not supported yet, at column 9"),
-            (r#"name == "a" and duration > 3"#, "the path `duration` is not supported yet, at column 17"),
-            (r#"attributes["a"]["b"] == 1"#, "a key within a value is not supported yet, at column 16"),
+            (r"name == Trim(name)", "`Trim` is not supported yet, at column 9"),
+            (r#"name == "a" and start_time > 3"#, "the path `start_time` is not supported yet, at column 17"),
+            (r"attributes[name] == 1", "expected a string, found `name`, at column 12"),
+            (r"Len(name, 1) == 1", "`Len` takes 1 arguments, and here are 2, at column 1"),
+            (r#"duration > Duration("1 day")"#, "`1 day` is no duration: use one like 1h30m or 250ms, at column 12"),
             (r"attributes == nil", "all attributes as one value are not supported yet: name a key, at column 1"),
-            (r#"trace_state["k"] == "v""#, "a key of `trace_state` is not supported yet, at column 1"),
-            (r"kind == 1 + 1", "arithmetic (`+`) is not supported yet, at column 11"),
-            (r#"name == ["a"]"#, "lists and maps are not supported yet, at column 9"),
+            (r#"name["k"] == "v""#, "a key of `name` is not supported yet, at column 1"),
+            (r#"name == {"a": 1}"#, "maps are not supported yet, at column 9"),
             (r"kind == SPAN_KIND_OTHER", "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
             (
                 r#"IsMatch(name, attributes["p"])"#,
