@@ -264,21 +264,21 @@ fn functions_and_arithmetic_are_those_of_ottl() {
 #[test]
 fn errors_of_functions_are_told() {
     let cases = [
-        (r#"Len(kind) == 1"#, "Len expected a string, a list or a map but got an integer"),
+        ("Len(kind) == 1", "Len expected a string, a list or a map but got an integer"),
         (r#"Substring(name, 0, 2) == "x""#, "Substring has no 2 bytes from 0 on in 1 bytes"),
         (r#"Substring(name, kind, 0) == "x""#, "Substring has no 0 bytes"),
         (r#"Split(kind, ",") == nil"#, "Split expected a string but got an integer"),
-        (r#"kind / (kind - kind) == 1"#, "attempted to divide by 0"),
+        ("kind / (kind - kind) == 1", "attempted to divide by 0"),
         (r#"attributes["missing"] + 1 == 1"#, "there is no arithmetic with nil and an integer"),
-        (r#"name * 2 == 1"#, "there is no arithmetic with a string and an integer"),
+        ("name * 2 == 1", "there is no arithmetic with a string and an integer"),
         (r#"ContainsValue(name, "a")"#, "ContainsValue expected a list but got a string"),
         (r#"SHA256(kind) == """#, "SHA256 expected a string but got an integer"),
-        (r#"Duration(name) == nil"#, "`a` is no duration"),
+        ("Duration(name) == nil", "`a` is no duration"),
         (r#"attributes["tags"][3] == 1"#, "index 3 is out of the list"),
         (r#"attributes["tags"]["x"] == 1"#, "a list has no key that is a string"),
         (r#"Concat(name, ",") == """#, "Concat expected a list but got a string"),
         (r#"ConvertCase(name, name) == """#, "ConvertCase to `a` is not supported yet"),
-        (r#"Int(duration) == 1"#, "Int of a duration is not supported yet"),
+        ("Int(duration) == 1", "Int of a duration is not supported yet"),
     ];
     for (condition, expected) in cases {
         let config = format!(r#"{{"error_mode": "propagate", "traces": {{"span": [{}]}}}}"#, json(condition));

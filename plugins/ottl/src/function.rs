@@ -75,10 +75,7 @@ impl Function {
                 };
                 Literal::Duration(nanos)
             }
-            (Self::Sha256, [value]) => {
-                let digest = Sha256::digest(string("SHA256", *value)?);
-                Literal::String(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-            }
+            (Self::Sha256, [value]) => Literal::String(hex(&Sha256::digest(string("SHA256", *value)?))),
             _ => return failed("the number of arguments is wrong"),
         })
     }
@@ -115,6 +112,14 @@ impl Function {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for digit in bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+        text.extend(char::from_digit(u32::from(digit), 16));
+    }
+    text
+}
+
 /// A string, for functions that take nothing else.
 pub(super) fn string<'a>(function: &str, value: Value<'a>) -> Result<&'a str, EvaluationError> {
     match value {
@@ -133,7 +138,7 @@ pub(super) fn text(function: &str, value: Value<'_>) -> Result<Option<String>, E
         Value::Bool(value) => value.to_string(),
         Value::Int(number) => number.to_string(),
         Value::Float(number) => number.to_string(),
-        Value::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Value::Bytes(bytes) => hex(bytes),
         other => return failed(format!("{function} of {} is not supported yet", other.name())),
     }))
 }

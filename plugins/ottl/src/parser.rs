@@ -5,12 +5,13 @@ use std::fmt;
 use sluice_sdk::fields;
 
 use super::columns::Columns;
-use super::evaluate::{Expression, Node, Operand, Type};
-use super::function::{Function, NAMED};
+use super::evaluate::{Expression, Node, Operand};
+use super::function::Function;
 use super::lexer::{Kind, Token, tokens};
 use super::path::{Column, Context, Path, enumeration};
-use super::pattern::Pattern;
-use super::value::{Literal, Operator};
+use super::value::Literal;
+
+mod calls;
 
 /// Parentheses and calls within each other. The stack of a plugin is small.
 const MAX_DEPTH: usize = 32;
@@ -232,7 +233,12 @@ impl Parser {
             Kind::Punctuation('[') => {
                 self.next += 1;
                 let items = self.deeper(|parser| parser.arguments(']'))?;
-                return Ok(Operand::Call(Function::List, items));
+                let list = Operand::Call(Function::List, items);
+                // A list of constants is made once.
+                return Ok(match list.constant() {
+                    Some(Ok(literal)) => Operand::Literal(literal),
+                    _ => list,
+                });
             }
             Kind::Punctuation('{') => return Err(SyntaxError::new(column, "maps are not supported yet")),
             _ => return Err(self.unexpected("a value")),
@@ -259,83 +265,6 @@ impl Parser {
             return Ok(Operand::Literal(Literal::Int(number)));
         }
         self.path(name, column)
-    }
-
-    /// Values with commas between them, and what closes them.
-    fn arguments(&mut self, close: char) -> Result<Vec<Operand>, SyntaxError> {
-        let mut arguments = Vec::new();
-        while !self.is_punctuation(close) {
-            if !arguments.is_empty() {
-                self.expect(',')?;
-            }
-            arguments.push(self.sum()?);
-        }
-        self.expect(close)?;
-        Ok(arguments)
-    }
-
-    fn call(&mut self, name: &str, column: usize) -> Result<Operand, SyntaxError> {
-        self.expect('(')?;
-        if let Some((_, function, count)) = NAMED.into_iter().find(|(known, _, _)| *known == name) {
-            let arguments = self.arguments(')')?;
-            if arguments.len() != count {
-                let message = format!("`{name}` takes {count} arguments, and here are {}", arguments.len());
-                return Err(SyntaxError::new(column, message));
-            }
-            let call = Operand::Call(function, arguments);
-            // What is wrong with constants is wrong for every span.
-            return match call.constant() {
-                Some(Ok(literal)) => Ok(Operand::Literal(literal)),
-                Some(Err(error)) => Err(SyntaxError::new(column, error.to_string())),
-                None => Ok(call),
-            };
-        }
-        let node = self.predicate(name, column)?;
-        self.expect(')')?;
-        Ok(Operand::Condition(Box::new(node)))
-    }
-
-    /// A function that is true or false.
-    fn predicate(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
-        let kind = match name {
-            "IsString" => Some(Type::String),
-            "IsInt" => Some(Type::Int),
-            "IsDouble" => Some(Type::Double),
-            "IsBool" => Some(Type::Bool),
-            "IsMap" => Some(Type::Map),
-            "IsList" => Some(Type::List),
-            _ => None,
-        };
-        Ok(match (name, kind) {
-            (_, Some(kind)) => Node::Is(kind, self.sum()?),
-            ("IsRootSpan", _) => {
-                let parent = self.column_of(Path { table: Context::Span.table(), column: Column::ParentSpanIdHex });
-                Node::Compare(parent, Operator::Equal, Operand::Literal(Literal::String(String::new())))
-            }
-            ("HasPrefix", _) => self.pair(Node::HasPrefix)?,
-            ("HasSuffix", _) => self.pair(Node::HasSuffix)?,
-            ("ContainsValue", _) => self.pair(Node::ContainsValue)?,
-            ("IsMatch", _) => {
-                let target = self.sum()?;
-                self.expect(',')?;
-                Node::IsMatch(target, self.pattern()?)
-            }
-            _ => return Err(SyntaxError::new(column, format!("`{name}` is not supported yet"))),
-        })
-    }
-
-    fn pair(&mut self, node: fn(Operand, Operand) -> Node) -> Result<Node, SyntaxError> {
-        let first = self.sum()?;
-        self.expect(',')?;
-        Ok(node(first, self.sum()?))
-    }
-
-    fn pattern(&mut self) -> Result<Pattern, SyntaxError> {
-        let column = self.column();
-        let Operand::Literal(Literal::String(source)) = self.value()? else {
-            return Err(SyntaxError::new(column, "a pattern that is no string literal is not supported yet"));
-        };
-        Pattern::new(&source).map_err(|error| SyntaxError::new(column, format!("the pattern is not valid: {error}")))
     }
 
     fn column_of(&mut self, path: Path) -> Operand {
@@ -426,64 +355,4 @@ impl Parser {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn error(text: &str) -> String {
-        Parsed::new(text, Some(Context::Span)).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_by_name_and_column() {
-        let cases = [
-            (r"name == Trim(name)", "`Trim` is not supported yet, at column 9"),
-            (r#"name == "a" and start_time > 3"#, "the path `start_time` is not supported yet, at column 17"),
-            (r"attributes[name] == 1", "expected a string, found `name`, at column 12"),
-            (r"Len(name, 1) == 1", "`Len` takes 1 arguments, and here are 2, at column 1"),
-            (r#"duration > Duration("1 day")"#, "`1 day` is no duration: use one like 1h30m or 250ms, at column 12"),
-            (r"attributes == nil", "all attributes as one value are not supported yet: name a key, at column 1"),
-            (r#"name["k"] == "v""#, "a key of `name` is not supported yet, at column 1"),
-            (r#"name == {"a": 1}"#, "maps are not supported yet, at column 9"),
-            (r"kind == SPAN_KIND_OTHER", "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
-            (
-                r#"IsMatch(name, attributes["p"])"#,
-                "a pattern that is no string literal is not supported yet, at column 15",
-            ),
-            (r#"spanevent.name == "a""#, "`spanevent.name` is of another context than the condition, at column 1"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(error(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_condition_is_refused_where_it_ends_to_be_one() {
-        let cases = [
-            ("", "expected a value, found the end, at column 1"),
-            ("name", "expected a comparison, found the end, at column 5"),
-            ("name ==", "expected a value, found the end, at column 8"),
-            (r#"name == "a" name"#, "expected the end, `and` or `or`, found `name`, at column 13"),
-            (r#"(name == "a""#, "expected `)`, found the end, at column 13"),
-            ("not not true", "expected a value, found `not`, at column 5"),
-            ("1 == 1 or", "expected a value, found the end, at column 10"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(error(text), expected, "{text}");
-        }
-        assert!(error(&"(".repeat(1000)).starts_with("more than 32 parentheses"));
-        assert!(error(r#"IsMatch(name, "(")"#).starts_with("the pattern is not valid"));
-    }
-
-    #[test]
-    fn without_a_context_paths_must_name_theirs() {
-        assert!(
-            Parsed::new(r#"name == "a""#, None)
-                .unwrap_err()
-                .to_string()
-                .starts_with("`name` must begin with its context")
-        );
-        assert!(!Parsed::new(r#"span.name == "a" and resource.attributes["k"] == 1"#, None).unwrap().of_events);
-        assert!(Parsed::new(r#"span.name == "a" and spanevent.name == "b""#, None).unwrap().of_events);
-    }
-}
+mod tests;
