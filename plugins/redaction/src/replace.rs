@@ -11,8 +11,7 @@ use sha3::Sha3_256;
 /// What stands for what was masked; the Collector's.
 pub const MASK: &[u8] = b"****";
 
-/// How to replace.
-#[derive(Debug, Clone)]
+/// How to replace. It holds keys, so it does not show itself.
 pub enum Mode {
     /// By [`MASK`].
     Mask,
@@ -26,7 +25,6 @@ pub enum Mode {
 }
 
 /// A hash, and the key of those that have one.
-#[derive(Debug, Clone)]
 pub enum Hash {
     /// MD5.
     Md5,

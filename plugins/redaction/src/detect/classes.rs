@@ -114,7 +114,7 @@ fn bits<const N: usize>(block: &[u8; BLOCK], sets: [u8; N]) -> [u64; N] {
 #[cfg(all(target_family = "wasm", target_feature = "simd128"))]
 #[inline]
 fn bits<const N: usize>(block: &[u8; BLOCK], sets: [u8; N]) -> [u64; N] {
-    use std::arch::wasm32::{i8x16_bitmask, i8x16_ne, i8x16_swizzle, u8x16_shr, u8x16_splat, v128_and, v128_load};
+    use std::arch::wasm32::{i8x16_bitmask, i8x16_eq, i8x16_swizzle, u8x16_shr, u8x16_splat, v128_and, v128_load};
     // SAFETY: the pointers are those of 16 bytes, and `v128.load` wants no alignment.
     let (low, high) = unsafe { (v128_load(LOW.as_ptr().cast()), v128_load(HIGH.as_ptr().cast())) };
     let mut bits = [0; N];
@@ -125,8 +125,8 @@ fn bits<const N: usize>(block: &[u8; BLOCK], sets: [u8; N]) -> [u64; N] {
         let by_high = i8x16_swizzle(high, u8x16_shr(bytes, 4));
         let classes = v128_and(by_low, by_high);
         for (bits, set) in bits.iter_mut().zip(sets) {
-            let in_set = i8x16_ne(v128_and(classes, u8x16_splat(set)), u8x16_splat(0));
-            *bits = *bits << 16 | u64::from(i8x16_bitmask(in_set));
+            let not_in_set = i8x16_eq(v128_and(classes, u8x16_splat(set)), u8x16_splat(0));
+            *bits = *bits << 16 | u64::from(!i8x16_bitmask(not_in_set));
         }
     }
     bits

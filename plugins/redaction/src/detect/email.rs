@@ -23,7 +23,11 @@ pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     for sign in candidates(bytes) {
         let at = if bytes.get(sign) == Some(&b'@') { sign } else { sign + ENCODED.len() - 1 };
         let local = bytes.get(least..sign).unwrap_or_default();
-        let from = sign - local.iter().rev().take(MAX_LOCAL).take_while(|byte| in_local(**byte)).count();
+        let mut from = sign - local.iter().rev().take(MAX_LOCAL).take_while(|byte| in_local(**byte)).count();
+        // Not within a character.
+        while bytes.get(from).is_some_and(|byte| (0x80..0xc0).contains(byte)) && from < sign {
+            from += 1;
+        }
         let domain = bytes.get(at + 1..).unwrap_or_default();
         let mut to = at + 1 + domain.iter().take_while(|byte| in_domain(**byte)).count();
         while to > at + 1 && !bytes.get(to - 1).is_some_and(|byte| byte.is_ascii_alphabetic() || *byte >= 0x80) {
@@ -66,6 +70,11 @@ mod tests {
         assert_eq!(find("/users?mail=ada@example.com&x=1"), ["ada@example.com"]);
         assert_eq!(find("j\u{f6}rg@m\u{fc}ller.de"), ["j\u{f6}rg@m\u{fc}ller.de"]);
         assert_eq!(find("/users?mail=ada%40example.com&x=a%3Db"), ["ada%40example.com"]);
+        assert_eq!(
+            find(&format!("x{}@example.com", "\u{e9}".repeat(200))).len(),
+            1,
+            "a long one is cut between characters"
+        );
         assert_eq!(find("https://user:secret@host/x"), [""; 0]);
         assert_eq!(find("a@b, @x.com, x@, @, x@.com, x@1.2"), [""; 0]);
     }

@@ -263,3 +263,67 @@ fn long_hostile_texts_are_scanned_in_time() {
         assert!(took.as_secs() < 10, "{piece}: {took:?}");
     }
 }
+
+/// Whatever is sent, the host takes the edits (which must be UTF-8), and what arrives decodes.
+#[test]
+fn texts_of_any_characters_stay_texts() {
+    const PIECES: [&str; 40] = [
+        "4",
+        "11",
+        "4111111111111111",
+        " ",
+        "-",
+        "+",
+        "%20",
+        "%40",
+        "@",
+        ".",
+        ":",
+        "/",
+        "://",
+        "=",
+        "&",
+        "?",
+        "eyJ",
+        "bearer ",
+        "_",
+        "I",
+        "SG.",
+        "key",
+        "api",
+        "DE12",
+        "x",
+        "Z",
+        "\u{e9}",
+        "\u{1f600}",
+        "\u{20ac}",
+        "*",
+        "token",
+        "(212)",
+        "555-0100",
+        "192.0.2.1",
+        "2001:db8::",
+        "-----BEGIN PRIVATE KEY-----",
+        "a.b",
+        "\"",
+        "\\",
+        "MTEx",
+    ];
+    let mut state = 7_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let texts: Vec<_> = (0..20_000)
+        .map(|i| {
+            let made: String = (0..random(14)).map(|_| PIECES[random(PIECES.len())]).collect();
+            text(&format!("k{i}"), &made)
+        })
+        .collect();
+    let once = attributes(&all(), texts.clone());
+    assert_ne!(once, texts);
+    assert_eq!(once.len(), texts.len());
+    for (before, after) in texts.iter().zip(&once) {
+        assert_eq!(before.key, after.key);
+    }
+}
