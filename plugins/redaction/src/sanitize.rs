@@ -133,6 +133,12 @@ impl Sanitizers {
         self.url_names || self.query_names
     }
 
+    /// Whether the values of a key are sanitized.
+    pub fn name_attribute(&self, key: &str) -> bool {
+        let mut attributes = self.urls.iter().chain(self.languages.iter().flat_map(|speaker| &speaker.attributes));
+        attributes.any(|attribute| attribute == key)
+    }
+
     fn speaker(&self, system: &str) -> Option<&Speaker> {
         self.languages.iter().find(|speaker| speaker.systems.contains(&system))
     }

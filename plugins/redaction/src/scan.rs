@@ -108,13 +108,14 @@ impl Scanner<'_, '_> {
             self.found(table, entry, kind, new, edits);
             return Ok(());
         }
-        let sanitized = if kind == kind::STRING && rules.sanitizers.look_at_attributes() && !rules.allows(text) {
+        let mut sanitized = None;
+        if kind == kind::STRING && rules.sanitizers.look_at_attributes() && !rules.allows(text) {
             let key = self.attributes.key(rules, table, entry)?;
-            let system = self.columns.system(table, self.attributes.owner(table, entry)? as usize)?;
-            rules.sanitizers.attribute(key, found.as_deref().unwrap_or(text), &system)
-        } else {
-            None
-        };
+            if rules.sanitizers.name_attribute(key) {
+                let system = self.columns.system(table, self.attributes.owner(table, entry)? as usize)?;
+                sanitized = rules.sanitizers.attribute(key, found.as_deref().unwrap_or(text), &system);
+            }
+        }
         if let Some(new) = sanitized.or(found) {
             self.found(table, entry, kind, &new, edits);
         }
