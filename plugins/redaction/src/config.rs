@@ -1,6 +1,7 @@
 //! The configuration: the Collector's keys and ours, and what is wrong with them.
 
 use regex::bytes::Regex;
+use serde::de::IgnoredAny;
 use sluice_sdk::pattern::{Flavor, from_go};
 use sluice_sdk::prelude::*;
 
@@ -38,6 +39,8 @@ pub struct Config {
     summary: Option<String>,
     url_sanitizer: Option<sanitize::Url>,
     db_sanitizer: Option<sanitize::Db>,
+    // Refused by name.
+    skip_conditions: Option<IgnoredAny>,
     // Beside the Collector's.
     #[serde(default)]
     detectors: Vec<String>,
@@ -51,6 +54,9 @@ impl Config {
     /// Makes the rules, or says everything that is wrong.
     pub fn rules(self) -> Result<Rules, Vec<ConfigError>> {
         let mut problems = Problems(Vec::new());
+        if self.skip_conditions.is_some() {
+            problems.add("skip_conditions", "`skip_conditions` is not supported yet: nothing is passed by unlooked at");
+        }
         let rules = Rules {
             allow_all_keys: self.allow_all_keys,
             drops_unknown_fields: problems.unknown_fields(&self),

@@ -243,6 +243,7 @@ fn what_is_wrong_is_refused_where_it_is() {
             "give one of them",
         ),
         (r#"{"mode": "encrypt"}"#, "mode", "unknown mode `encrypt`"),
+        (r#"{"skip_conditions": ["true"]}"#, "skip_conditions", "`skip_conditions` is not supported yet"),
         (r#"{"summary": "verbose"}"#, "summary", "unknown summary `verbose`"),
         (r#"{"scan": ["span", "body"]}"#, "scan[1]", "unknown place `body`"),
         (r#"{"unknown_fields": "keep"}"#, "unknown_fields", "no key that could be allowed"),
