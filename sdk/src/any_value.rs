@@ -14,6 +14,9 @@ const GROUP: u64 = 3;
 const GROUP_END: u64 = 4;
 const FIXED32: u64 = 5;
 
+/// The field of an `AnyValue` that is a string.
+const STRING_VALUE: u64 = 1;
+
 /// A value within a value within a value counts three for each; the host takes 100 in all.
 const MAX_DEPTH: usize = 128;
 
@@ -39,7 +42,20 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-type Replace<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
+/// A value that is neither array nor map.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Leaf<'a> {
+    /// A string, bytes, or a key of a map.
+    Text(&'a [u8]),
+    /// A boolean.
+    Bool(bool),
+    /// An integer.
+    Int(i64),
+    /// A double.
+    Double(f64),
+}
+
+type Replace<'a> = dyn FnMut(Leaf<'_>) -> Option<Vec<u8>> + 'a;
 
 /// Looks at every string and every byte value within an array or a map, and gives the bytes
 /// rebuilt with the replacements that `replace` returns; `None` if it returned none. Keys of maps
@@ -47,7 +63,23 @@ type Replace<'a> = dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'a;
 ///
 /// # Errors
 /// The bytes are no array or map.
-pub fn replace_strings(kind: u8, bytes: &[u8], replace: &mut Replace<'_>) -> Result<Option<Vec<u8>>, Unreadable> {
+pub fn replace_strings(
+    kind: u8,
+    bytes: &[u8],
+    replace: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>,
+) -> Result<Option<Vec<u8>>, Unreadable> {
+    replace_leaves(kind, bytes, &mut |leaf| match leaf {
+        Leaf::Text(text) => replace(text),
+        _ => None,
+    })
+}
+
+/// The same for values of every type: a number or a boolean for which `replace` returns something
+/// becomes a string.
+///
+/// # Errors
+/// The bytes are no array or map.
+pub fn replace_leaves(kind: u8, bytes: &[u8], replace: &mut Replace<'_>) -> Result<Option<Vec<u8>>, Unreadable> {
     match kind {
         kind::ARRAY => rebuild(Message::Array, bytes, replace, MAX_DEPTH),
         kind::KVLIST => rebuild(Message::Map, bytes, replace, MAX_DEPTH),
@@ -84,13 +116,21 @@ fn rebuild(
         let (key, body) = varint(bytes, at)?;
         let (field, wire) = (key >> 3, key & 7);
         if wire != BYTES {
-            at = skip(bytes, body, field, wire, depth)?;
+            let end = skip(bytes, body, field, wire, depth)?;
+            if let Some(new) = scalar(message, field, bytes, body, end).and_then(&mut *replace) {
+                out.extend_from_slice(bytes.get(copied..at).ok_or(Unreadable)?);
+                put_varint(&mut out, STRING_VALUE << 3 | BYTES);
+                put_varint(&mut out, new.len() as u64);
+                out.extend_from_slice(&new);
+                copied = end;
+            }
+            at = end;
             continue;
         }
         let (from, to) = delimited(bytes, body)?;
         let content = bytes.get(from..to).ok_or(Unreadable)?;
         let new = match child(message, field) {
-            Child::Text => replace(content),
+            Child::Text => replace(Leaf::Text(content)),
             Child::Nested(inner) => rebuild(inner, content, replace, depth)?,
             Child::Other => None,
         };
@@ -107,6 +147,17 @@ fn rebuild(
     }
     out.extend_from_slice(bytes.get(copied..).ok_or(Unreadable)?);
     Ok(Some(out))
+}
+
+/// A value that is a number or a boolean.
+fn scalar(message: Message, field: u64, bytes: &[u8], from: usize, end: usize) -> Option<Leaf<'static>> {
+    let number = || varint(bytes, from).ok().map(|(number, _)| number);
+    match (message, field) {
+        (Message::Value, 2) => Some(Leaf::Bool(number()? != 0)),
+        (Message::Value, 3) => Some(Leaf::Int(number()?.cast_signed())),
+        (Message::Value, 4) => Some(Leaf::Double(f64::from_le_bytes(bytes.get(from..end)?.try_into().ok()?))),
+        _ => None,
+    }
 }
 
 /// The number at `at`, and where it ends.

@@ -44,7 +44,8 @@ fn plugins(root: &Path) -> Result<()> {
     for folder in fs::read_dir(root.join("plugins"))? {
         let folder = folder?.path();
         if folder.join("Cargo.toml").exists() {
-            packages.push(package(&folder)?);
+            // Crates that plugins share are no plugins.
+            packages.extend(package(&folder)?);
         }
     }
     packages.sort_by(|a, b| a.name.cmp(&b.name));
@@ -72,7 +73,9 @@ fn plugins(root: &Path) -> Result<()> {
 /// Builds one plugin crate outside the workspace.
 pub fn plugin(root: &Path, folder: &Path, out: Option<PathBuf>) -> Result<()> {
     let route = wasm_route::find(root)?;
-    let package = package(folder)?;
+    let Some(package) = package(folder)? else {
+        bail!("{} has no `cdylib`: add `[lib] crate-type = [\"cdylib\"]`", folder.join("Cargo.toml").display());
+    };
     run(&mut compile(root, &route, folder))?;
     let out = out.unwrap_or_else(|| root.join("target/plugins").join(&package.library).with_extension("wasm"));
     component::from_core(root, &core(&route, &package), &out)?;
@@ -85,8 +88,8 @@ struct Package {
     library: String,
 }
 
-/// The package in a folder, with its `cdylib`.
-fn package(folder: &Path) -> Result<Package> {
+/// The package in a folder, with its `cdylib`; none if it has no such.
+fn package(folder: &Path) -> Result<Option<Package>> {
     let manifest = folder.join("Cargo.toml");
     let manifest = manifest.canonicalize().with_context(|| format!("{} is not a crate", folder.display()))?;
     let mut metadata = cargo();
@@ -100,13 +103,13 @@ fn package(folder: &Path) -> Result<Package> {
     let cdylib =
         |target: &&Value| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "cdylib"));
     let Some(target) = ours["targets"].as_array().and_then(|targets| targets.iter().find(cdylib)) else {
-        bail!("{} has no `cdylib`: add `[lib] crate-type = [\"cdylib\"]`", manifest.display());
+        return Ok(None);
     };
     let text = |value: &Value| value.as_str().map(|name| name.replace('-', "_"));
-    Ok(Package {
+    Ok(Some(Package {
         name: ours["name"].as_str().unwrap_or_default().to_owned(),
         library: text(&target["name"]).unwrap_or_default(),
-    })
+    }))
 }
 
 fn core(route: &Route, package: &Package) -> PathBuf {

@@ -1,11 +1,11 @@
 //! The processor's keys.
 
 use serde::de::IgnoredAny;
+use sluice_ottl::{Columns, Context, Parsed};
 use sluice_sdk::prelude::*;
 use sluice_sdk::serde_json::{Value, from_value};
 
 use crate::Filter;
-use crate::ottl::{Columns, Context, Parsed};
 use crate::rules::{Condition, Rules};
 
 /// What happens when a condition cannot be evaluated on a span.

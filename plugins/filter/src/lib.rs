@@ -1,10 +1,9 @@
 //! The `filter` processor: drops spans and span events for which any of its conditions is true.
 //!
-//! Conditions are in a subset of the OpenTelemetry Transformation Language ([`ottl`]); what is not
+//! Conditions are in a subset of the OpenTelemetry Transformation Language ([`sluice_ottl`]); what is not
 //! in the subset is refused by name when the plugin is configured.
 
 mod config;
-pub mod ottl;
 mod rules;
 
 use sluice_sdk::log;

@@ -1,9 +1,9 @@
 //! The conditions on one table, and their evaluation on a batch.
 
+use sluice_ottl::{Columns, Expression, Loaded};
 use sluice_sdk::prelude::*;
 
 use crate::config::ErrorMode;
-use crate::ottl::{Columns, Expression, Loaded};
 
 /// One condition.
 pub(crate) struct Condition {

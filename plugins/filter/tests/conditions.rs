@@ -4,7 +4,7 @@
 use filter::Filter;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, InstrumentationScope, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -17,6 +17,14 @@ fn attribute(key: &str, value: Value) -> KeyValue {
 
 fn string(text: &str) -> Value {
     Value::StringValue(text.to_owned())
+}
+
+fn list(values: Vec<Value>) -> Value {
+    Value::ArrayValue(ArrayValue { values: values.into_iter().map(|value| AnyValue { value: Some(value) }).collect() })
+}
+
+fn map(key: &str, value: Value) -> Value {
+    Value::KvlistValue(KeyValueList { values: vec![attribute(key, value)] })
 }
 
 fn event(name: &str) -> Event {
@@ -42,7 +50,10 @@ fn request() -> ExportTraceServiceRequest {
             attribute("status", Value::IntValue(200)),
             attribute("ratio", Value::DoubleValue(0.5)),
             attribute("flag", Value::BoolValue(true)),
-            attribute("tags", Value::ArrayValue(ArrayValue::default())),
+            attribute("tags", list(vec![string("x"), Value::IntValue(7), string("y")])),
+            attribute("map", map("in", map("deep", string("z")))),
+            attribute("path", string("a/b/c")),
+            attribute("bytes", Value::BytesValue(vec![0xab, 0xcd])),
         ],
         events: vec![event("one"), event("two")],
         ..Span::default()
@@ -51,6 +62,7 @@ fn request() -> ExportTraceServiceRequest {
         name: "b".to_owned(),
         parent_span_id: vec![1; 8],
         trace_state: "k=v".to_owned(),
+        dropped_attributes_count: 3,
         kind: 3,
         status: Some(Status { code: 2, message: "broken".to_owned() }),
         events: vec![event("three")],
@@ -179,6 +191,110 @@ fn patterns_are_those_of_the_collector() {
     }
 }
 
+/// Of a span with these attributes, whether a condition is true; each case by OTTL's description of
+/// the function or the operator.
+#[test]
+fn functions_and_arithmetic_are_those_of_ottl() {
+    let cases = [
+        // Keys within values, and of the tracestate.
+        (r#"attributes["map"]["in"]["deep"] == "z""#, "a"),
+        (r#"attributes["map"]["out"] == nil"#, "abc"),
+        (r#"span.attributes["map"]["in"]["none"] == nil and name == "a""#, "a"),
+        (r#"IsMap(attributes["map"]["in"])"#, "a"),
+        (r#"IsMap(attributes["map"]) and attributes["tags"][1] == 7"#, "a"),
+        (r#"trace_state["k"] == "v""#, "b"),
+        (r#"trace_state["none"] == """#, "abc"),
+        (r#"span.trace_state["k"] != """#, "b"),
+        // Times.
+        (r#"duration == Duration("2us")"#, "ab"),
+        (r#"duration > Duration("1.5us") and duration < Duration("1ms")"#, "ab"),
+        (r"duration == 2000", ""),
+        (r"end_time_unix_nano - start_time_unix_nano == 2000", "ab"),
+        (r"dropped_attributes_count == 3", "b"),
+        // Arithmetic: integers stay such, a double makes one.
+        (r"kind == 1 + 1", "a"),
+        (r"kind * 2 + 1 == 7", "b"),
+        (r"1 + kind * 2 == 5", "a"),
+        (r"(1 + kind) * 2 == 8", "b"),
+        (r"kind / 2 == 1", "ab"),
+        (r"kind / 2.0 == 1.5", "b"),
+        (r"10 - 2 - 3 == 5", "abc"),
+        (r"(kind) == 2", "a"),
+        (r"((kind == 2) and (name == name))", "a"),
+        // Lengths.
+        (r"Len(name) == 1", "abc"),
+        (r#"name == "a" and Len(attributes["tags"]) == 3 and Len(attributes["map"]) == 1"#, "a"),
+        (r#"Len("h\u00e9") == 3"#, "abc"),
+        (r#"Len(["a", 1]) == 2"#, "abc"),
+        // Texts.
+        (r#"Concat([name, "-", kind], "") == "a-2""#, "a"),
+        (r#"Concat(["x", attributes["missing"], 1.5, true], "/") == "x/<nil>/1.5/true""#, "abc"),
+        (r#"Concat([resource.attributes["service.name"], name], ".") == "bank.c""#, "c"),
+        (r#"Substring(resource.attributes["service.name"], 1, 2) == "ho""#, "ab"),
+        (r#"name == "a" and Split(attributes["path"], "/")[1] == "b""#, "a"),
+        (r#"name == "a" and Len(Split(attributes["path"], "/")) == 3"#, "a"),
+        (r#"Split("a,b", ",") == ["a", "b"]"#, "abc"),
+        (r#"ConvertCase(name, "upper") == "A""#, "a"),
+        (r#"ConvertCase("ABC", "lower") == "abc""#, "abc"),
+        (r#"SHA256(name) == "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb""#, "a"),
+        // Conversions.
+        (r#"Int(attributes["status"]) == 200"#, "ab"),
+        (r#"Int("x") == nil and Int(2.9) == 2 and Int(true) == 1"#, "abc"),
+        (r#"Double(attributes["status"]) == 200.0"#, "ab"),
+        (r#"Double("1.5") == 1.5 and Double("x") == nil"#, "abc"),
+        (r#"String(attributes["status"]) == "200""#, "ab"),
+        (r#"String(attributes["bytes"]) == "abcd""#, "a"),
+        (r#"String(1.5) == "1.5" and String(true) == "true" and String(nil) == nil"#, "abc"),
+        // Lists.
+        (r#"ContainsValue(["a", "c"], name)"#, "ac"),
+        (r#"name == "a" and ContainsValue(attributes["tags"], 7)"#, "a"),
+        (r#"name == "a" and ContainsValue(attributes["tags"], "7")"#, ""),
+        (r#"IsList(Split(name, "x"))"#, "abc"),
+        // Functions of functions.
+        (r#"IsMatch(Concat([name, kind], ":"), "^b:3$")"#, "b"),
+        (r#"HasPrefix(ConvertCase(name, "upper"), "B")"#, "b"),
+    ];
+    for (condition, expected) in cases {
+        assert_eq!(dropped(condition), expected, "{condition}");
+    }
+}
+
+/// What a function or an operator cannot do with the value of a span is an error, which the error mode
+/// decides about; what it cannot do with a constant is refused before.
+#[test]
+fn errors_of_functions_are_told() {
+    let cases = [
+        ("Len(kind) == 1", "Len expected a string, a list or a map but got an integer"),
+        (r#"Substring(name, 0, 2) == "x""#, "Substring has no 2 bytes from 0 on in 1 bytes"),
+        (r#"Substring(name, kind, 0) == "x""#, "Substring has no 0 bytes"),
+        (r#"Split(kind, ",") == nil"#, "Split expected a string but got an integer"),
+        ("kind / (kind - kind) == 1", "attempted to divide by 0"),
+        (r#"attributes["missing"] + 1 == 1"#, "there is no arithmetic with nil and an integer"),
+        ("name * 2 == 1", "there is no arithmetic with a string and an integer"),
+        (r#"ContainsValue(name, "a")"#, "ContainsValue expected a list but got a string"),
+        (r#"SHA256(kind) == """#, "SHA256 expected a string but got an integer"),
+        ("Duration(name) == nil", "`a` is no duration"),
+        (r#"attributes["tags"][3] == 1"#, "index 3 is out of the list"),
+        (r#"attributes["tags"]["x"] == 1"#, "a list has no key that is a string"),
+        (r#"Concat(name, ",") == """#, "Concat expected a list but got a string"),
+        (r#"ConvertCase(name, name) == """#, "ConvertCase to `a` is not supported yet"),
+        ("Int(duration) == 1", "Int of a duration is not supported yet"),
+    ];
+    for (condition, expected) in cases {
+        let config = format!(r#"{{"error_mode": "propagate", "traces": {{"span": [{}]}}}}"#, json(condition));
+        let result = run::<Filter>(&config, &request().encode_to_vec());
+        let Err(Problem::Failed(failure)) = result else { unreachable!("{condition}: {result:?}") };
+        assert!(failure.message.contains(expected), "{condition}: {}", failure.message);
+        let ignored = config.replace("propagate", "ignore");
+        assert!(run::<Filter>(&ignored, &request().encode_to_vec()).is_ok(), "{condition}");
+    }
+    let constant = r#"{"traces": {"span": ["Substring(\"abc\", 2, 5) == name"]}}"#;
+    let result = run::<Filter>(constant, b"");
+    let Err(Problem::Config(errors)) = result else { unreachable!("{result:?}") };
+    assert_eq!(errors[0].path, "traces.span[0]");
+    assert!(errors[0].message.ends_with("at column 1"), "{}", errors[0].message);
+}
+
 #[test]
 fn span_events_are_dropped_by_their_own_conditions() {
     let all = "a one two, b three, c";
@@ -190,6 +306,12 @@ fn span_events_are_dropped_by_their_own_conditions() {
         ),
         (r#"{"traces": {"spanevent": ["resource.attributes[\"service.name\"] == \"bank\""]}}"#, all),
         (r#"{"traces": {"spanevent": ["time_unix_nano == 7"]}}"#, "a, b, c"),
+        (r#"{"traces": {"spanevent": ["Len(name) == 3 and span.duration > Duration(\"1us\")"]}}"#, "a, b three, c"),
+        (r#"{"traces": {"spanevent": ["ContainsValue([\"one\", \"three\"], name)"]}}"#, "a two, b, c"),
+        (
+            r#"{"trace_conditions": [{"context": "spanevent", "conditions": ["name == \"one\""], "error_mode": "silent"}, {"conditions": ["resource.attributes[\"service.name\"] == \"bank\""]}]}"#,
+            "a two, b three",
+        ),
         (r#"{"traces": {"span": ["name == \"a\""], "spanevent": ["name == \"three\""]}}"#, "b, c"),
         (r#"{"traces": {"resource": ["attributes[\"service.name\"] == \"shop\""]}}"#, "c"),
         (r#"{"trace_conditions": ["span.name == \"b\"", "spanevent.name == \"one\""]}"#, "a two, c"),

@@ -27,6 +27,7 @@ mod examples;
 mod exporters;
 mod fan_out;
 mod fidelity;
+mod filter;
 mod guests;
 mod hostile_guests;
 mod hostile_plugins;

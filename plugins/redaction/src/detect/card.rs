@@ -1,55 +1,82 @@
 //! Payment cards: 13 to 19 digits that begin like a card (ISO/IEC 7812) and pass the Luhn check,
-//! with single spaces or dashes between them or without.
+//! without separators or in the groups that cards are printed in, with dashes or spaces between them
+//! (percent-encoded ones, too); and digits without separators within base64.
 
 use std::ops::{Range, RangeInclusive};
+
+mod base64;
+
+use super::classes::{BLOCK, DIGIT, FIRST, SECOND, SEPARATOR, windows};
 
 const CARD_DIGITS: RangeInclusive<usize> = 13..=19;
 
 /// Adds the cards in a text.
 pub(super) fn find(bytes: &[u8], found: &mut Vec<Range<usize>>) {
-    runs(bytes, |range| run(bytes, range, found));
+    let mut encoded = Vec::new();
+    suspects(bytes, |suspect| match suspect {
+        Suspect::Digits(range) => run(bytes, range, found),
+        Suspect::Encoded(at) => encoded.push(at),
+    });
+    base64::find(bytes, &encoded, found);
 }
 
-/// The runs of digits and separators that are long enough for a card. Blocks of bytes become masks
-/// with a bit a byte; most blocks hold no such run, which a few shifts tell.
-pub(super) fn runs(bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
-    let least = *CARD_DIGITS.start();
-    let (blocks, rest) = bytes.as_chunks::<BLOCK>();
-    let mut last = [0; BLOCK];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    // Bits of the block in hand, above those of the end of the block before it.
-    let (mut window, mut done) = (0_u64, 0);
-    for (at, block) in (0..).step_by(BLOCK).zip(blocks.iter().chain([&last])) {
-        window = window >> BLOCK | bits(block) << CARRIED;
-        if at + BLOCK <= done || !has_run(window) {
-            continue;
-        }
-        // Some run ends in this block or goes on behind it.
-        let mut probe = at.saturating_sub(CARRIED).max(done);
-        while probe < (at + BLOCK).min(bytes.len()) {
-            if !bytes.get(probe).is_some_and(|byte| in_card(*byte)) {
-                probe += 1;
-                continue;
-            }
-            let len = |part: &mut dyn Iterator<Item = &u8>| part.take_while(|byte| in_card(**byte)).count();
-            let from = probe - len(&mut bytes.get(done..probe).unwrap_or_default().iter().rev());
-            let to = probe + len(&mut bytes.get(probe..).unwrap_or_default().iter());
-            if to - from >= least {
-                found(from..to);
-                done = to;
-            }
-            probe = to;
-        }
-    }
+/// Where a card could be.
+pub(super) enum Suspect {
+    /// Digits and separators, long enough for a card.
+    Digits(Range<usize>),
+    /// What nine digits in a row are in base64, and where it begins.
+    Encoded(usize),
 }
 
-/// Bytes looked at together.
-const BLOCK: usize = 48;
-/// Bits kept of the block before: a run that ends in this one began at most 12 bytes before it, or
-/// was found there.
-const CARRIED: usize = 64 - BLOCK;
+/// Adds the places where cards could be.
+pub(super) fn candidates(bytes: &[u8], found: &mut Vec<Range<usize>>) {
+    suspects(bytes, |suspect| {
+        found.push(match suspect {
+            Suspect::Digits(range) => range,
+            Suspect::Encoded(at) => at..at + 1,
+        });
+    });
+}
+
+fn suspects(bytes: &[u8], mut suspect: impl FnMut(Suspect)) {
+    let (mut done, mut next) = (0, 0);
+    windows(bytes, [DIGIT | SEPARATOR, FIRST, SECOND], |from, [in_card, first, second]| {
+        if has_run(in_card) {
+            // Some run ends in this window or goes on behind it.
+            let end = (from + 64).cast_unsigned().min(bytes.len());
+            let mut probe = from.max(0).cast_unsigned().max(done);
+            while probe < end {
+                if !bytes.get(probe).is_some_and(|byte| is_in_card(*byte)) {
+                    probe += 1;
+                    continue;
+                }
+                let len = |part: &mut dyn Iterator<Item = &u8>| part.take_while(|byte| is_in_card(**byte)).count();
+                let from = probe - len(&mut bytes.get(done..probe).unwrap_or_default().iter().rev());
+                let to = probe + len(&mut bytes.get(probe..).unwrap_or_default().iter());
+                if to - from >= *CARD_DIGITS.start() {
+                    suspect(Suspect::Digits(from..to));
+                    done = to;
+                }
+                probe = to;
+            }
+        }
+        let four = first & second >> 1;
+        let mut three = four & four >> 4 & four >> 8;
+        while three != 0 {
+            // A window that begins before the text has no bits there.
+            let at = (from + three.trailing_zeros().cast_signed() as isize).cast_unsigned();
+            if at >= next {
+                suspect(Suspect::Encoded(at));
+                next = at + 1;
+            }
+            three &= three - 1;
+        }
+    });
+}
+
+// A run is found in the window in which its thirteenth byte stands, so twelve bytes of the block
+// before must be in it.
+const _: () = assert!(64 - BLOCK >= 12);
 
 /// Whether 13 bits in a row are set.
 fn has_run(window: u64) -> bool {
@@ -59,68 +86,77 @@ fn has_run(window: u64) -> bool {
     eight & eight >> 5 != 0
 }
 
-/// A bit for each byte of a block: whether it can be part of a card.
-#[cfg(not(all(target_family = "wasm", target_feature = "simd128")))]
-fn bits(block: &[u8; BLOCK]) -> u64 {
-    block.iter().rev().fold(0, |bits, byte| bits << 1 | u64::from(in_card(*byte)))
+fn is_in_card(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'+' | b'%')
 }
 
-/// A bit for each byte of a block: whether it can be part of a card.
-#[cfg(all(target_family = "wasm", target_feature = "simd128"))]
-fn bits(block: &[u8; BLOCK]) -> u64 {
-    use std::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_le, u8x16_splat, u8x16_sub, v128_load, v128_or};
-    let lane = |part: &[u8; 16]| {
-        // SAFETY: the pointer is that of 16 bytes, and `v128.load` wants no alignment.
-        let bytes = unsafe { v128_load(part.as_ptr().cast()) };
-        let digit = u8x16_le(u8x16_sub(bytes, u8x16_splat(b'0')), u8x16_splat(9));
-        let separator = v128_or(u8x16_eq(bytes, u8x16_splat(b' ')), u8x16_eq(bytes, u8x16_splat(b'-')));
-        u64::from(i8x16_bitmask(v128_or(digit, separator)))
-    };
-    block.as_chunks::<16>().0.iter().rev().fold(0, |bits, part| bits << 16 | lane(part))
-}
+/// A space, percent-encoded.
+const ENCODED_SPACE: &[u8] = b"%20";
 
-fn in_card(byte: u8) -> bool {
-    byte.is_ascii_digit() || byte == b' ' || byte == b'-'
+/// How many bytes the separator at a place has.
+fn separator(bytes: &[u8], at: usize) -> Option<usize> {
+    match bytes.get(at)? {
+        b' ' | b'-' | b'+' => Some(1),
+        b'%' => bytes.get(at..)?.starts_with(ENCODED_SPACE).then_some(ENCODED_SPACE.len()),
+        _ => None,
+    }
 }
 
 /// Looks for cards in a run of digits and separators.
-fn run(bytes: &[u8], run: Range<usize>, found: &mut Vec<Range<usize>>) {
+pub(super) fn run(bytes: &[u8], run: Range<usize>, found: &mut Vec<Range<usize>>) {
     let mut from = run.start;
     while from < run.end {
-        if !bytes.get(from).is_some_and(u8::is_ascii_digit) {
-            from += 1;
-            continue;
+        match bytes.get(from) {
+            Some(byte) if byte.is_ascii_digit() => {}
+            // The two digits after it are no part of a number.
+            Some(b'%') if is_escape(bytes, from) => {
+                from += 3;
+                continue;
+            }
+            _ => {
+                from += 1;
+                continue;
+            }
         }
-        let group = group(bytes, from, run.end);
-        let digits: Vec<(usize, u8)> = group
-            .clone()
-            .filter_map(|at| bytes.get(at).filter(|byte| byte.is_ascii_digit()).map(|byte| (at, byte - b'0')))
-            .collect();
-        if !in_hex(bytes, &group) {
-            within(&digits, found);
+        let digits = group(bytes, from, run.end);
+        let end = digits.last().map_or(from, |(at, _)| *at) + 1;
+        if !in_hex(bytes, &(from..end)) {
+            within(bytes, &digits, found);
         }
-        from = group.end;
+        from = end;
     }
 }
 
-/// The longest stretch from `from` without two separators in a row.
-fn group(bytes: &[u8], from: usize, end: usize) -> Range<usize> {
-    let (mut to, mut at) = (from, from);
+fn is_escape(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at) == Some(&b'%')
+        && bytes.get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// The digits from `from` on, until two separators in a row.
+fn group(bytes: &[u8], from: usize, end: usize) -> Vec<(usize, u8)> {
+    let (mut digits, mut at) = (Vec::new(), from);
     while at < end {
-        if bytes.get(at).is_some_and(u8::is_ascii_digit) {
-            to = at + 1;
-        } else if at > to {
-            break;
+        match (bytes.get(at), separator(bytes, at)) {
+            (Some(byte), _) if byte.is_ascii_digit() => {
+                digits.push((at, byte - b'0'));
+                at += 1;
+            }
+            (_, Some(len)) if bytes.get(at + len).is_some_and(u8::is_ascii_digit) => at += len,
+            _ => break,
         }
-        at += 1;
     }
-    from..to
+    digits
 }
 
 /// Whether letters beside the digits make them part of a hexadecimal number: a hash, an id.
 fn in_hex(bytes: &[u8], range: &Range<usize>) -> bool {
     let letter_or_digit = |byte: &&u8| byte.is_ascii_alphanumeric();
-    let before = bytes.get(..range.start).unwrap_or_default().iter().rev().take_while(letter_or_digit);
+    let before = bytes.get(..range.start).unwrap_or_default();
+    let mut start = before.len() - before.iter().rev().take_while(letter_or_digit).count();
+    if start.checked_sub(1).is_some_and(|at| is_escape(bytes, at)) {
+        start += 2;
+    }
+    let before = before.get(start..).unwrap_or_default().iter();
     let after = bytes.get(range.end..).unwrap_or_default().iter().take_while(letter_or_digit);
     let (mut letters, mut hex) = (false, true);
     for byte in before.chain(after) {
@@ -132,7 +168,7 @@ fn in_hex(bytes: &[u8], range: &Range<usize>) -> bool {
 
 /// The cards among digits that stand together. Digits of one card end where a separator stands or
 /// the digits end, so that a number is not found within a longer one.
-fn within(digits: &[(usize, u8)], found: &mut Vec<Range<usize>>) {
+fn within(bytes: &[u8], digits: &[(usize, u8)], found: &mut Vec<Range<usize>>) {
     let separated = |i: usize| match (i.checked_sub(1).and_then(|i| digits.get(i)), digits.get(i)) {
         (Some((before, _)), Some((at, _))) => at - before > 1,
         _ => true,
@@ -141,7 +177,7 @@ fn within(digits: &[(usize, u8)], found: &mut Vec<Range<usize>>) {
     while i < digits.len() {
         let longest = CARD_DIGITS.rev().find(|len| {
             let Some(card) = digits.get(i..i + len) else { return false };
-            separated(i) && separated(i + len) && issued(card) && luhn(card)
+            separated(i) && separated(i + len) && grouped(bytes, card) && issued(card) && luhn(card)
         });
         match (longest, digits.get(i)) {
             (Some(len), Some((from, _))) => {
@@ -151,6 +187,31 @@ fn within(digits: &[(usize, u8)], found: &mut Vec<Range<usize>>) {
             }
             _ => i += 1,
         }
+    }
+}
+
+/// Whether digits stand in the groups that cards are printed in: none, fours, 4-6-5, 4-6-4 or 6-13,
+/// always with the same separator. Numbers side by side seldom do.
+fn grouped(bytes: &[u8], digits: &[(usize, u8)]) -> bool {
+    let (mut groups, mut len, mut before, mut with) = (Vec::new(), 0, None, None);
+    for (at, _) in digits {
+        if let Some(before) = before.filter(|before| *before + 1 < *at) {
+            groups.push(len);
+            len = 0;
+            let separator = bytes.get(before + 1);
+            if with.is_some_and(|with| with != separator) {
+                return false;
+            }
+            with = Some(separator);
+        }
+        len += 1;
+        before = Some(*at);
+    }
+    groups.push(len);
+    match groups.as_slice() {
+        [_] | [4, 6, 4 | 5] | [6, 13] => true,
+        [fours @ .., last] => *last <= 4 && fours.iter().all(|len| *len == 4),
+        [] => false,
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
-/// What every bearer token has before it, in any case.
-const BEARER: &[u8] = b"bearer ";
+use super::len;
+
+/// What every bearer token has before it, in any case; a space follows, or what it is in a URL.
+const BEARER: &[u8] = b"bearer";
+const SPACES: [&[u8]; 3] = [b" ", b"%20", b"+"];
 /// `{"` in base64: how the header and the payload of a JWT begin.
 const JWT: &[u8] = b"eyJ";
 const AUTHORITY: &[u8] = b"://";
@@ -24,7 +27,10 @@ pub(super) fn jwt_candidates(bytes: &[u8]) -> impl Iterator<Item = usize> {
 /// Adds what follows `Bearer ` (RFC 6750: `b64token`).
 pub(super) fn bearer(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     for at in bearer_candidates(bytes) {
-        let from = at + BEARER.len();
+        let word = at + BEARER.len();
+        let space = SPACES.iter().find(|space| bytes.get(word..).is_some_and(|rest| rest.starts_with(space)));
+        let Some(space) = space else { continue };
+        let from = word + space.len();
         let to = from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte));
         if to > from {
             found.push(from..to);
@@ -32,19 +38,35 @@ pub(super) fn bearer(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     }
 }
 
-/// Adds three parts in base64url with dots between them, of which the first two are JSON objects.
+/// Adds three parts in base64url with dots between them, of which the first two are JSON objects; or
+/// five, of which the first is one: those of an encrypted token (RFC 7516).
 pub(super) fn jwt(bytes: &[u8], found: &mut Vec<Range<usize>>) {
     let part = |from: usize| from + len(bytes, from, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let dot = |at: usize| bytes.get(at) == Some(&b'.');
-    let mut least = 0;
+    let (mut least, mut judged) = (0, 0);
     for from in jwt_candidates(bytes) {
-        let header = part(from);
-        let payload = part(header + 1);
-        let is_object = bytes.get(header + 1..payload).is_some_and(|payload| payload.starts_with(JWT));
-        if from >= least && dot(header) && is_object && dot(payload) {
-            least = part(payload + 1);
-            found.push(from..least);
+        // What begins within the same part ends with it; once is enough.
+        if from < judged {
+            continue;
         }
+        let header = part(from);
+        judged = header;
+        if from < least || !dot(header) {
+            continue;
+        }
+        let second = part(header + 1);
+        let third = if dot(second) { part(second + 1) } else { continue };
+        let is_object = bytes.get(header + 1..second).is_some_and(|payload| payload.starts_with(JWT));
+        let fourth = if dot(third) { part(third + 1) } else { third };
+        let fifth = if dot(fourth) { part(fourth + 1) } else { fourth };
+        if !is_object && fifth > fourth + 1 && fourth > third + 1 {
+            least = fifth;
+        } else if is_object {
+            least = third;
+        } else {
+            continue;
+        }
+        found.push(from..least);
     }
 }
 
@@ -58,11 +80,6 @@ pub(super) fn url_credentials(bytes: &[u8], found: &mut Vec<Range<usize>>) {
             found.push(from..from + user);
         }
     }
-}
-
-/// How many bytes from a place on fit.
-fn len(bytes: &[u8], from: usize, fits: impl Fn(u8) -> bool) -> usize {
-    bytes.get(from..).unwrap_or_default().iter().take_while(|byte| fits(**byte)).count()
 }
 
 #[cfg(test)]

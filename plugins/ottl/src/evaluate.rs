@@ -1,11 +1,11 @@
 //! Evaluation, one row at a time over the columns.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use super::columns::Loaded;
+use super::function::{Function, contains, string, text};
 use super::pattern::Pattern;
-use super::value::{Literal, Operator, Value};
+use super::value::{Got, Literal, Operator, Value};
 
 /// A condition, its paths resolved to columns.
 #[derive(Debug, Clone)]
@@ -21,6 +21,7 @@ pub(super) enum Node {
     IsMatch(Operand, Pattern),
     HasPrefix(Operand, Operand),
     HasSuffix(Operand, Operand),
+    ContainsValue(Operand, Operand),
     Is(Type, Operand),
 }
 
@@ -40,11 +41,12 @@ pub(super) enum Operand {
     Column(usize),
     Literal(Literal),
     Condition(Box<Node>),
+    Call(Function, Vec<Operand>),
 }
 
 /// A condition that cannot be evaluated on a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EvaluationError(String);
+pub struct EvaluationError(pub(super) String);
 
 impl fmt::Display for EvaluationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -76,28 +78,36 @@ impl Node {
                 Ok(operator.compare(loaded.value(*column, row), right.value()))
             }
             Self::Compare(left, operator, right) => {
-                let left = left.value(loaded, row)?;
-                Ok(operator.compare(left, right.value(loaded, row)?))
+                let (left, right) = (left.value(loaded, row)?, right.value(loaded, row)?);
+                Ok(operator.compare(left.value(), right.value()))
             }
             Self::And(nodes) => all(nodes, true, loaded, row),
             Self::Or(nodes) => all(nodes, false, loaded, row),
             Self::Not(node) => Ok(!node.is_true(loaded, row)?),
-            Self::IsMatch(operand, pattern) => {
-                let text = text(operand.value(loaded, row)?)?;
-                Ok(text.is_some_and(|text| pattern.is_match(&text)))
+            Self::IsMatch(operand, pattern) => match operand.value(loaded, row)?.value() {
+                Value::String(text) => Ok(pattern.is_match(text)),
+                other => Ok(text("IsMatch", other)?.is_some_and(|text| pattern.is_match(text.as_bytes()))),
+            },
+            Self::HasPrefix(text, prefix) => {
+                let (text, prefix) = (text.value(loaded, row)?, prefix.value(loaded, row)?);
+                Ok(string("HasPrefix", text.value())?.starts_with(string("HasPrefix", prefix.value())?))
             }
-            Self::HasPrefix(text, prefix) => Ok(string("HasPrefix", text.value(loaded, row)?)?
-                .starts_with(string("HasPrefix", prefix.value(loaded, row)?)?)),
-            Self::HasSuffix(text, suffix) => Ok(string("HasSuffix", text.value(loaded, row)?)?
-                .ends_with(string("HasSuffix", suffix.value(loaded, row)?)?)),
+            Self::HasSuffix(text, suffix) => {
+                let (text, suffix) = (text.value(loaded, row)?, suffix.value(loaded, row)?);
+                Ok(string("HasSuffix", text.value())?.ends_with(string("HasSuffix", suffix.value())?))
+            }
+            Self::ContainsValue(list, item) => {
+                let (list, item) = (list.value(loaded, row)?, item.value(loaded, row)?);
+                contains(list.value(), item.value())
+            }
             Self::Is(kind, operand) => Ok(matches!(
-                (kind, operand.value(loaded, row)?),
+                (kind, operand.value(loaded, row)?.value()),
                 (Type::String, Value::String(_))
                     | (Type::Int, Value::Int(_))
                     | (Type::Double, Value::Float(_))
                     | (Type::Bool, Value::Bool(_))
                     | (Type::Map, Value::Map(_))
-                    | (Type::List, Value::List(_))
+                    | (Type::List, Value::List(_) | Value::Items(_))
             )),
         }
     }
@@ -106,7 +116,10 @@ impl Node {
     pub(super) fn renumber(&mut self, number: &dyn Fn(usize) -> usize) {
         match self {
             Self::Constant(_) => {}
-            Self::Compare(left, _, right) | Self::HasPrefix(left, right) | Self::HasSuffix(left, right) => {
+            Self::Compare(left, _, right)
+            | Self::HasPrefix(left, right)
+            | Self::HasSuffix(left, right)
+            | Self::ContainsValue(left, right) => {
                 left.renumber(number);
                 right.renumber(number);
             }
@@ -128,11 +141,31 @@ fn all(nodes: &[Node], wanted: bool, loaded: &Loaded, row: usize) -> Result<bool
 }
 
 impl Operand {
-    fn value<'a>(&'a self, loaded: &'a Loaded, row: usize) -> Result<Value<'a>, EvaluationError> {
+    fn value<'a>(&'a self, loaded: &'a Loaded, row: usize) -> Result<Got<'a>, EvaluationError> {
+        Ok(match self {
+            Self::Column(column) => Got::There(loaded.value(*column, row)),
+            Self::Literal(literal) => Got::There(literal.value()),
+            Self::Condition(node) => Got::There(Value::Bool(node.is_true(loaded, row)?)),
+            Self::Call(function, arguments) => {
+                let arguments = arguments.iter().map(|argument| argument.value(loaded, row));
+                Got::New(function.call(&arguments.collect::<Result<Vec<_>, _>>()?)?)
+            }
+        })
+    }
+
+    /// Its value, if it is the same for all rows.
+    pub(super) fn constant(&self) -> Option<Result<Literal, EvaluationError>> {
         match self {
-            Self::Column(column) => Ok(loaded.value(*column, row)),
-            Self::Literal(literal) => Ok(literal.value()),
-            Self::Condition(node) => node.is_true(loaded, row).map(Value::Bool),
+            Self::Literal(literal) => Some(Ok(literal.clone())),
+            Self::Column(_) | Self::Condition(_) => None,
+            Self::Call(function, arguments) => {
+                let arguments: Option<Result<Vec<_>, _>> = arguments.iter().map(Self::constant).collect();
+                let arguments = arguments?;
+                Some(
+                    arguments
+                        .and_then(|arguments| function.call(&arguments.into_iter().map(Got::New).collect::<Vec<_>>())),
+                )
+            }
         }
     }
 
@@ -141,35 +174,7 @@ impl Operand {
             Self::Column(column) => *column = number(*column),
             Self::Literal(_) => {}
             Self::Condition(node) => node.renumber(number),
+            Self::Call(_, arguments) => arguments.iter_mut().for_each(|argument| argument.renumber(number)),
         }
     }
-}
-
-/// A value as OTTL's "string like": nil is none of it.
-fn text(value: Value<'_>) -> Result<Option<Cow<'_, [u8]>>, EvaluationError> {
-    Ok(Some(match value {
-        Value::Nil => return Ok(None),
-        Value::String(text) => Cow::Borrowed(text),
-        Value::Bool(value) => Cow::Borrowed(if value { b"true" } else { b"false" }),
-        Value::Int(number) => Cow::Owned(number.to_string().into_bytes()),
-        Value::Float(number) => Cow::Owned(number.to_string().into_bytes()),
-        Value::Bytes(bytes) => Cow::Owned(bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect()),
-        Value::List(_) | Value::Map(_) => {
-            return Err(EvaluationError("IsMatch of a list or a map is not supported yet".to_owned()));
-        }
-    }))
-}
-
-fn string<'a>(function: &str, value: Value<'a>) -> Result<&'a [u8], EvaluationError> {
-    let got = match value {
-        Value::String(text) => return Ok(text),
-        Value::Nil => "nil",
-        Value::Bool(_) => "a boolean",
-        Value::Int(_) => "an integer",
-        Value::Float(_) => "a double",
-        Value::Bytes(_) => "bytes",
-        Value::List(_) => "a list",
-        Value::Map(_) => "a map",
-    };
-    Err(EvaluationError(format!("{function} expected a string but got {got}")))
 }

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::nested;
+
 /// A constant in a condition.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Literal {
@@ -17,6 +19,12 @@ pub enum Literal {
     String(String),
     /// Bytes, `0x…`.
     Bytes(Vec<u8>),
+    /// A duration in nanoseconds.
+    Duration(i64),
+    /// A list that a condition makes.
+    List(Vec<Literal>),
+    /// A map out of an attribute, as protobuf bytes.
+    Map(Vec<u8>),
 }
 
 /// A comparison operator.
@@ -49,6 +57,60 @@ pub(super) enum Value<'a> {
     List(&'a [u8]),
     /// A map, as protobuf bytes.
     Map(&'a [u8]),
+    /// Nanoseconds.
+    Duration(i64),
+    /// A list that a condition has made.
+    Items(&'a [Literal]),
+}
+
+/// What evaluation gives: something that stands in a column or a condition, or something new.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Got<'a> {
+    There(Value<'a>),
+    New(Literal),
+}
+
+impl Got<'_> {
+    pub(super) fn value(&self) -> Value<'_> {
+        match self {
+            Self::There(value) => *value,
+            Self::New(literal) => literal.value(),
+        }
+    }
+}
+
+impl Value<'_> {
+    /// The same, kept.
+    pub(super) fn literal(self) -> Literal {
+        match self {
+            Self::Nil => Literal::Nil,
+            Self::Bool(value) => Literal::Bool(value),
+            Self::Int(value) => Literal::Int(value),
+            Self::Float(value) => Literal::Float(value),
+            // Texts are UTF-8, which the host has checked.
+            Self::String(text) => Literal::String(String::from_utf8_lossy(text).into_owned()),
+            Self::Bytes(bytes) => Literal::Bytes(bytes.to_owned()),
+            Self::Duration(nanos) => Literal::Duration(nanos),
+            Self::Items(items) => Literal::List(items.to_owned()),
+            Self::List(bytes) => Literal::List(nested::items(bytes).map(Self::literal).collect()),
+            Self::Map(bytes) => Literal::Map(bytes.to_owned()),
+        }
+    }
+
+    /// Its type, for messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Nil => "nil",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "an integer",
+            Self::Float(_) => "a double",
+            Self::String(_) => "a string",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) | Self::Items(_) => "a list",
+            Self::Map(_) => "a map",
+            Self::Duration(_) => "a duration",
+        }
+    }
 }
 
 impl Literal {
@@ -60,6 +122,9 @@ impl Literal {
             Self::Float(value) => Value::Float(*value),
             Self::String(text) => Value::String(text.as_bytes()),
             Self::Bytes(bytes) => Value::Bytes(bytes),
+            Self::Duration(nanos) => Value::Duration(*nanos),
+            Self::List(items) => Value::Items(items),
+            Self::Map(bytes) => Value::Map(bytes),
         }
     }
 }
@@ -82,7 +147,9 @@ impl Operator {
         let order = match (left, right) {
             (Value::Nil, Value::Nil) => return matches!(self, Self::Equal | Self::LessOrEqual | Self::GreaterOrEqual),
             (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(&right)),
-            (Value::Int(left), Value::Int(right)) => Some(left.cmp(&right)),
+            (Value::Int(left), Value::Int(right)) | (Value::Duration(left), Value::Duration(right)) => {
+                Some(left.cmp(&right))
+            }
             (Value::Int(left), Value::Float(right)) => (left as f64).partial_cmp(&right),
             (Value::Float(left), Value::Int(right)) => left.partial_cmp(&(right as f64)),
             (Value::Float(left), Value::Float(right)) => left.partial_cmp(&right),
@@ -93,6 +160,13 @@ impl Operator {
                 return match self {
                     Self::Equal => left == right,
                     Self::NotEqual => left != right,
+                    _ => false,
+                };
+            }
+            (Value::List(_) | Value::Items(_), Value::List(_) | Value::Items(_)) => {
+                return match self {
+                    Self::Equal => left.literal() == right.literal(),
+                    Self::NotEqual => left.literal() != right.literal(),
                     _ => false,
                 };
             }

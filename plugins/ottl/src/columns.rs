@@ -24,6 +24,7 @@ pub struct Loaded {
 enum Data {
     Texts(Texts),
     Numbers(Vec<u64>),
+    Durations(Vec<u64>),
     Values(Values),
 }
 
@@ -79,6 +80,7 @@ fn pull(batch: &Batch<'_>, path: &Path) -> Result<Data, Refusal> {
     Ok(match &path.column {
         Column::Text(field) => Data::Texts(batch.texts(table, *field)?),
         Column::Number(field) => Data::Numbers(batch.numbers(table, *field)?),
+        Column::Duration => Data::Durations(batch.durations()?),
         Column::Attribute(key) => Data::Values(batch.attribute(table, key)?.values),
         Column::TraceIdHex => Data::Texts(hex::<16>(&batch.trace_ids(table)?)),
         Column::SpanIdHex => Data::Texts(hex::<8>(&batch.span_ids(table)?)),
@@ -149,6 +151,9 @@ impl Loaded {
         match data {
             Data::Texts(texts) => Value::String(texts.get(row)),
             Data::Numbers(numbers) => numbers.get(row).map_or(Value::Nil, |&number| Value::Int(number as i64)),
+            Data::Durations(nanos) => {
+                nanos.get(row).map_or(Value::Nil, |&nanos| Value::Duration(i64::try_from(nanos).unwrap_or(i64::MAX)))
+            }
             Data::Values(values) => match values.kind(row) {
                 kind::STRING => Value::String(values.texts.get(row)),
                 kind::BOOL => Value::Bool(values.bits(row) != 0),

@@ -26,6 +26,7 @@ pub(super) struct Path {
 pub(super) enum Column {
     Text(u32),
     Number(u32),
+    Duration,
     Attribute(String),
     TraceIdHex,
     SpanIdHex,
@@ -76,6 +77,7 @@ impl Context {
             (Self::Span, "trace_state") => Column::Text(fields::TRACE_STATE),
             (Self::Span, "status.message") => Column::Text(fields::STATUS_MESSAGE),
             (Self::Span, "status.code") => Column::Number(fields::STATUS_CODE),
+            (Self::Span, "duration") => Column::Duration,
             (Self::Span, "kind") => Column::Number(fields::SPAN_KIND),
             (Self::Span, "start_time_unix_nano") => Column::Number(fields::START_TIME_UNIX_NANO),
             (Self::Span, "end_time_unix_nano") => Column::Number(fields::END_TIME_UNIX_NANO),
@@ -101,7 +103,7 @@ impl Path {
             Table::Links => "links",
         };
         let field = match (&self.column, self.table) {
-            (Column::Number(_), _) => return None,
+            (Column::Number(_) | Column::Duration, _) => return None,
             (Column::Attribute(key), _) => return Some(format!("{table}.attributes:{key}")),
             (Column::TraceIdHex | Column::SpanIdHex | Column::ParentSpanIdHex, _) => "ids",
             (Column::Text(fields::SCHEMA_URL), _) => "schema_url",

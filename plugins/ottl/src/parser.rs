@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use sluice_sdk::fields;
+
 use super::columns::Columns;
-use super::evaluate::{Expression, Node, Operand, Type};
+use super::evaluate::{Expression, Node, Operand};
+use super::function::Function;
 use super::lexer::{Kind, Token, tokens};
 use super::path::{Column, Context, Path, enumeration};
-use super::pattern::Pattern;
-use super::value::{Literal, Operator};
+use super::value::Literal;
+
+mod calls;
 
 /// Parentheses and calls within each other. The stack of a plugin is small.
 const MAX_DEPTH: usize = 32;
@@ -106,9 +110,6 @@ impl Parser {
 
     fn unexpected(&self, wanted: &str) -> SyntaxError {
         let found = match self.peek() {
-            Kind::Punctuation(c @ ('+' | '-' | '*' | '/')) => {
-                return SyntaxError::new(self.column(), format!("arithmetic (`{c}`) is not supported yet"));
-            }
             Kind::Punctuation(c) => format!("`{c}`"),
             Kind::Name(name) => format!("`{name}`"),
             Kind::Literal(_) => "a literal".to_owned(),
@@ -119,28 +120,44 @@ impl Parser {
     }
 
     fn condition(&mut self) -> Result<Node, SyntaxError> {
+        let operand = self.either()?;
+        self.node(operand)
+    }
+
+    /// A condition, or a value that stands where one could.
+    fn either(&mut self) -> Result<Operand, SyntaxError> {
         self.list("or", Self::term, Node::Or)
     }
 
-    fn term(&mut self) -> Result<Node, SyntaxError> {
+    fn term(&mut self) -> Result<Operand, SyntaxError> {
         self.list("and", Self::factor, Node::And)
     }
 
     fn list(
         &mut self,
         word: &str,
-        item: fn(&mut Self) -> Result<Node, SyntaxError>,
+        item: fn(&mut Self) -> Result<Operand, SyntaxError>,
         join: fn(Vec<Node>) -> Node,
-    ) -> Result<Node, SyntaxError> {
+    ) -> Result<Operand, SyntaxError> {
         let first = item(self)?;
         if !self.is_keyword(word) {
             return Ok(first);
         }
-        let mut nodes = vec![first];
+        let mut nodes = vec![self.node(first)?];
         while self.skip_if(self.is_keyword(word)) {
-            nodes.push(item(self)?);
+            let next = item(self)?;
+            nodes.push(self.node(next)?);
         }
-        Ok(join(nodes))
+        Ok(Operand::Condition(Box::new(join(nodes))))
+    }
+
+    /// What was just read, as a condition.
+    fn node(&self, operand: Operand) -> Result<Node, SyntaxError> {
+        match operand {
+            Operand::Literal(Literal::Bool(value)) => Ok(Node::Constant(value)),
+            Operand::Condition(node) => Ok(*node),
+            _ => Err(self.unexpected("a comparison")),
+        }
     }
 
     fn deeper<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, SyntaxError>) -> Result<T, SyntaxError> {
@@ -156,33 +173,46 @@ impl Parser {
         result
     }
 
-    fn factor(&mut self) -> Result<Node, SyntaxError> {
+    fn factor(&mut self) -> Result<Operand, SyntaxError> {
         if self.skip_if(self.is_keyword("not")) {
-            return Ok(Node::Not(Box::new(self.positive()?)));
+            let operand = self.comparison()?;
+            return Ok(Operand::Condition(Box::new(Node::Not(Box::new(self.node(operand)?)))));
         }
-        self.positive()
+        self.comparison()
     }
 
-    fn positive(&mut self) -> Result<Node, SyntaxError> {
-        if self.skip_if(self.is_punctuation('(')) {
-            let node = self.deeper(Self::condition)?;
-            self.expect(')')?;
-            return Ok(node);
-        }
-        let left = self.value()?;
-        let operator = match self.peek() {
-            Kind::Comparison(operator) => Some(*operator),
-            _ => None,
-        };
-        match (operator, left) {
-            (Some(operator), left) => {
-                self.next += 1;
-                Ok(Node::Compare(left, operator, self.value()?))
+    fn comparison(&mut self) -> Result<Operand, SyntaxError> {
+        let left = self.sum()?;
+        let &Kind::Comparison(operator) = self.peek() else { return Ok(left) };
+        self.next += 1;
+        Ok(Operand::Condition(Box::new(Node::Compare(left, operator, self.sum()?))))
+    }
+
+    fn sum(&mut self) -> Result<Operand, SyntaxError> {
+        self.math(Self::product, [('+', Function::Add), ('-', Function::Subtract)])
+    }
+
+    fn product(&mut self) -> Result<Operand, SyntaxError> {
+        self.math(Self::value, [('*', Function::Multiply), ('/', Function::Divide)])
+    }
+
+    fn math(
+        &mut self,
+        item: fn(&mut Self) -> Result<Operand, SyntaxError>,
+        signs: [(char, Function); 2],
+    ) -> Result<Operand, SyntaxError> {
+        let mut left = item(self)?;
+        let mut count = 0;
+        while let Some((_, function)) = signs.into_iter().find(|(sign, _)| self.is_punctuation(*sign)) {
+            // Each one lies within the next.
+            count += 1;
+            if count > MAX_DEPTH {
+                return Err(SyntaxError::new(self.column(), format!("more than {MAX_DEPTH} operations in a row")));
             }
-            (None, Operand::Literal(Literal::Bool(value))) => Ok(Node::Constant(value)),
-            (None, Operand::Condition(node)) => Ok(*node),
-            (None, _) => Err(self.unexpected("a comparison")),
+            self.next += 1;
+            left = Operand::Call(function, vec![left, item(self)?]);
         }
+        Ok(left)
     }
 
     fn value(&mut self) -> Result<Operand, SyntaxError> {
@@ -194,9 +224,23 @@ impl Parser {
                 return Ok(Operand::Literal(literal));
             }
             Kind::Name(name) => name.clone(),
-            Kind::Punctuation('[' | '{') => {
-                return Err(SyntaxError::new(column, "lists and maps are not supported yet"));
+            Kind::Punctuation('(') => {
+                self.next += 1;
+                let operand = self.deeper(Self::either)?;
+                self.expect(')')?;
+                return Ok(operand);
             }
+            Kind::Punctuation('[') => {
+                self.next += 1;
+                let items = self.deeper(|parser| parser.arguments(']'))?;
+                let list = Operand::Call(Function::List, items);
+                // A list of constants is made once.
+                return Ok(match list.constant() {
+                    Some(Ok(literal)) => Operand::Literal(literal),
+                    _ => list,
+                });
+            }
+            Kind::Punctuation('{') => return Err(SyntaxError::new(column, "maps are not supported yet")),
             _ => return Err(self.unexpected("a value")),
         };
         self.next += 1;
@@ -211,7 +255,8 @@ impl Parser {
             return Ok(Operand::Literal(literal));
         }
         if self.is_punctuation('(') {
-            return self.deeper(|parser| parser.call(&name, column)).map(|node| Operand::Condition(Box::new(node)));
+            let called = self.deeper(|parser| parser.call(&name, column))?;
+            return self.keys(called);
         }
         if name.starts_with(|c: char| c.is_ascii_uppercase()) {
             let number = enumeration(&name);
@@ -220,50 +265,6 @@ impl Parser {
             return Ok(Operand::Literal(Literal::Int(number)));
         }
         self.path(name, column)
-    }
-
-    fn call(&mut self, name: &str, column: usize) -> Result<Node, SyntaxError> {
-        let kind = match name {
-            "IsString" => Some(Type::String),
-            "IsInt" => Some(Type::Int),
-            "IsDouble" => Some(Type::Double),
-            "IsBool" => Some(Type::Bool),
-            "IsMap" => Some(Type::Map),
-            "IsList" => Some(Type::List),
-            _ => None,
-        };
-        self.expect('(')?;
-        let node = match (name, kind) {
-            (_, Some(kind)) => Node::Is(kind, self.value()?),
-            ("IsRootSpan", _) => {
-                let parent = self.column_of(Path { table: Context::Span.table(), column: Column::ParentSpanIdHex });
-                Node::Compare(parent, Operator::Equal, Operand::Literal(Literal::String(String::new())))
-            }
-            ("HasPrefix", _) => self.pair(Node::HasPrefix)?,
-            ("HasSuffix", _) => self.pair(Node::HasSuffix)?,
-            ("IsMatch", _) => {
-                let target = self.value()?;
-                self.expect(',')?;
-                Node::IsMatch(target, self.pattern()?)
-            }
-            _ => return Err(SyntaxError::new(column, format!("`{name}` is not supported yet"))),
-        };
-        self.expect(')')?;
-        Ok(node)
-    }
-
-    fn pair(&mut self, node: fn(Operand, Operand) -> Node) -> Result<Node, SyntaxError> {
-        let first = self.value()?;
-        self.expect(',')?;
-        Ok(node(first, self.value()?))
-    }
-
-    fn pattern(&mut self) -> Result<Pattern, SyntaxError> {
-        let column = self.column();
-        let Operand::Literal(Literal::String(source)) = self.value()? else {
-            return Err(SyntaxError::new(column, "a pattern that is no string literal is not supported yet"));
-        };
-        Pattern::new(&source).map_err(|error| SyntaxError::new(column, format!("the pattern is not valid: {error}")))
     }
 
     fn column_of(&mut self, path: Path) -> Operand {
@@ -281,7 +282,6 @@ impl Parser {
             }
             self.next += 1;
         }
-        let key = self.key()?;
         let whole = parts.join(".");
         let named = if parts.len() > 1 { parts.first().and_then(|name| Context::named(name)) } else { None };
         let context = match (named, self.context) {
@@ -296,91 +296,63 @@ impl Parser {
             }
         };
         let field = parts.get(usize::from(named.is_some())..).unwrap_or_default().join(".");
-        let found = match (field.as_str(), key) {
-            ("attributes", Some(key)) => Some(Column::Attribute(key)),
-            ("attributes", None) => {
+        let has_key = self.is_punctuation('[');
+        let found = match field.as_str() {
+            "attributes" if has_key => {
+                self.next += 1;
+                let Kind::Literal(Literal::String(key)) = self.peek().clone() else {
+                    return Err(self.unexpected("a string"));
+                };
+                self.next += 1;
+                self.expect(']')?;
+                Some(Column::Attribute(key))
+            }
+            "attributes" => {
                 return Err(SyntaxError::new(column, "all attributes as one value are not supported yet: name a key"));
             }
-            (_, Some(_)) => return Err(SyntaxError::new(column, format!("a key of `{whole}` is not supported yet"))),
-            (field, None) => context.field(field),
+            field => context.field(field),
         };
         let found =
             found.ok_or_else(|| SyntaxError::new(column, format!("the path `{whole}` is not supported yet")))?;
-        Ok(self.column_of(Path { table: context.table(), column: found }))
+        let (is_state, is_attribute) =
+            (found == Column::Text(fields::TRACE_STATE), matches!(found, Column::Attribute(_)));
+        let operand = self.column_of(Path { table: context.table(), column: found });
+        match (is_state && context == Context::Span, is_attribute) {
+            (true, _) if has_key => {
+                let key = self.key()?;
+                Ok(Operand::Call(Function::Member, vec![operand, key]))
+            }
+            (_, true) => self.keys(operand),
+            _ if has_key => Err(SyntaxError::new(column, format!("a key of `{whole}` is not supported yet"))),
+            _ => Ok(operand),
+        }
     }
 
-    fn key(&mut self) -> Result<Option<String>, SyntaxError> {
-        if !self.skip_if(self.is_punctuation('[')) {
-            return Ok(None);
+    /// Keys within a value.
+    fn keys(&mut self, mut operand: Operand) -> Result<Operand, SyntaxError> {
+        let mut count = 0;
+        while self.is_punctuation('[') {
+            count += 1;
+            if count > MAX_DEPTH {
+                return Err(SyntaxError::new(self.column(), format!("more than {MAX_DEPTH} keys")));
+            }
+            let key = self.key()?;
+            operand = Operand::Call(Function::Index, vec![operand, key]);
         }
-        let Kind::Literal(Literal::String(key)) = self.peek().clone() else { return Err(self.unexpected("a string")) };
+        Ok(operand)
+    }
+
+    fn key(&mut self) -> Result<Operand, SyntaxError> {
+        self.expect('[')?;
+        let literal = match self.peek() {
+            Kind::Literal(literal @ (Literal::String(_) | Literal::Int(_))) => literal.clone(),
+            _ => return Err(self.unexpected("a string or an index")),
+        };
         self.next += 1;
         self.expect(']')?;
-        if self.is_punctuation('[') {
-            return Err(SyntaxError::new(self.column(), "a key within a value is not supported yet"));
-        }
-        Ok(Some(key))
+        Ok(Operand::Literal(literal))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn error(text: &str) -> String {
-        Parsed::new(text, Some(Context::Span)).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_not_supported_is_refused_by_name_and_column() {
-        let cases = [
-            (r"name == Substring(name, 0, 2)", "`Substring` is not supported yet, at column 9"),
-            (r#"name == "a" and duration > 3"#, "the path `duration` is not supported yet, at column 17"),
-            (r#"attributes["a"]["b"] == 1"#, "a key within a value is not supported yet, at column 16"),
-            (r"attributes == nil", "all attributes as one value are not supported yet: name a key, at column 1"),
-            (r#"trace_state["k"] == "v""#, "a key of `trace_state` is not supported yet, at column 1"),
-            (r"kind == 1 + 1", "arithmetic (`+`) is not supported yet, at column 11"),
-            (r#"name == ["a"]"#, "lists and maps are not supported yet, at column 9"),
-            (r"kind == SPAN_KIND_OTHER", "`SPAN_KIND_OTHER` is no enum that is known here, at column 9"),
-            (
-                r#"IsMatch(name, attributes["p"])"#,
-                "a pattern that is no string literal is not supported yet, at column 15",
-            ),
-            (r#"spanevent.name == "a""#, "`spanevent.name` is of another context than the condition, at column 1"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(error(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_condition_is_refused_where_it_ends_to_be_one() {
-        let cases = [
-            ("", "expected a value, found the end, at column 1"),
-            ("name", "expected a comparison, found the end, at column 5"),
-            ("name ==", "expected a value, found the end, at column 8"),
-            (r#"name == "a" name"#, "expected the end, `and` or `or`, found `name`, at column 13"),
-            (r#"(name == "a""#, "expected `)`, found the end, at column 13"),
-            ("not not true", "expected a value, found `not`, at column 5"),
-            ("1 == 1 or", "expected a value, found the end, at column 10"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(error(text), expected, "{text}");
-        }
-        assert!(error(&"(".repeat(1000)).starts_with("more than 32 parentheses"));
-        assert!(error(r#"IsMatch(name, "(")"#).starts_with("the pattern is not valid"));
-    }
-
-    #[test]
-    fn without_a_context_paths_must_name_theirs() {
-        assert!(
-            Parsed::new(r#"name == "a""#, None)
-                .unwrap_err()
-                .to_string()
-                .starts_with("`name` must begin with its context")
-        );
-        assert!(!Parsed::new(r#"span.name == "a" and resource.attributes["k"] == 1"#, None).unwrap().of_events);
-        assert!(Parsed::new(r#"span.name == "a" and spanevent.name == "b""#, None).unwrap().of_events);
-    }
-}
+mod tests;

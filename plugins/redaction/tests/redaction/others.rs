@@ -1,0 +1,81 @@
+//! What is not found, and what must not be.
+
+use super::seeds::Seed;
+
+/// What is known not to be found, or not whole, and why it is left so.
+pub const MISSES: &[(&str, Seed)] = &[
+    // Could be any number.
+    ("phone", ("020 7946 0018", "020 7946 0018")),
+    ("phone", ("01632 960001", "01632 960001")),
+    ("phone", ("0044 20 7946 0018", "0044 20 7946 0018")),
+    // Could be a version.
+    ("ipv4", ("8.8.8.8", "8.8.8.8")),
+    ("ipv4", ("v10.0.0.1", "10.0.0.1")),
+    // Characters that RFC 5322 allows and nobody has in an address; they are in URLs before one.
+    ("email", ("customer/department=shipping@example.com", "customer/department=")),
+    ("email", ("\"Joe.\\\\Blow\"@example.com", "Joe")),
+    // Digits with separators within base64, and a card in hexadecimal.
+    ("payment_card", ("NDExMSAxMTExIDExMTEgMTExMQ==", "NDExMSAxMTExIDExMTEgMTExMQ==")),
+    ("payment_card", ("34313131313131313131313131313131", "34313131313131313131313131313131")),
+    ("payment_card", ("4111.1111.1111.1111", "4111.1111.1111.1111")),
+    ("payment_card", ("41 11 11 11 11 11 11 11", "41 11 11 11 11 11 11 11")),
+];
+
+/// What looks like a secret to a careless eye.
+pub const NON_SECRETS: &[&str] = &[
+    "4111111111111112",
+    "5555-5555-5555-4445",
+    "1234567890123456",
+    "0000000000000000",
+    "1763701200000000000",
+    "1763701200123",
+    "2025-11-21T10:00:00.123456789Z",
+    "2025-11-21T10:00:00+02:00",
+    "20251121 101112 4111",
+    "123e4567-e89b-12d3-a456-426614174000",
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "4bf92f3577b34da6a3ce929d0e0e4736",
+    "00f067aa0ba902b7",
+    "WB-2025-0001",
+    "WB-4111-1111-1111-1112",
+    "1.2.3.4",
+    "v1.2.3.4",
+    "1.45.0-rc.1+build.20251121",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36",
+    "grpc-java-netty/1.58.0.1",
+    "localhost:8080",
+    "cart:7070",
+    "0.0.0.0:4317",
+    "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4",
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "frontend-7d4b9c8f6d-x2x9k",
+    "std::collections::HashMap",
+    "a::b::c1",
+    "10:11:12.131415",
+    "00:1a:2b:3c:4d:5e",
+    "SELECT id FROM orders WHERE total > 100 AND code = 'DE12'",
+    "/api/v1/products/OLJCESPC7Z?currencyCode=USD",
+    "/x?q=token&page=2&sort=key",
+    "/package.Service/Method@v2",
+    "@angular/core",
+    "user@localhost",
+    "the bearer",
+    "eyJ.eyJ",
+    "https://example.com/@ada/status/17",
+    "http://host:80/x?y=a@b",
+    "3.141592653589793",
+    "-1.7976931348623157e+308",
+    "1e+10",
+    "+12345",
+    "112-555-0100",
+    "SKU-1234-5678-9012-3456",
+    "api key missing",
+    "monkey=banana123456",
+    "AKIA",
+    "sk-learn-is-a-library-for-python-users",
+    "task_0123456789abcdefABCDEF0123456789abcd",
+    "GB29 is a size",
+    "DE12345678901234567890",
+    "-----BEGIN CERTIFICATE-----",
+];
