@@ -17,6 +17,7 @@ use crate::cores::{Cores, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
 use crate::extension::{self, Readiness};
 use crate::generation::{Fresh, Processors, Served, Workshop};
+use crate::queue::Disks;
 use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
@@ -44,6 +45,7 @@ pub struct Collector {
     config: Config,
     served: HashMap<String, Served>,
     exporters: HashMap<Id, Serving>,
+    disks: Disks,
     receivers: Vec<Receiving>,
     servers: Servers,
     sockets: Sockets,
@@ -105,6 +107,7 @@ impl Collector {
             config: Config::default(),
             served: HashMap::new(),
             exporters: HashMap::new(),
+            disks: Disks::default(),
             receivers: Vec::new(),
             servers: Servers::default(),
             sockets: Sockets::default(),
@@ -169,10 +172,14 @@ impl Collector {
             {
                 serving.clone()
             } else {
-                let context =
-                    ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
+                let context = ExporterContext {
+                    runtime: self.cores.runtime(self.started),
+                    metrics: self.sending.clone(),
+                    disks: self.disks.clone(),
+                    account: self.account.clone(),
+                };
                 self.started += 1;
-                Serving { settings: settings.clone(), exporter: exporter::start(id, settings, context)? }
+                Serving { settings: settings.clone(), exporter: exporter::start(id, settings, &context)? }
             };
             exporters.insert(id.clone(), serving);
         }
@@ -199,7 +206,7 @@ impl Collector {
             let destination = |exporter: &Id| {
                 let serving = exporters.get(exporter)?;
                 let account = self.account.destination(&id, &exporter.to_string());
-                Some(Destination { queue: Arc::clone(serving.exporter.queue()), account })
+                Some(Destination { queue: serving.exporter.queue().clone(), account })
             };
             PipelinePlan {
                 account: self.account.pipeline(&id),

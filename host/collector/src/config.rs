@@ -15,6 +15,7 @@ pub mod processor;
 pub mod section;
 mod service;
 mod source;
+mod storage;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -150,6 +151,7 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     }
     top.finish();
     check::references(&names, &service, problems);
+    let exporters = storage::resolve(exporters, &extensions, &service, problems);
     only_plugins(
         Config { receivers, processors: Vec::new(), exporters, extensions, service, files: Vec::new() },
         processors,
@@ -228,7 +230,7 @@ impl Config {
     pub fn sluice(&self) -> Option<&extension::Sluice> {
         self.used_extensions().find_map(|component| match &component.settings {
             extension::Settings::Sluice(sluice) => Some(sluice),
-            extension::Settings::HealthCheck(_) => None,
+            extension::Settings::HealthCheck(_) | extension::Settings::FileStorage(_) => None,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Extensions: what runs beside the pipelines.
 
+pub mod file_storage;
 pub mod health_check;
 
 use std::path::PathBuf;
@@ -7,12 +8,13 @@ use std::time::Duration;
 
 use crate::config::section::{Mark, NOT_YET, Section};
 use crate::config::{Component, Config};
+use crate::queue::Folder;
 use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
 
 /// The types of extensions there are.
-pub const TYPES: &[&str] = &["health_check", "sluice"];
+pub const TYPES: &[&str] = &["file_storage", "health_check", "sluice"];
 
 /// Kubernetes kills a pod 30 s after it has asked it to stop; what is to be told has to be told
 /// before.
@@ -21,6 +23,8 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// The settings of an extension of any type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Settings {
+    /// Where queues are kept.
+    FileStorage(Folder),
     /// Tells whether the process is ready.
     HealthCheck(health_check::Settings),
     /// What concerns the whole process.
@@ -48,6 +52,7 @@ impl PartialEq for Sluice {
 /// Reads the settings of an extension of type `kind`; `None` if there is no such type.
 pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
     match kind {
+        "file_storage" => Some(Settings::FileStorage(file_storage::read(section))),
         "health_check" => Some(Settings::HealthCheck(health_check::Settings::read(section))),
         "sluice" => Some(Settings::Sluice(Sluice::read(section))),
         _ => None,
@@ -73,7 +78,7 @@ impl Sluice {
 pub fn sites(config: &Config, readiness: &Readiness) -> Vec<Site> {
     let site = |component: &Component<Settings>| match &component.settings {
         Settings::HealthCheck(settings) => Some(settings.site(&component.id.to_string(), readiness)),
-        Settings::Sluice(_) => None,
+        Settings::Sluice(_) | Settings::FileStorage(_) => None,
     };
     config.used_extensions().filter_map(site).collect()
 }

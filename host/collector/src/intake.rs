@@ -2,7 +2,8 @@
 //!
 //! A request goes through the chains of all pipelines of its receiver; then room is reserved in
 //! every destination's queue, and only if all of them have it is the request put into all. So it
-//! is taken whole or refused whole, and the sender of a refused one still has it.
+//! is taken whole or refused whole, and the sender of a refused one still has it. Where a queue is on
+//! disk, taken means that the disk has it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,10 +13,9 @@ use bytes::Bytes;
 use sluice_spans::{Batch, Malformed};
 use tokio::sync::oneshot;
 
-use crate::account::ReceiverAccount;
 use crate::chain::{self, Passed};
 use crate::cores::Core;
-use crate::queue::{Full, Item};
+use crate::queue::{Full, Item, Landing, NoRoom};
 use crate::route::{PipelinePlan, ReceiverPlan, Routes};
 
 /// A chain that costs less than this is not worth another core's attention: waking it and being
@@ -49,6 +49,9 @@ pub enum Refused {
     /// The bytes are no OTLP request. Never to be retried (400, `INVALID_ARGUMENT`).
     #[error("malformed request: {0}")]
     Malformed(#[from] Malformed),
+    /// No destination could ever hold it. Never to be retried as it is (413, `RESOURCE_EXHAUSTED`).
+    #[error("{0}")]
+    TooLarge(Full),
     /// No room now, or a plugin that must not be passed by has failed. To be retried
     /// (503 with Retry-After, `UNAVAILABLE` with `RetryInfo`).
     #[error("{reason}")]
@@ -116,28 +119,39 @@ impl Drop for Waits<'_> {
 
 /// Sees to it that what was received is accepted or refused, whatever happens between: a sender
 /// that goes away takes its request's future with it.
-struct Door<'r> {
-    account: &'r ReceiverAccount,
+struct Door {
+    routes: Rc<Routes>,
+    receiver: usize,
     spans: i64,
     accepted: bool,
 }
 
-impl Drop for Door<'_> {
+impl Door {
+    fn accept(mut self) {
+        self.accepted = true;
+    }
+}
+
+impl Drop for Door {
     fn drop(&mut self) {
-        let outcome = if self.accepted { &self.account.accepted } else { &self.account.refused };
+        let plan = self.routes.plan.as_ref();
+        let Some(ReceiverPlan { account, .. }) = plan.and_then(|plan| plan.receivers.get(self.receiver)) else {
+            return;
+        };
+        let outcome = if self.accepted { &account.accepted } else { &account.refused };
         outcome.add(self.spans);
     }
 }
 
-async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Refused> {
+async fn take(core: &Core, index: usize, wire: Bytes) -> Result<Accepted, Refused> {
     let routes = core.routes();
-    let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(receiver)) else {
+    let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(index)) else {
         return Err(unavailable("starting"));
     };
     if receiver.pipelines.is_empty() {
         return Err(unavailable("the receiver is being closed"));
     }
-    let has_processors = pipelines(&routes, receiver).any(|pipeline| !pipeline.processors.is_empty());
+    let has_processors = pipelines(&routes, receiver).any(|(_, pipeline)| !pipeline.processors.is_empty());
     // A request that no plugin looks into need not be indexed.
     let mut indexed = if has_processors { Some(Batch::parse(wire.clone())?) } else { None };
     let verdict = match &indexed {
@@ -146,51 +160,76 @@ async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Ref
     };
     let spans = verdict.spans;
     receiver.account.received.add(i64::from(spans));
-    let mut door = Door { account: &receiver.account, spans: i64::from(spans), accepted: false };
-    if spans > 0 {
-        let started = Instant::now();
-        let mut all = Vec::with_capacity(receiver.pipelines.len());
-        for pipeline in pipelines(&routes, receiver) {
-            let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
-            let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
-            all.push((pipeline, chain::run(&routes, pipeline, batch).await?));
-        }
-        let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-        queue(&routes, all, spans).await?;
+    let door = Door { routes: Rc::clone(&routes), receiver: index, spans: i64::from(spans), accepted: false };
+    if spans == 0 {
+        return Ok(Accepted { spans });
     }
-    door.accepted = true;
-    Ok(Accepted { spans })
+    let started = Instant::now();
+    let mut all = Vec::with_capacity(receiver.pipelines.len());
+    for (index, pipeline) in pipelines(&routes, receiver) {
+        let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
+        let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
+        all.push((index, chain::run(&routes, pipeline, batch).await?));
+    }
+    let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
+    let landings = queue(&routes, &all).await?;
+    if landings.is_empty() {
+        count(&routes, all, spans);
+        door.accept();
+        return Ok(Accepted { spans });
+    }
+    // The disk takes it whether its sender waits or not, and it is counted as what became of it.
+    let landed = tokio::task::spawn_local(async move {
+        for landing in landings {
+            landing.landed().await.map_err(|error| unavailable(&error.to_string()))?;
+        }
+        count(&routes, all, spans);
+        door.accept();
+        Ok(Accepted { spans })
+    });
+    landed.await.unwrap_or_else(|_| Err(unavailable("stopping")))
 }
 
-fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = &'r PipelinePlan> {
+fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {
     let plan = routes.plan.as_deref();
-    receiver.pipelines.iter().filter_map(move |&index| plan?.pipelines.get(index))
+    receiver.pipelines.iter().filter_map(move |&index| Some((index, plan?.pipelines.get(index)?)))
 }
 
-/// Puts what passed into all queues, or into none.
-async fn queue(routes: &Routes, all: Vec<(&PipelinePlan, Passed)>, entered: u32) -> Result<(), Refused> {
+/// Puts what passed the pipelines with these numbers into all queues, or into none. Returns those
+/// that are on their way to a disk.
+async fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Result<Vec<Landing>, Refused> {
     let mut reserved = Vec::new();
-    for (pipeline, passed) in all.iter().filter(|(_, passed)| passed.spans > 0) {
+    for (pipeline, passed) in of_plan(routes, all).filter(|(_, passed)| passed.spans > 0) {
         for destination in &pipeline.destinations {
-            let room =
-                destination.queue.reserve(passed.wire.len(), passed.spans).await.map_err(|full| no_room(&full))?;
-            reserved.push((room, passed.wire.clone(), passed.spans, &destination.account));
+            let room = destination.queue.reserve(&pipeline.id, passed.wire.len(), passed.spans).await;
+            reserved.push((room.map_err(no_room)?, passed.wire.clone(), passed.spans, &destination.account));
         }
     }
+    let mut landings = Vec::new();
     for (room, wire, spans, account) in reserved {
-        room.commit(Item { wire, spans, account: Arc::clone(account) });
+        landings.extend(room.commit(Item { wire, spans, account: Arc::clone(account) }));
     }
-    for (pipeline, passed) in all {
+    Ok(landings)
+}
+
+fn of_plan<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<Item = (&'r PipelinePlan, &'r Passed)> {
+    let plan = routes.plan.as_deref();
+    all.iter().filter_map(move |(index, passed)| Some((plan?.pipelines.get(*index)?, passed)))
+}
+
+/// Counts what the queues have taken.
+fn count(routes: &Routes, all: Vec<(usize, Passed)>, entered: u32) {
+    for (index, passed) in all {
+        let Some(pipeline) = routes.plan.as_ref().and_then(|plan| plan.pipelines.get(index)) else { continue };
         pipeline.account.accepted.add(i64::from(entered));
         pipeline.account.passed.add(i64::from(passed.spans));
         passed.count(routes, pipeline);
     }
-    Ok(())
 }
 
-fn no_room(full: &Full) -> Refused {
-    unavailable(&full.to_string())
+fn no_room(full: Full) -> Refused {
+    if full.why == NoRoom::TooLarge { Refused::TooLarge(full) } else { unavailable(&full.to_string()) }
 }
 
 fn unavailable(reason: &str) -> Refused {

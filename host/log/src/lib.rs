@@ -54,7 +54,7 @@ mod writer;
 pub use error::{AppendError, IoFailure, OpenError, ReserveError};
 pub use inspect::{Inspection, SegmentReport, inspect, inspect_on};
 pub use log::{Figures, Log};
-pub use options::{Clock, GROUP_HEAD, OnFull, Options};
+pub use options::{Clock, GROUP_HEAD, Group, OnFull, Options};
 pub use recover::Recovered;
 pub use reserve::{Outcome, Reservation, Ticket};
 pub use state::Counts;

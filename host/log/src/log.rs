@@ -98,6 +98,11 @@ impl Log {
         self.shared.room.notified()
     }
 
+    /// How large a segment becomes: so much space is given back at a time.
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes()
+    }
+
     /// How much is in it.
     pub fn figures(&self) -> Figures {
         let state = self.shared.lock();

@@ -24,6 +24,9 @@ const DEFAULT_READ_AHEAD: u64 = 4 << 20;
 const DEFAULT_MAX_WAITING: u64 = 16 << 20;
 const DEFAULT_QUARANTINE: u64 = 16 << 20;
 
+/// Tells the group of a record by the beginning of its payload.
+pub type Group = fn(&[u8]) -> Option<&[u8]>;
+
 /// How much of a payload [`Options::group`] gets to see.
 pub const GROUP_HEAD: usize = 512;
 
@@ -98,7 +101,7 @@ pub struct Options {
     /// Tells the group of a record by the first [`GROUP_HEAD`] bytes of its payload, so that
     /// [`Recovered::groups`](crate::Recovered::groups) can say what is left by group. A compressed
     /// record has none.
-    pub group: Option<fn(&[u8]) -> Option<&[u8]>>,
+    pub group: Option<Group>,
     /// Tells the time.
     pub clock: Clock,
 }

@@ -15,7 +15,7 @@ use crate::format::{
     CURSOR, CURSOR_LENGTH, CURSOR_NEW, Checksums, CursorSlot, DATA_START, HeaderRead, Mark, RecordHeader, SLOT_LENGTH,
     SegmentHeader, VERSION, ZSTD, parse_segment_name, segment_name,
 };
-use crate::options::GROUP_HEAD;
+use crate::options::{GROUP_HEAD, Group};
 use crate::scan::{Payloads, Scanner, Step, read_tolerant};
 
 /// Records that are gone although they should not be.
@@ -99,9 +99,6 @@ pub(crate) struct Survey {
     /// Spans of live records by group.
     pub groups: BTreeMap<Vec<u8>, u64>,
 }
-
-/// Tells the group of a record by the beginning of its payload.
-pub(crate) type Group = fn(&[u8]) -> Option<&[u8]>;
 
 /// Surveys a directory.
 pub(crate) fn survey(disk: &dyn Disk, dir: &Path, group: Option<Group>) -> Result<Survey, OpenError> {

@@ -22,6 +22,7 @@ mod capabilities;
 mod config_errors;
 mod demo;
 mod dependencies;
+mod durable;
 mod examples;
 mod exporters;
 mod fan_out;

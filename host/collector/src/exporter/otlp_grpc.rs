@@ -83,14 +83,15 @@ impl Settings {
             Some(endpoint) => target(&client::with_scheme(&endpoint, &tls)),
             None => Err("an `endpoint` is needed".to_owned()),
         };
+        let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
             uri: address(&mut section, "endpoint", url),
             headers: headers::read(&mut section),
             compression: compression(&mut section),
             timeout: section.duration_or("timeout", TIMEOUT),
             keepalive: section.section("keepalive").map(keepalive),
-            retry: Schedule::read(&mut section),
-            queue: queue::Settings::read(&mut section, queue::Settings::default()),
+            retry: Schedule::read(&mut section, queue.storage.is_some()),
+            queue,
             tls,
         };
         // Every attempt waits for a connection as long as its timeout allows.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::retry::Schedule;
 use super::{Sending, debug, file, otlp_grpc, otlp_http};
-use crate::queue::{Queue, Taken};
+use crate::queue::{AnyQueue, Taken};
 
 /// A destination that is away would say so many times a second.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -100,7 +100,7 @@ impl Sender {
     }
 
     /// Takes and sends, `consumers` batches at a time, until it is cut.
-    pub async fn run(self, queue: Arc<Queue>, consumers: usize) {
+    pub async fn run(self, queue: AnyQueue, consumers: usize) {
         let sender = Arc::new(self);
         let permits = Arc::new(Semaphore::new(consumers));
         let mut cut = sender.cut.clone();
@@ -223,8 +223,7 @@ impl Sender {
 
     fn shut_out(&self, batch: Vec<Taken>) {
         for taken in batch {
-            self.figures.send_failed.inc_by(u64::from(taken.spans()));
-            taken.shut_out();
+            self.figures.send_failed.inc_by(taken.shut_out());
         }
     }
 

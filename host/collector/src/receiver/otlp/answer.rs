@@ -124,6 +124,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Malformed(malformed) => Self::bad_data(&malformed.path, malformed.to_string()),
+            Refused::TooLarge(full) => Self::too_large(full.to_string()),
             Refused::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
         }
     }
