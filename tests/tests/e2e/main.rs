@@ -36,6 +36,7 @@ mod redaction;
 mod reload;
 mod sdks;
 mod shutdown;
+mod soak;
 mod start;
 mod swap;
 mod upstream;
