@@ -4,6 +4,7 @@
 //! every span in the account. A destination that is slow or away fills its queue and nobody
 //! else's. Each exporter is one task that takes batches and a few that send them, all on one core.
 
+mod circuit;
 mod client;
 pub mod debug;
 pub mod file;
@@ -70,6 +71,7 @@ pub struct Metrics {
     capacity: IntGaugeVec,
     in_flight: IntGaugeVec,
     lost: IntCounterVec,
+    circuit_open: IntGaugeVec,
 }
 
 /// The figures of one exporter's sending.
@@ -78,6 +80,7 @@ pub(crate) struct Sending {
     sent: IntCounter,
     send_failed: IntCounter,
     in_flight: IntGauge,
+    circuit_open: IntGauge,
 }
 
 impl Metrics {
@@ -106,6 +109,10 @@ impl Metrics {
             size: gauges("otelcol_exporter_queue_size", "What the queue holds, in the measure of its capacity.")?,
             capacity: gauges("otelcol_exporter_queue_capacity", "What the queue can hold: queue_size, else bytes.")?,
             in_flight: gauges("otelcol_exporter_in_flight_requests", "Requests on their way upstream.")?,
+            circuit_open: gauges(
+                "sluice_exporter_circuit_open",
+                "1 while upstream is away and asked by one request at a time.",
+            )?,
             lost: counters("sluice_queue_lost_spans", "Spans in damaged records of a queue on disk.")?,
         })
     }
@@ -124,6 +131,7 @@ impl Metrics {
             sent: self.sent.with_label_values(&labels),
             send_failed: self.send_failed.with_label_values(&labels),
             in_flight: self.in_flight.with_label_values(&labels),
+            circuit_open: self.circuit_open.with_label_values(&labels),
         }
     }
 }

@@ -59,6 +59,12 @@ impl Schedule {
         schedule
     }
 
+    /// The same pauses, without an end.
+    #[must_use]
+    pub fn for_ever(self) -> Self {
+        Self { max_elapsed_time: Duration::ZERO, ..self }
+    }
+
     /// The pauses of one request.
     pub fn begin(self) -> Backoff {
         Backoff { interval: self.initial_interval.min(self.max_interval), schedule: self }
