@@ -30,9 +30,6 @@ use leaving::Leaving;
 
 pub use life::{run, validate};
 
-/// Bytes of requests that all receivers together may be reading or working on.
-const ADMISSION_BYTES: usize = 256 << 20;
-
 /// The running collector: the present generation and what serves it.
 pub struct Collector {
     metrics: Metrics,
@@ -95,7 +92,7 @@ impl Collector {
         workshop: Workshop,
         cores: Cores,
     ) -> Result<Self, prometheus::Error> {
-        let admission = Admission::new(ADMISSION_BYTES);
+        let admission = Admission::default();
         Ok(Self {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
@@ -143,6 +140,7 @@ impl Collector {
         self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
         // Nothing can fail any more.
         logs::configure(&config.service.telemetry.logs);
+        self.receiving.admission.resize(config.admission_bytes());
         for fresh in &mut fresh {
             fresh.steps.took(Step::Swap, started);
             self.tell_swapped(fresh, &served, trigger);

@@ -257,6 +257,16 @@ fn open_queue(
     Ok((AnyQueue::Durable(durable), Some(lease)))
 }
 
+impl Drop for Exporter {
+    /// One that was never drained, because its generation was not put in place, keeps nothing of
+    /// what it took out of a log.
+    fn drop(&mut self) {
+        if let AnyQueue::Durable(queue) = &self.queue {
+            queue.close();
+        }
+    }
+}
+
 impl Exporter {
     /// The queue in front of it.
     pub fn queue(&self) -> &AnyQueue {

@@ -181,8 +181,13 @@ async fn take(core: &Core, index: usize, wire: Bytes) -> Result<Accepted, Refuse
     }
     // The disk takes it whether its sender waits or not, and it is counted as what became of it.
     let landed = tokio::task::spawn_local(async move {
+        // All of them are seen to their end, so that each is in its account what it came to.
+        let mut refused = None;
         for landing in landings {
-            landing.landed().await.map_err(|error| unavailable(&error.to_string()))?;
+            refused = landing.landed().await.err().or(refused);
+        }
+        if let Some(error) = refused {
+            return Err(unavailable(&error.to_string()));
         }
         count(&routes, all, spans);
         door.accept();

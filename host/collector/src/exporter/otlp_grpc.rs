@@ -19,7 +19,7 @@ use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
 use crate::config::section::{NOT_YET, Section};
 use crate::otlp::EXPORT_PATH;
-use crate::otlp::compression::Encoding;
+use crate::otlp::compression::{Encoding, Unmetered};
 use crate::otlp::grpc::{Code, PREFIX_BYTES, decode_message, prefix, read_prefix};
 use crate::otlp::rpc::{ExportResponse, Status};
 use crate::queue;
@@ -235,7 +235,7 @@ async fn response(headers: &HeaderMap, mut body: Bytes) -> Result<ExportResponse
     if flag == 1 {
         let encoding = headers.get("grpc-encoding").and_then(|name| Encoding::parse(name.as_bytes()));
         let encoding = encoding.ok_or("the answer is compressed in a way that we do not know")?;
-        body = encoding.decompress(body, MAX_ANSWER_BYTES).await.map_err(|error| error.to_string())?;
+        body = encoding.decompress(body, MAX_ANSWER_BYTES, &mut Unmetered).await.map_err(|error| error.to_string())?;
     }
     ExportResponse::decode(body).map_err(|error| error.to_string())
 }

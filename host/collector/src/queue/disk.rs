@@ -94,6 +94,8 @@ impl Disks {
                 return Err(NoDisk::OtherOptions(dir));
             }
             open.users += 1;
+            // Who is draining it leaves the rest to the new one.
+            open.disk.room.notify_waiters();
             return Ok((self.lease_of(dir, &open.disk), None));
         }
         folder.prepare().map_err(NoDisk::Folder)?;

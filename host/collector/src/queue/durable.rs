@@ -235,7 +235,7 @@ impl Durable {
     }
 
     /// Takes nothing more. What is held stays in the log.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.phase.send_replace(Phase::Leaving);
         // What is over from a request that was cut, and was to be sent next, is held as well.
         self.gathering.lock().unwrap_or_else(PoisonError::into_inner).give_up();

@@ -146,6 +146,7 @@ impl From<Broken> for Problem {
     fn from(broken: Broken) -> Self {
         match &broken {
             Broken::TooLarge { .. } => Self::too_large(broken.to_string()),
+            Broken::NoRoom => OverBudget.into(),
             Broken::Corrupt(_) => Self::bad_data("", broken.to_string()),
         }
     }
