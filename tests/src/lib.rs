@@ -22,6 +22,7 @@ pub mod rpc;
 pub mod send;
 pub mod shop;
 pub mod sink;
+pub mod soak;
 pub mod talk;
 pub mod traffic;
 pub mod wait;

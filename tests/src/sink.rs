@@ -154,6 +154,11 @@ impl Sink {
         self.shared.state().received.clone()
     }
 
+    /// Takes out all requests that were accepted since it was last called; the totals stay.
+    pub fn take(&self) -> Vec<Received> {
+        std::mem::take(&mut self.shared.state().received)
+    }
+
     /// The bytes of all accepted requests.
     pub fn wires(&self) -> Vec<Bytes> {
         self.shared.state().received.iter().map(|request| request.wire.clone()).collect()

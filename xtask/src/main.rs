@@ -14,7 +14,7 @@ mod wasm_route;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -49,11 +49,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Runs one thing for long; no soak is written yet.
+    /// Does one thing for long or many times: `kill9`, `outage`. Prints one JSON line; exit code 1 on any loss.
     Soak {
-        /// Which.
-        name: String,
-        /// Its settings.
+        /// NAME [--count N] [--seed S]; see `cargo xtask soak -- --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
@@ -90,7 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return Ok(checks::run(&root)),
         Command::Demo { args } => return programs::run(&root, "sluice-demo", &args),
         Command::Bench { args } => return programs::run(&root, programs::BENCH, &args),
-        Command::Soak { name, .. } => bail!("there is no soak `{name}`: none is written yet"),
+        Command::Soak { args } => return programs::run(&root, "sluice-soak", &args),
         Command::Componentize { input, output } => component::from_core(&root, &input, &output)?,
         Command::Bindings { check } => bindings::run(&root, check)?,
     }

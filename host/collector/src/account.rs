@@ -2,7 +2,9 @@
 //!
 //! - receiver: `received = accepted + refused`
 //! - pipeline: `accepted = passed + dropped{by, reason} + quarantined + held`
-//! - pipeline and destination: `passed = delivered + failed{reason} + dropped{reason} + held`
+//! - pipeline and destination: `passed = delivered + failed{reason} + dropped{reason} + held`;
+//!   `restored` is the part of `passed` that a queue on disk held when the process began,
+//!   `redelivered` the part of `delivered` that upstream may have had before
 //!
 //! All of it lives in one metric family, `sluice_account_spans{level,name,destination,outcome,by,reason}`,
 //! so that what /metrics shows and what the closing account says cannot differ. No figure is ever
@@ -122,6 +124,24 @@ impl PipelineAccount {
 }
 
 impl DestinationAccount {
+    /// The pipeline's id.
+    pub fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    /// Counts spans that were found in the destination's queue on disk: they passed before this
+    /// process began.
+    pub fn restored(&self, spans: u64) {
+        self.passed.add(spans as i64);
+        self.held.add(spans as i64);
+        self.add("restored", "", spans);
+    }
+
+    /// Counts, beside `delivered`, spans that may have been delivered before this process began.
+    pub fn redelivered(&self, spans: u64) {
+        self.add("redelivered", "", spans);
+    }
+
     /// Counts spans that we tried to deliver and upstream did not take.
     pub fn failed(&self, reason: &str, spans: u64) {
         self.add("failed", reason, spans);

@@ -34,12 +34,28 @@ pub enum Command {
     /// Look at spans that plugins failed on and pass them through once more
     #[command(subcommand)]
     Quarantine(crate::quarantine::command::Command),
+    /// Look at queues that are kept on disk
+    #[command(subcommand)]
+    Queue(QueueCommand),
     /// Compile a plugin; the program runs itself with this
     #[command(name = "__compile", hide = true)]
     Compile {
         /// What the parent says.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
+    },
+}
+
+/// What to do with queues on disk.
+#[derive(Debug, Subcommand)]
+pub enum QueueCommand {
+    /// Tell how many records and spans are in a queue and what of it is damaged; exit code 1 if anything is
+    Inspect {
+        /// The `directory` of a `file_storage` extension, or the folder of one queue in it
+        dir: PathBuf,
+        /// As one JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 

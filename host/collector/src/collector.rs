@@ -17,6 +17,7 @@ use crate::cores::{Cores, Courier, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
 use crate::extension::{self, Readiness};
 use crate::generation::{Fresh, Processors, Served, Workshop};
+use crate::queue::Disks;
 use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
@@ -28,9 +29,6 @@ use crate::telemetry::{self, logs};
 use leaving::Leaving;
 
 pub use life::{run, validate};
-
-/// Bytes of requests that all receivers together may be reading or working on.
-const ADMISSION_BYTES: usize = 256 << 20;
 
 /// The running collector: the present generation and what serves it.
 pub struct Collector {
@@ -44,6 +42,7 @@ pub struct Collector {
     config: Config,
     served: HashMap<String, Served>,
     exporters: HashMap<Id, Serving>,
+    disks: Disks,
     receivers: Vec<Receiving>,
     servers: Servers,
     sockets: Sockets,
@@ -93,7 +92,7 @@ impl Collector {
         workshop: Workshop,
         cores: Cores,
     ) -> Result<Self, prometheus::Error> {
-        let admission = Admission::new(ADMISSION_BYTES);
+        let admission = Admission::default();
         Ok(Self {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
@@ -105,6 +104,7 @@ impl Collector {
             config: Config::default(),
             served: HashMap::new(),
             exporters: HashMap::new(),
+            disks: Disks::default(),
             receivers: Vec::new(),
             servers: Servers::default(),
             sockets: Sockets::default(),
@@ -145,6 +145,7 @@ impl Collector {
         self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
         // Nothing can fail any more.
         logs::configure(&config.service.telemetry.logs);
+        self.receiving.admission.resize(config.admission_bytes());
         for fresh in &mut fresh {
             fresh.steps.took(Step::Swap, started);
             self.tell_swapped(fresh, &served, trigger);
@@ -174,10 +175,14 @@ impl Collector {
             {
                 serving.clone()
             } else {
-                let context =
-                    ExporterContext { runtime: self.cores.runtime(self.started), metrics: self.sending.clone() };
+                let context = ExporterContext {
+                    runtime: self.cores.runtime(self.started),
+                    metrics: self.sending.clone(),
+                    disks: self.disks.clone(),
+                    account: self.account.clone(),
+                };
                 self.started += 1;
-                Serving { settings: settings.clone(), exporter: exporter::start(id, settings, context)? }
+                Serving { settings: settings.clone(), exporter: exporter::start(id, settings, &context)? }
             };
             exporters.insert(id.clone(), serving);
         }
@@ -204,7 +209,7 @@ impl Collector {
             let destination = |exporter: &Id| {
                 let serving = exporters.get(exporter)?;
                 let account = self.account.destination(&id, &exporter.to_string());
-                Some(Destination { queue: Arc::clone(serving.exporter.queue()), account })
+                Some(Destination { queue: serving.exporter.queue().clone(), account })
             };
             PipelinePlan {
                 account: self.account.pipeline(&id),

@@ -16,6 +16,7 @@ pub mod processor;
 pub mod section;
 mod service;
 mod source;
+mod storage;
 mod substitute;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use substitute::{Environment, Substitution};
 use tree::Tree;
 
 use crate::auth::End;
+use crate::receiver::admission;
 use crate::{exporter, extension, receiver};
 
 pub use component::{Component, Id};
@@ -60,6 +62,7 @@ pub struct Config {
     pub extensions: Vec<Component<extension::Settings>>,
     /// What of it is used, and how.
     pub service: Service,
+    admission_bytes: Option<u64>,
     files: Vec<PathBuf>,
 }
 
@@ -159,27 +162,29 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     for component in &mut exporters {
         known.resolve(component.settings.auth_mut(), End::Exporter, problems);
     }
-    only_plugins(
-        Config { receivers, processors: Vec::new(), exporters, extensions, service, files: Vec::new() },
-        processors,
-    )
+    let exporters = storage::resolve(exporters, &extensions, &service, problems);
+    only_plugins(Config { receivers, exporters, extensions, service, ..Config::default() }, processors)
 }
 
 /// Takes the processors out whose work is done elsewhere.
 fn only_plugins(mut config: Config, processors: Vec<Component<Processor>>) -> Config {
-    let elsewhere: Vec<_> = processors
-        .iter()
-        .filter(|component| component.settings == Processor::Elsewhere)
-        .map(|component| component.id.clone())
-        .collect();
-    for pipeline in &mut config.service.pipelines {
-        pipeline.processors.retain(|id| !elsewhere.contains(id));
+    for Component { id, mark, settings } in processors {
+        let elsewhere = match settings {
+            Processor::Plugin(settings) => {
+                config.processors.push(Component { id, mark, settings: *settings });
+                continue;
+            }
+            Processor::Limiter(bytes) => Some(bytes),
+            Processor::Elsewhere => None,
+        };
+        let used = config.uses(|pipeline| &pipeline.processors, &id);
+        if let Some(bytes) = elsewhere.filter(|_| used) {
+            config.admission_bytes = Some(config.admission_bytes.map_or(bytes, |others| others.min(bytes)));
+        }
+        for pipeline in &mut config.service.pipelines {
+            pipeline.processors.retain(|named| *named != id);
+        }
     }
-    let plugin = |Component { id, mark, settings }| match settings {
-        Processor::Plugin(settings) => Some(Component { id, mark, settings: *settings }),
-        Processor::Elsewhere => None,
-    };
-    config.processors = processors.into_iter().filter_map(plugin).collect();
     config
 }
 
@@ -227,6 +232,12 @@ impl Config {
         self.service.pipelines.iter().any(|pipeline| list(pipeline).contains(id))
     }
 
+    /// How many bytes of requests may be on their way in: what the smallest `memory_limiter` in a
+    /// pipeline says.
+    pub fn admission_bytes(&self) -> usize {
+        self.admission_bytes.map_or(admission::DEFAULT_BYTES, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
     /// The files that were read and the modules of plugins: a change of one of them is a change of
     /// the configuration.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
@@ -237,7 +248,9 @@ impl Config {
     pub fn sluice(&self) -> Option<&extension::Sluice> {
         self.used_extensions().find_map(|component| match &component.settings {
             extension::Settings::Sluice(sluice) => Some(sluice),
-            extension::Settings::Authenticator(_) | extension::Settings::HealthCheck(_) => None,
+            extension::Settings::Authenticator(_)
+            | extension::Settings::FileStorage(_)
+            | extension::Settings::HealthCheck(_) => None,
         })
     }
 

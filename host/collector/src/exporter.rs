@@ -1,9 +1,10 @@
 //! Exporters: where requests go out.
 //!
-//! What enters is requests in a [`Queue`]; what leaves is requests upstream, and one outcome for
+//! What enters is requests in an [`AnyQueue`]; what leaves is requests upstream, and one outcome for
 //! every span in the account. A destination that is slow or away fills its queue and nobody
 //! else's. Each exporter is one task that takes batches and a few that send them, all on one core.
 
+mod circuit;
 mod client;
 pub mod debug;
 pub mod file;
@@ -16,16 +17,17 @@ mod sender;
 mod tests;
 
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::account::Account;
 use crate::auth::Auth;
 use crate::config::section::Section;
-use crate::queue::{self, Figures, Queue};
+use crate::queue::{self, AnyQueue, Disks, Durable, Figures, Lease, Queue};
 
 use retry::Schedule;
 use sender::{Sender, Transport};
@@ -69,6 +71,8 @@ pub struct Metrics {
     size: IntGaugeVec,
     capacity: IntGaugeVec,
     in_flight: IntGaugeVec,
+    lost: IntCounterVec,
+    circuit_open: IntGaugeVec,
 }
 
 /// The figures of one exporter's sending.
@@ -77,6 +81,7 @@ pub(crate) struct Sending {
     sent: IntCounter,
     send_failed: IntCounter,
     in_flight: IntGauge,
+    circuit_open: IntGauge,
 }
 
 impl Metrics {
@@ -105,6 +110,11 @@ impl Metrics {
             size: gauges("otelcol_exporter_queue_size", "What the queue holds, in the measure of its capacity.")?,
             capacity: gauges("otelcol_exporter_queue_capacity", "What the queue can hold: queue_size, else bytes.")?,
             in_flight: gauges("otelcol_exporter_in_flight_requests", "Requests on their way upstream.")?,
+            circuit_open: gauges(
+                "sluice_exporter_circuit_open",
+                "1 while upstream is away and asked by one request at a time.",
+            )?,
+            lost: counters("sluice_queue_lost_spans", "Spans in damaged records of a queue on disk.")?,
         })
     }
 
@@ -122,17 +132,22 @@ impl Metrics {
             sent: self.sent.with_label_values(&labels),
             send_failed: self.send_failed.with_label_values(&labels),
             in_flight: self.in_flight.with_label_values(&labels),
+            circuit_open: self.circuit_open.with_label_values(&labels),
         }
     }
 }
 
 /// What an exporter is started with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExporterContext {
     /// The runtime of the core that it lives on; none when the process is ending.
     pub runtime: Option<Handle>,
     /// Where figures go.
     pub metrics: Metrics,
+    /// Where queues on disk are.
+    pub disks: Disks,
+    /// The account of what they hold already.
+    pub account: Account,
 }
 
 /// An exporter cannot be started.
@@ -150,11 +165,15 @@ pub struct StartError {
 pub struct Undelivered {
     /// Spans counted as failed with the reason `shutdown`.
     pub spans: u64,
+    /// Spans that stay in the queue on disk.
+    pub held: u64,
 }
 
 /// A running exporter.
 pub struct Exporter {
-    queue: Arc<Queue>,
+    queue: AnyQueue,
+    /// The queue's log, if it has one.
+    lease: Mutex<Option<Lease>>,
     /// Turns true when everything has to be given up.
     cut: watch::Sender<bool>,
 }
@@ -175,6 +194,16 @@ impl Settings {
             Self::OtlpGrpc(settings) => settings.auth.as_mut(),
             Self::OtlpHttp(settings) => settings.auth.as_mut(),
             Self::Debug(_) | Self::File(_) => None,
+        }
+    }
+
+    /// The settings of its queue, to be completed.
+    pub(crate) fn queue_mut(&mut self) -> &mut queue::Settings {
+        match self {
+            Self::OtlpGrpc(settings) => &mut settings.queue,
+            Self::OtlpHttp(settings) => &mut settings.queue,
+            Self::Debug(settings) => &mut settings.queue,
+            Self::File(settings) => &mut settings.queue,
         }
     }
 
@@ -201,38 +230,84 @@ impl Settings {
 ///
 /// # Errors
 /// When a certificate cannot be read or a file cannot be opened.
-pub fn start(id: &impl Display, settings: &Settings, context: ExporterContext) -> Result<Arc<Exporter>, StartError> {
+pub fn start(id: &impl Display, settings: &Settings, context: &ExporterContext) -> Result<Arc<Exporter>, StartError> {
     let id = id.to_string();
     let fail = |reason: String| StartError { exporter: id.clone(), reason };
-    let runtime = context.runtime.ok_or_else(|| fail("the process is ending".to_owned()))?;
+    let runtime = context.runtime.clone().ok_or_else(|| fail("the process is ending".to_owned()))?;
     // Clients look for the runtime that they are made in.
     let guard = runtime.enter();
     let transport = settings.transport(&id).map_err(fail)?;
     drop(guard);
-    let queue = Queue::new(&id, settings.queue().clone(), context.metrics.figures(&id));
+    let (queue, lease) = open_queue(&id, settings.queue(), context).map_err(fail)?;
     // Of two exporters of one name, the old one draining, the new one's is the capacity.
     context.metrics.capacity.with_label_values(&[id.as_str()]).set(settings.queue().capacity() as i64);
     let (cut, cuts) = watch::channel(false);
     let sender = Sender::new(&id, transport, settings.retry(), context.metrics.sending(&id), cuts);
-    runtime.spawn(sender.run(Arc::clone(&queue), settings.queue().consumers));
-    Ok(Arc::new(Exporter { queue, cut }))
+    runtime.spawn(sender.run(queue.clone(), settings.queue().consumers));
+    Ok(Arc::new(Exporter { queue, lease: Mutex::new(lease), cut }))
+}
+
+/// The queue in memory, or on disk with what an earlier process has left there.
+fn open_queue(
+    id: &str,
+    settings: &queue::Settings,
+    context: &ExporterContext,
+) -> Result<(AnyQueue, Option<Lease>), String> {
+    let figures = context.metrics.figures(id);
+    let Some(folder) = settings.storage.as_ref().and_then(|storage| storage.folder.as_ref()) else {
+        return Ok((AnyQueue::Memory(Queue::new(id, settings.clone(), figures)), None));
+    };
+    let leased = context.disks.lease(folder, id, settings.max_bytes);
+    let (lease, recovered) = leased.map_err(|error| error.to_string())?;
+    let durable = Durable::new(id, settings.clone(), figures, lease.disk(), context.account.clone());
+    if let Some(recovered) = recovered {
+        durable.restore(lease.dir(), &recovered);
+        context.metrics.lost.with_label_values(&[id]).inc_by(recovered.lost.spans);
+    }
+    Ok((AnyQueue::Durable(durable), Some(lease)))
+}
+
+impl Drop for Exporter {
+    /// One that was never drained, because its generation was not put in place, keeps nothing of
+    /// what it took out of a log.
+    fn drop(&mut self) {
+        if let AnyQueue::Durable(queue) = &self.queue {
+            queue.close();
+        }
+    }
 }
 
 impl Exporter {
     /// The queue in front of it.
-    pub fn queue(&self) -> &Arc<Queue> {
+    pub fn queue(&self) -> &AnyQueue {
         &self.queue
     }
 
     /// Sends what is queued without waiting for batches to fill, and tries again until the
-    /// deadline; what is left then has failed. The exporter is of no use afterwards.
+    /// deadline; what is left then has failed, or stays on disk. The exporter is of no use
+    /// afterwards.
     pub async fn drain(&self, deadline: Instant) -> Undelivered {
         // What is left at the deadline is given up below.
-        let _ = tokio::time::timeout_at(deadline.into(), self.queue.drained()).await;
+        let _ = tokio::time::timeout_at(deadline.into(), self.queue.drained(|| self.is_last())).await;
         self.queue.close();
         self.cut.send_replace(true);
         // The tasks only have to notice; what they give up must be counted before it is told.
         let _ = tokio::time::timeout(SETTLE_TIME, self.cut.closed()).await;
-        Undelivered { spans: self.queue.shut_out() }
+        let held = if self.is_last() { self.queue.kept() } else { 0 };
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(lease) = lease {
+            // Writing the rest blocks.
+            let closed = tokio::task::spawn_blocking(move || lease.leave()).await;
+            if let Ok(Err(error)) = closed {
+                tracing::error!(event = "queue.closed", %error, "some of what was delivered will be delivered again");
+            }
+        }
+        Undelivered { spans: self.queue.shut_out(), held }
+    }
+
+    /// Whether no other exporter has its log.
+    fn is_last(&self) -> bool {
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner);
+        lease.as_ref().is_none_or(Lease::is_last)
     }
 }

@@ -1,5 +1,6 @@
 //! Extensions: what runs beside the pipelines.
 
+pub mod file_storage;
 pub mod health_check;
 
 use std::path::PathBuf;
@@ -9,12 +10,13 @@ use crate::auth::{Authenticator, Basic, Bearer};
 use crate::config::section::{Mark, NOT_YET, Section};
 use crate::config::{Component, Config};
 use crate::quarantine;
+use crate::queue::Folder;
 use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
 
 /// The types of extensions there are.
-pub const TYPES: &[&str] = &["basicauth", "bearertokenauth", "health_check", "sluice"];
+pub const TYPES: &[&str] = &["basicauth", "bearertokenauth", "file_storage", "health_check", "sluice"];
 
 /// Kubernetes kills a pod 30 s after it has asked it to stop; what is to be told has to be told
 /// before.
@@ -25,6 +27,8 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
 pub enum Settings {
     /// Knows who may send, or as whom we do.
     Authenticator(Authenticator),
+    /// Where queues are kept.
+    FileStorage(Folder),
     /// Tells whether the process is ready.
     HealthCheck(health_check::Settings),
     /// What concerns the whole process.
@@ -57,6 +61,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
     match kind {
         "basicauth" => Some(Settings::Authenticator(Authenticator::Basic(Basic::read(section)?))),
         "bearertokenauth" => Some(Settings::Authenticator(Authenticator::Bearer(Bearer::read(section)?))),
+        "file_storage" => Some(Settings::FileStorage(file_storage::read(section))),
         "health_check" => Some(Settings::HealthCheck(health_check::Settings::read(section))),
         "sluice" => Some(Settings::Sluice(Sluice::read(section))),
         _ => None,
@@ -83,7 +88,7 @@ impl Sluice {
 pub fn sites(config: &Config, readiness: &Readiness) -> Vec<Site> {
     let site = |component: &Component<Settings>| match &component.settings {
         Settings::HealthCheck(settings) => Some(settings.site(&component.id.to_string(), readiness)),
-        Settings::Authenticator(_) | Settings::Sluice(_) => None,
+        Settings::Authenticator(_) | Settings::FileStorage(_) | Settings::Sluice(_) => None,
     };
     config.used_extensions().filter_map(site).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! A request goes through the chains of all pipelines of its receiver; then room is reserved in
 //! every destination's queue, and only if all of them have it is the request put into all. So it
-//! is taken whole or refused whole, and the sender of a refused one still has it.
+//! is taken whole or refused whole, and the sender of a refused one still has it. Where a queue is on
+//! disk, taken means that the disk has it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::account::ReceiverAccount;
 use crate::chain::{self, Passed};
 use crate::cores::Core;
-use crate::queue::{Full, Item};
+use crate::queue::{Full, Item, Landing, NoRoom};
 use crate::route::{PipelinePlan, ReceiverPlan, Routes};
 
 /// A chain that costs less than this is not worth another core's attention: waking it and being
@@ -49,6 +50,9 @@ pub enum Refused {
     /// The bytes are no OTLP request. Never to be retried (400, `INVALID_ARGUMENT`).
     #[error("malformed request: {0}")]
     Malformed(#[from] Malformed),
+    /// No destination could ever hold it. Never to be retried as it is (413, `RESOURCE_EXHAUSTED`).
+    #[error("{0}")]
+    TooLarge(Full),
     /// No room now, or a plugin that must not be passed by has failed. To be retried
     /// (503 with Retry-After, `UNAVAILABLE` with `RetryInfo`).
     #[error("{reason}")]
@@ -116,28 +120,48 @@ impl Drop for Waits<'_> {
 
 /// Sees to it that what was received is accepted or refused, whatever happens between: a sender
 /// that goes away takes its request's future with it.
-struct Door<'r> {
-    account: &'r ReceiverAccount,
-    spans: i64,
+struct Door {
+    of: Of,
+    spans: u32,
     accepted: bool,
 }
 
-impl Drop for Door<'_> {
-    fn drop(&mut self) {
-        let outcome = if self.accepted { &self.account.accepted } else { &self.account.refused };
-        outcome.add(self.spans);
+/// Where spans have come from.
+enum Of {
+    /// The receiver of this number.
+    Receiver(Rc<Routes>, usize),
+    Quarantine(ReceiverAccount),
+}
+
+impl Door {
+    fn accept(mut self) {
+        self.accepted = true;
     }
 }
 
-async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Refused> {
+impl Drop for Door {
+    fn drop(&mut self) {
+        let account = match &self.of {
+            Of::Receiver(routes, index) => {
+                routes.plan.as_ref().and_then(|plan| plan.receivers.get(*index)).map(|receiver| &receiver.account)
+            }
+            Of::Quarantine(account) => Some(account),
+        };
+        let Some(account) = account else { return };
+        let outcome = if self.accepted { &account.accepted } else { &account.refused };
+        outcome.add(i64::from(self.spans));
+    }
+}
+
+async fn take(core: &Core, index: usize, wire: Bytes) -> Result<Accepted, Refused> {
     let routes = core.routes();
-    let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(receiver)) else {
+    let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(index)) else {
         return Err(unavailable("starting"));
     };
     if receiver.pipelines.is_empty() {
         return Err(unavailable("the receiver is being closed"));
     }
-    let has_processors = pipelines(&routes, receiver).any(|pipeline| !pipeline.processors.is_empty());
+    let has_processors = pipelines(&routes, receiver).any(|(_, pipeline)| !pipeline.processors.is_empty());
     // A request that no plugin looks into need not be indexed.
     let mut indexed = if has_processors { Some(Batch::parse(wire.clone())?) } else { None };
     let verdict = match &indexed {
@@ -146,21 +170,47 @@ async fn take(core: &Core, receiver: usize, wire: Bytes) -> Result<Accepted, Ref
     };
     let spans = verdict.spans;
     receiver.account.received.add(i64::from(spans));
-    let mut door = Door { account: &receiver.account, spans: i64::from(spans), accepted: false };
-    if spans > 0 {
-        let started = Instant::now();
-        let mut all = Vec::with_capacity(receiver.pipelines.len());
-        for pipeline in pipelines(&routes, receiver) {
-            let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
-            let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
-            all.push((pipeline, chain::run(&routes, pipeline, batch, 0).await?));
-        }
-        let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-        queue(&routes, all, spans).await?;
+    let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans, accepted: false };
+    if spans == 0 {
+        return Ok(Accepted { spans });
     }
-    door.accepted = true;
-    Ok(Accepted { spans })
+    let started = Instant::now();
+    let mut all = Vec::with_capacity(receiver.pipelines.len());
+    for (index, pipeline) in pipelines(&routes, receiver) {
+        let mine = if pipeline.processors.is_empty() { None } else { indexed.take() };
+        let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
+        all.push((index, chain::run(&routes, pipeline, batch, 0).await?));
+    }
+    let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
+    land(&routes, all, door).await
+}
+
+/// Puts what passed into the queues, and counts it when they have it.
+async fn land(routes: &Rc<Routes>, all: Vec<(usize, Passed)>, door: Door) -> Result<Accepted, Refused> {
+    let spans = door.spans;
+    let landings = queue(routes, &all).await?;
+    if landings.is_empty() {
+        count(routes, all, spans);
+        door.accept();
+        return Ok(Accepted { spans });
+    }
+    // The disk takes it whether its sender waits or not, and it is counted as what became of it.
+    let routes = Rc::clone(routes);
+    let landed = tokio::task::spawn_local(async move {
+        // All of them are seen to their end, so that each is in its account what it came to.
+        let mut refused = None;
+        for landing in landings {
+            refused = landing.landed().await.err().or(refused);
+        }
+        if let Some(error) = refused {
+            return Err(unavailable(&error.to_string()));
+        }
+        count(&routes, all, spans);
+        door.accept();
+        Ok(Accepted { spans })
+    });
+    landed.await.unwrap_or_else(|_| Err(unavailable("stopping")))
 }
 
 /// Passes spans that a plugin had failed on through that plugin of that pipeline, all that follow it,
@@ -174,49 +224,59 @@ pub(crate) async fn replay(
 ) -> Result<Accepted, Refused> {
     let routes = core.routes();
     let plan = routes.plan.as_ref().ok_or_else(|| unavailable("starting"))?;
-    let found = plan.pipelines.iter().find(|known| known.id == pipeline);
-    let found = found.ok_or_else(|| unavailable(&format!("there is no pipeline `{pipeline}`")))?;
+    let number = plan.pipelines.iter().position(|known| known.id == pipeline);
+    let found = number.and_then(|number| Some((number, plan.pipelines.get(number)?)));
+    let (number, found) = found.ok_or_else(|| unavailable(&format!("there is no pipeline `{pipeline}`")))?;
     let is_it = |&processor: &usize| plan.processors.get(processor).is_some_and(|slot| slot.id == plugin);
     let from = found.processors.iter().position(is_it);
     let from = from.ok_or_else(|| unavailable(&format!("the pipeline `{pipeline}` has no processor `{plugin}`")))?;
     let batch = Batch::parse(wire)?;
     let spans = batch.spans();
     account.received.add(i64::from(spans));
-    let mut door = Door { account, spans: i64::from(spans), accepted: false };
+    let door = Door { of: Of::Quarantine(account.clone()), spans, accepted: false };
     let passed = chain::run(&routes, found, batch, from).await?;
-    queue(&routes, vec![(found, passed)], spans).await?;
-    door.accepted = true;
-    Ok(Accepted { spans })
+    land(&routes, vec![(number, passed)], door).await
 }
 
-fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = &'r PipelinePlan> {
+fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {
     let plan = routes.plan.as_deref();
-    receiver.pipelines.iter().filter_map(move |&index| plan?.pipelines.get(index))
+    receiver.pipelines.iter().filter_map(move |&index| Some((index, plan?.pipelines.get(index)?)))
 }
 
-/// Puts what passed into all queues, or into none.
-async fn queue(routes: &Routes, all: Vec<(&PipelinePlan, Passed)>, entered: u32) -> Result<(), Refused> {
+/// Puts what passed the pipelines with these numbers into all queues, or into none. Returns those
+/// that are on their way to a disk.
+async fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Result<Vec<Landing>, Refused> {
     let mut reserved = Vec::new();
-    for (pipeline, passed) in all.iter().filter(|(_, passed)| passed.spans > 0) {
+    for (pipeline, passed) in of_plan(routes, all).filter(|(_, passed)| passed.spans > 0) {
         for destination in &pipeline.destinations {
-            let room =
-                destination.queue.reserve(passed.wire.len(), passed.spans).await.map_err(|full| no_room(&full))?;
-            reserved.push((room, passed.wire.clone(), passed.spans, &destination.account));
+            let room = destination.queue.reserve(&pipeline.id, passed.wire.len(), passed.spans).await;
+            reserved.push((room.map_err(no_room)?, passed.wire.clone(), passed.spans, &destination.account));
         }
     }
+    let mut landings = Vec::new();
     for (room, wire, spans, account) in reserved {
-        room.commit(Item { wire, spans, account: Arc::clone(account) });
+        landings.extend(room.commit(Item { wire, spans, account: Arc::clone(account) }));
     }
-    for (pipeline, passed) in all {
+    Ok(landings)
+}
+
+fn of_plan<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<Item = (&'r PipelinePlan, &'r Passed)> {
+    let plan = routes.plan.as_deref();
+    all.iter().filter_map(move |(index, passed)| Some((plan?.pipelines.get(*index)?, passed)))
+}
+
+/// Counts what the queues have taken.
+fn count(routes: &Routes, all: Vec<(usize, Passed)>, entered: u32) {
+    for (index, passed) in all {
+        let Some(pipeline) = routes.plan.as_ref().and_then(|plan| plan.pipelines.get(index)) else { continue };
         pipeline.account.accepted.add(i64::from(entered));
         pipeline.account.passed.add(i64::from(passed.spans));
         passed.count(routes, pipeline);
     }
-    Ok(())
 }
 
-fn no_room(full: &Full) -> Refused {
-    unavailable(&full.to_string())
+fn no_room(full: Full) -> Refused {
+    if full.why == NoRoom::TooLarge { Refused::TooLarge(full) } else { unavailable(&full.to_string()) }
 }
 
 fn unavailable(reason: &str) -> Refused {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice::cli::{Cli, Command};
+use sluice::cli::{Cli, Command, QueueCommand};
 use sluice::generation::Bundle;
 use sluice_sandbox::Source;
 
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => sluice::collector::run(&args, bundle()),
         Command::Validate(args) => sluice::collector::validate(&args, bundle()),
+        Command::Queue(QueueCommand::Inspect { dir, json }) => sluice::queue::inspect::run(&dir, json),
         Command::Components => sluice::cli::components(),
         Command::Quarantine(command) => sluice::quarantine::command::run(&command),
         Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),

@@ -5,11 +5,19 @@
 //! is being sent counts until its outcome is known, because it is still in memory. When it is full,
 //! [`OnFull`] decides. A request that is larger than the whole queue fits only into an empty one.
 //!
+//! With `storage` the queue is on disk instead ([`Durable`]); [`AnyQueue`] is one of the two.
+//!
 //! Every span that is put in leaves in exactly one way: delivered, failed or dropped, and each way
 //! is written into the account of the pipeline that it came from.
 
+mod any;
+mod disk;
+mod durable;
 mod entry;
+mod envelope;
+pub mod inspect;
 mod settings;
+mod storage;
 #[cfg(test)]
 mod tests;
 
@@ -25,8 +33,13 @@ use tokio::sync::Notify;
 
 use crate::account::DestinationAccount;
 
+pub use any::{AnyQueue, Room};
+pub use disk::Disks;
+pub(crate) use disk::{Disk, Lease};
+pub use durable::{Durable, Landing, NotKept};
 pub(crate) use entry::{Taken, Weight};
 pub use settings::{Batching, OnFull, Settings, Sizer};
+pub use storage::{Folder, Storage};
 
 /// A request that has passed a chain, for one destination.
 pub struct Item {
@@ -40,12 +53,29 @@ pub struct Item {
 
 /// The queue has no room. Nothing was kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the queue of exporter {exporter} is {state}")]
+#[error("the queue of exporter {exporter} is {why}")]
 pub struct Full {
     /// The exporter's component id.
     pub exporter: String,
-    /// `full`, or `closed`.
-    pub state: &'static str,
+    /// Why there is no room.
+    pub why: NoRoom,
+}
+
+/// Why there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// It holds as much as it may.
+    #[error("full")]
+    Full,
+    /// It takes nothing any more.
+    #[error("closed")]
+    Closed,
+    /// Its disk does not keep up.
+    #[error("behind with writing to its disk")]
+    Behind,
+    /// The request would not fit into it if it were empty.
+    #[error("smaller than this request")]
+    TooLarge,
 }
 
 /// The queue's figures, under the Collector's names.
@@ -134,9 +164,9 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn full(&self, spans: u64, state: &'static str) -> Full {
+    fn full(&self, spans: u64, why: NoRoom) -> Full {
         self.figures.enqueue_failed.inc_by(spans);
-        Full { exporter: self.exporter.clone(), state }
+        Full { exporter: self.exporter.clone(), why }
     }
 
     /// Reserves room for a request. With `on_full: block` it waits for it, with the dropping
@@ -151,14 +181,14 @@ impl Queue {
             {
                 let mut state = self.state();
                 if state.phase == Phase::Closed {
-                    return Err(self.full(weight.spans, "closed"));
+                    return Err(self.full(weight.spans, NoRoom::Closed));
                 }
                 if self.settings.fits(state.used, weight) {
                     state.used += weight;
                     return Ok(Reservation { queue: self, weight, held: true });
                 }
                 match self.settings.on_full {
-                    OnFull::Refuse => return Err(self.full(weight.spans, "full")),
+                    OnFull::Refuse => return Err(self.full(weight.spans, NoRoom::Full)),
                     // They make room, or do without, when the item is put in.
                     OnFull::DropNewest | OnFull::DropOldest => {
                         return Ok(Reservation { queue: self, weight, held: false });

@@ -11,7 +11,7 @@ use sluice_sandbox::Instance;
 
 use crate::account::{DestinationAccount, PipelineAccount, ReceiverAccount};
 use crate::chain::{Slot, SlotPlan};
-use crate::queue::Queue;
+use crate::queue::AnyQueue;
 
 /// One generation, shared by all cores.
 pub struct Plan {
@@ -46,7 +46,7 @@ pub struct PipelinePlan {
 /// A queue and the account of what this pipeline puts in.
 pub struct Destination {
     /// The exporter's queue.
-    pub queue: Arc<Queue>,
+    pub queue: AnyQueue,
     /// What becomes of this pipeline's spans there.
     pub account: Arc<DestinationAccount>,
 }

@@ -62,7 +62,7 @@ pub fn inspect(dir: impl AsRef<Path>) -> Result<Inspection, OpenError> {
 
 /// As [`inspect`], on another disk.
 pub fn inspect_on(disk: &dyn Disk, dir: impl AsRef<Path>) -> Result<Inspection, OpenError> {
-    let survey = survey(disk, dir.as_ref())?;
+    let survey = survey(disk, dir.as_ref(), None)?;
     let segments = survey.segments.iter().map(|segment| SegmentReport {
         number: segment.header.number,
         first_sequence: segment.header.base.sequence,

@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use tokio::sync::futures::Notified;
+
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Context, IoFailure, OpenError, ReserveError};
 use crate::options::Options;
 use crate::recover::{Recovered, recover};
 use crate::reserve::Reservation;
 use crate::state::{Counts, Shared};
-use crate::take::Delivery;
+use crate::take::{Delivery, Ready};
 
 /// How much is in the log now.
 #[derive(Debug, Default, Clone)]
@@ -78,6 +80,27 @@ impl Log {
     /// Takes the oldest record that nobody has, if it is in memory already.
     pub fn try_take(&self) -> Option<Delivery> {
         self.shared.try_take()
+    }
+
+    /// What waits in memory to be taken.
+    pub fn ready(&self) -> Ready {
+        self.shared.ready()
+    }
+
+    /// Ends when more may be taken than before, when a record was put back, or when the log closes.
+    /// Enable it, then look, then wait: so nothing is missed.
+    pub fn more(&self) -> Notified<'_> {
+        self.shared.takers.notified()
+    }
+
+    /// Ends when there may be more room than before, or the log closes. To be used as [`more`](Self::more).
+    pub fn room(&self) -> Notified<'_> {
+        self.shared.room.notified()
+    }
+
+    /// How large a segment becomes: so much space is given back at a time.
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes()
     }
 
     /// How much is in it.

@@ -24,6 +24,12 @@ const DEFAULT_READ_AHEAD: u64 = 4 << 20;
 const DEFAULT_MAX_WAITING: u64 = 16 << 20;
 const DEFAULT_QUARANTINE: u64 = 16 << 20;
 
+/// Tells the group of a record by the beginning of its payload.
+pub type Group = fn(&[u8]) -> Option<&[u8]>;
+
+/// How much of a payload [`Options::group`] gets to see.
+pub const GROUP_HEAD: usize = 512;
+
 /// What happens to a record that finds no room.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum OnFull {
@@ -92,6 +98,10 @@ pub struct Options {
     pub quarantine_bytes: u64,
     /// Compresses records with zstd at this level. Both kinds can be read, whatever is set here.
     pub zstd_level: Option<i32>,
+    /// Tells the group of a record by the first [`GROUP_HEAD`] bytes of its payload, so that
+    /// [`Recovered::groups`](crate::Recovered::groups) can say what is left by group. A compressed
+    /// record has none.
+    pub group: Option<Group>,
     /// Tells the time.
     pub clock: Clock,
 }
@@ -111,6 +121,7 @@ impl Default for Options {
             max_waiting_bytes: DEFAULT_MAX_WAITING,
             quarantine_bytes: DEFAULT_QUARANTINE,
             zstd_level: None,
+            group: None,
             clock: Clock::default(),
         }
     }

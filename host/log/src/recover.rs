@@ -27,6 +27,8 @@ pub struct Recovered {
     pub records: u64,
     /// Their spans.
     pub spans: u64,
+    /// Their spans by [`Options::group`](crate::Options::group); what has no group is not in here.
+    pub groups: BTreeMap<Vec<u8>, u64>,
     /// Records that are gone, and were neither acknowledged by the taker nor dropped. After a crash
     /// this may count records that were never acknowledged to their senders, but none too few.
     pub lost: Lost,
@@ -53,7 +55,7 @@ pub(crate) fn recover(
         io::ErrorKind::WouldBlock => OpenError::InUse { dir: dir.to_owned() },
         _ => IoFailure::new("lock", &lock_path, error).into(),
     })?;
-    let survey = survey(disk.as_ref(), dir)?;
+    let survey = survey(disk.as_ref(), dir, options.group)?;
     let recovered = report(&survey);
     repair(disk.as_ref(), dir, &options, &survey)?;
     let (found, handed_to) = match &survey.cursor {
@@ -110,6 +112,7 @@ fn report(survey: &Survey) -> Recovered {
     Recovered {
         records: sum(|segment| segment.live_records),
         spans: sum(|segment| segment.live_spans),
+        groups: survey.groups.clone(),
         lost: survey.lost,
         damaged_ranges: survey.damaged.iter().filter(|damage| damage.lost).count() as u64,
         damaged_segments: survey.unreadable.len() as u64,
@@ -197,6 +200,7 @@ fn state(survey: Survey, handed_to: u64) -> State {
         segments,
         ready: BTreeMap::new(),
         ready_bytes: 0,
+        ready_spans: 0,
         fetched: floor,
         in_flight: BTreeMap::new(),
         acked: survey.acked,

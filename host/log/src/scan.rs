@@ -29,6 +29,8 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Payloads {
     Skip,
+    /// Only so many bytes of each.
+    Head(usize),
     Keep,
 }
 
@@ -128,16 +130,18 @@ impl Scanner {
         let mut crc = checksums.begin();
         let (mut from, end) = (at + RECORD_HEADER as u64, at + header.framed());
         while from < end {
-            let keep = self.payloads == Payloads::Keep;
+            let keep = match self.payloads {
+                Payloads::Skip => 0,
+                Payloads::Head(most) => most.saturating_sub(payload.len()),
+                Payloads::Keep => usize::MAX,
+            };
             let rest = self.rest(from)?;
             let part = rest.get(..(end - from) as usize).unwrap_or(rest);
             if part.is_empty() {
                 return Ok(None);
             }
             crc = crc32c::crc32c_append(crc, part);
-            if keep {
-                payload.extend_from_slice(part);
-            }
+            payload.extend_from_slice(part.get(..keep).unwrap_or(part));
             from += part.len() as u64;
         }
         Ok((crc == header.payload_crc).then_some((header, payload)))

@@ -106,6 +106,7 @@ pub(crate) struct State {
     pub segments: VecDeque<SegmentInfo>,
     pub ready: BTreeMap<u64, Entry>,
     pub ready_bytes: u64,
+    pub ready_spans: u64,
     /// What comes next from disk or from the writer into `ready`.
     pub fetched: Mark,
     pub in_flight: BTreeMap<u64, u32>,
@@ -162,6 +163,7 @@ impl State {
     /// Puts a record where takers find it.
     pub fn offer(&mut self, sequence: u64, entry: Entry) {
         self.ready_bytes += entry.payload.len() as u64;
+        self.ready_spans += u64::from(entry.spans);
         self.ready.insert(sequence, entry);
     }
 
@@ -169,6 +171,7 @@ impl State {
     pub fn withdraw(&mut self, sequence: u64) -> Option<Entry> {
         let entry = self.ready.remove(&sequence)?;
         self.ready_bytes -= entry.payload.len() as u64;
+        self.ready_spans -= u64::from(entry.spans);
         Some(entry)
     }
 

@@ -3,6 +3,7 @@
 //! What is lost is known from sequences and running totals: records that were acknowledged to a
 //! sender, are not done, and are not there.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use crate::disk::{Disk, File};
 use crate::error::{Context, OpenError};
 use crate::format::{
     CURSOR, CURSOR_LENGTH, CURSOR_NEW, Checksums, CursorSlot, DATA_START, HeaderRead, Mark, RecordHeader, SLOT_LENGTH,
-    SegmentHeader, VERSION, parse_segment_name, segment_name,
+    SegmentHeader, VERSION, ZSTD, parse_segment_name, segment_name,
 };
+use crate::options::{GROUP_HEAD, Group};
 use crate::scan::{Payloads, Scanner, Step, read_tolerant};
 
 /// Records that are gone although they should not be.
@@ -94,10 +96,12 @@ pub(crate) struct Survey {
     pub next_segment: u64,
     pub last_unix_nano: u64,
     pub lost: Lost,
+    /// Spans of live records by group.
+    pub groups: BTreeMap<Vec<u8>, u64>,
 }
 
 /// Surveys a directory.
-pub(crate) fn survey(disk: &dyn Disk, dir: &Path) -> Result<Survey, OpenError> {
+pub(crate) fn survey(disk: &dyn Disk, dir: &Path, group: Option<Group>) -> Result<Survey, OpenError> {
     let names = disk.list(dir).context("list", dir)?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| parse_segment_name(name)).collect();
     numbers.sort_unstable();
@@ -114,7 +118,7 @@ pub(crate) fn survey(disk: &dyn Disk, dir: &Path) -> Result<Survey, OpenError> {
         }
     }
     let next_segment = numbers.last().map_or(0, |last| last + 1);
-    let mut walk = Walk::new(&cursor, opened.first().map(|first| first.header.base));
+    let mut walk = Walk::new(&cursor, opened.first().map(|first| first.header.base), group);
     for (index, segment) in opened.iter().enumerate() {
         let next_base = opened.get(index + 1).map_or(u64::MAX, |next| next.header.base.sequence);
         walk.segment(segment, next_base).context("read", &segment.path)?;
@@ -178,10 +182,11 @@ struct Walk {
     expected: Mark,
     /// So many damaged ranges stand before a record; the others belong to the next gap.
     judged: usize,
+    group: Option<Group>,
 }
 
 impl Walk {
-    fn new(cursor: &CursorFound, first_base: Option<Mark>) -> Self {
+    fn new(cursor: &CursorFound, first_base: Option<Mark>, group: Option<Group>) -> Self {
         let (before, expected, next_segment) = match cursor {
             CursorFound::Whole(slot, _) => {
                 (Acked::from_ranges(slot.floor, &slot.ranges), slot.floor, slot.next_segment)
@@ -203,8 +208,9 @@ impl Walk {
             next_segment,
             last_unix_nano: 0,
             lost: Lost::default(),
+            groups: BTreeMap::new(),
         };
-        Self { survey, before, found_spans: 0, gap_spans: 0, expected, judged: 0 }
+        Self { survey, before, found_spans: 0, gap_spans: 0, expected, judged: 0, group }
     }
 
     fn segment(&mut self, opened: &Opened, next_base: u64) -> io::Result<()> {
@@ -213,7 +219,7 @@ impl Walk {
         let mut scanner = Scanner::new(
             opened.file.clone(),
             Checksums::new(salt),
-            Payloads::Skip,
+            self.group.map_or(Payloads::Skip, |_| Payloads::Head(GROUP_HEAD)),
             DATA_START.min(opened.length)..opened.length,
             base.sequence..next_base,
         );
@@ -232,7 +238,7 @@ impl Walk {
         };
         loop {
             match scanner.step()? {
-                Step::Record { header, .. } => self.record(&mut segment, &header),
+                Step::Record { header, payload, .. } => self.record(&mut segment, &header, &payload),
                 Step::Damaged(range) => self.damaged(number, range.start, range.end),
                 Step::End { at, trailing } => {
                     segment.data_end = at.max(DATA_START);
@@ -253,7 +259,7 @@ impl Walk {
         self.survey.damaged.push(Damage { segment, from, to, lost: false, trailing: false });
     }
 
-    fn record(&mut self, segment: &mut Surveyed, header: &RecordHeader) {
+    fn record(&mut self, segment: &mut Surveyed, header: &RecordHeader, head: &[u8]) {
         let spans = u64::from(header.spans);
         self.survey.last_unix_nano = self.survey.last_unix_nano.max(header.unix_nano);
         segment.records += 1;
@@ -273,6 +279,9 @@ impl Walk {
         } else {
             segment.live_records += 1;
             segment.live_spans += spans;
+            if let Some(group) = self.group.filter(|_| header.flags & ZSTD == 0).and_then(|group| group(head)) {
+                *self.survey.groups.entry(group.to_vec()).or_default() += spans;
+            }
         }
     }
 

@@ -7,6 +7,17 @@ use bytes::Bytes;
 
 use crate::state::{Entry, Shared};
 
+/// Records that wait in memory to be taken: all there are, or as many as are read ahead.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// How many.
+    pub records: u64,
+    /// Their spans.
+    pub spans: u64,
+    /// The bytes of their payloads.
+    pub bytes: u64,
+}
+
 /// A record that is in flight. Dropping it without [`ack`](Self::ack) puts it back, to be taken again.
 #[derive(Debug)]
 pub struct Delivery {
@@ -18,6 +29,12 @@ pub struct Delivery {
 }
 
 impl Shared {
+    /// What waits to be taken.
+    pub(crate) fn ready(&self) -> Ready {
+        let state = self.lock();
+        Ready { records: state.ready.len() as u64, spans: state.ready_spans, bytes: state.ready_bytes }
+    }
+
     /// The oldest record that nobody has.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Delivery> {
         let mut state = self.lock();

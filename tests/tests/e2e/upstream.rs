@@ -183,3 +183,34 @@ fn of_a_merged_request_only_the_guilty_part_has_failed() {
     assert_eq!(end.account.sum("destination", "failed"), 2);
     assert_eq!(sluice_tests::wire::difference(&good, &upstream.wires()).unwrap(), None);
 }
+
+#[test]
+fn an_upstream_that_is_away_is_asked_by_one_request_at_a_time() {
+    const PAUSE: Duration = Duration::from_millis(300);
+    let upstream = Sink::start();
+    upstream.always(Answer::UNAVAILABLE);
+    let address = upstream.address();
+    let settings = format!(
+        "endpoint: '{address}'\ntls: {{ insecure: true }}\n\
+         retry_on_failure: {{ initial_interval: {}ms, multiplier: 1, randomization_factor: 0 }}\n\
+         sending_queue: {{ num_consumers: 10, batch: {{ enabled: false }} }}",
+        PAUSE.as_millis()
+    );
+    let sluice = Sluice::start(&Config::new().exporter("otlp_grpc", &settings));
+    let requests = Exporter::new(65).requests(10, 20);
+    send::all(sluice.grpc(), &requests).unwrap();
+    let open = || sluice.metrics().sum("sluice_exporter_circuit_open", &[("exporter", "otlp_grpc")]) == 1.0;
+    sluice_tests::wait::until("the circuit to open", || open().then_some(()));
+    // Those that were on their way have landed; the pauses between the next ones are whole.
+    upstream.wait_for_attempts(11);
+    let begun = Instant::now();
+    upstream.wait_for_attempts(14);
+    // Ten requests on their own would have made three attempts in a tenth of a pause.
+    assert!(begun.elapsed() > PAUSE * 2, "three attempts in {:?}", begun.elapsed());
+    upstream.always(Answer::Ok);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(sluice_tests::wire::difference(&requests, &upstream.wires()).unwrap(), None);
+    let states: Vec<_> = end.stderr.lines().filter(|line| line.contains("export.circuit")).collect();
+    assert!(states.len() == 2 && states[1].contains("closed"), "{states:?}");
+}

@@ -61,6 +61,10 @@ pub enum Entry {
         dropped: Breakdown,
         /// In the queue or on their way.
         held: i64,
+        /// Of `passed`: found in the queue on disk when the process began.
+        restored: i64,
+        /// Of `delivered`: upstream may have had them from an earlier process.
+        redelivered: i64,
         /// What does not add up.
         missing: i64,
     },
@@ -132,6 +136,8 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
                 failed: reasons("failed"),
                 dropped: reasons("dropped"),
                 held,
+                restored: total("restored"),
+                redelivered: total("redelivered"),
                 missing,
             }
         }
@@ -172,7 +178,18 @@ impl Entry {
                     missing
                 );
             }
-            Self::Destination { name, destination, passed, delivered, failed, dropped, held, missing } => {
+            Self::Destination {
+                name,
+                destination,
+                passed,
+                delivered,
+                failed,
+                dropped,
+                held,
+                restored,
+                redelivered,
+                missing,
+            } => {
                 let (failed, dropped) = (json(failed), json(dropped));
                 tracing::info!(
                     event = "account",
@@ -184,6 +201,8 @@ impl Entry {
                     json.failed = failed,
                     json.dropped = dropped,
                     held,
+                    restored,
+                    redelivered,
                     missing
                 );
             }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::config::Id;
-use crate::exporter::Exporter;
+use crate::exporter::{Exporter, Undelivered};
 use crate::receiver::Closing;
 
 /// How long after their deadline all may take to cut what they have and to say what they have not
@@ -37,8 +37,8 @@ impl Leaving {
     /// Sees an exporter to its end.
     pub(super) fn exporter(&mut self, id: Id, exporter: Arc<Exporter>, deadline: Instant) {
         self.exporters.spawn(async move {
-            let undelivered = exporter.drain(deadline).await.spans;
-            tracing::info!(event = "exporter.closed", component = %id, undelivered);
+            let Undelivered { spans: undelivered, held } = exporter.drain(deadline).await;
+            tracing::info!(event = "exporter.closed", component = %id, undelivered, held);
             undelivered
         });
     }

@@ -5,6 +5,7 @@
 //! host's keys stand in the block `sluice:` there.
 
 mod host;
+mod limiter;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,8 @@ const HOST: &str = "sluice";
 pub enum Processor {
     /// A plugin.
     Plugin(Box<Settings>),
+    /// `memory_limiter`: how many bytes of requests may be on their way in.
+    Limiter(u64),
     /// Accepted because the Collector's users have it; its work is done elsewhere.
     Elsewhere,
 }
@@ -170,10 +173,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
             batch(section);
             Some(Processor::Elsewhere)
         }
-        "memory_limiter" => {
-            memory_limiter(section);
-            Some(Processor::Elsewhere)
-        }
+        "memory_limiter" => Some(Processor::Limiter(limiter::read(section))),
         kind if BUNDLED.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section)))),
         _ => None,
     }
@@ -249,23 +249,5 @@ fn batch(mut section: Section<'_>) {
     }
     section.duration_or("timeout", Duration::ZERO);
     section.strings("metadata_keys");
-    section.finish();
-}
-
-fn memory_limiter(mut section: Section<'_>) {
-    section.remark("`memory_limiter` does nothing here: requests are admitted by their bytes and queues are bounded by bytes; it can be taken out");
-    for key in ["limit_mib", "spike_limit_mib", "limit_percentage", "spike_limit_percentage"] {
-        section.u64(key);
-    }
-    let durations = [
-        "check_interval",
-        "min_gc_interval_when_soft_limited",
-        "min_gc_interval_when_hard_limited",
-        "max_gc_interval_when_soft_limited",
-        "max_gc_interval_when_hard_limited",
-    ];
-    for key in durations {
-        section.duration_or(key, Duration::ZERO);
-    }
     section.finish();
 }

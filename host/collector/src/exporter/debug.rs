@@ -49,7 +49,7 @@ impl Settings {
             },
             sampling_initial: section.u64_or("sampling_initial", 2),
             sampling_thereafter: section.u64_or("sampling_thereafter", 1),
-            queue: queue::Settings::read(&mut section, queue::Settings::one_by_one()),
+            queue: queue::Settings::read_in_memory(&mut section, queue::Settings::one_by_one()),
         };
         if !section.bool_or("use_internal_logger", true) {
             section.error("use_internal_logger", "it writes into the collector's own log, always");

@@ -39,7 +39,7 @@ impl Settings {
             path: path.unwrap_or_default(),
             proto: section.one_of("format", &["json", "proto"], "json") == "proto",
             append: section.bool_or("append", false),
-            queue: queue::Settings::read(&mut section, queue::Settings::one_by_one()),
+            queue: queue::Settings::read_in_memory(&mut section, queue::Settings::one_by_one()),
         };
         for key in ["rotation", "compression", "group_by", "encoding", "create_directory", "directory_permissions"] {
             section.unsupported(key, NOT_YET);

@@ -20,7 +20,7 @@ use super::sender::{Answer, Refusal, Retry};
 use crate::auth::{Auth, Authenticator};
 use crate::config::section::{NOT_YET, Section};
 use crate::otlp::EXPORT_PATH;
-use crate::otlp::compression::Encoding;
+use crate::otlp::compression::{Encoding, Unmetered};
 use crate::otlp::grpc::{Code, PREFIX_BYTES, decode_message, prefix, read_prefix};
 use crate::otlp::rpc::{ExportResponse, Status};
 use crate::queue;
@@ -86,6 +86,7 @@ impl Settings {
             Some(endpoint) => target(&client::with_scheme(&endpoint, tls.insecure)),
             None => Err("an `endpoint` is needed".to_owned()),
         };
+        let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
             uri: address(&mut section, "endpoint", url),
             headers: headers::read(&mut section),
@@ -93,8 +94,8 @@ impl Settings {
             compression: compression(&mut section),
             timeout: section.duration_or("timeout", TIMEOUT),
             keepalive: section.section("keepalive").map(keepalive),
-            retry: Schedule::read(&mut section),
-            queue: queue::Settings::read(&mut section, queue::Settings::default()),
+            retry: Schedule::read(&mut section, queue.storage.is_some()),
+            queue,
             tls,
         };
         // Every attempt waits for a connection as long as its timeout allows.
@@ -243,7 +244,7 @@ async fn response(headers: &HeaderMap, mut body: Bytes) -> Result<ExportResponse
     if flag == 1 {
         let encoding = headers.get("grpc-encoding").and_then(|name| Encoding::parse(name.as_bytes()));
         let encoding = encoding.ok_or("the answer is compressed in a way that we do not know")?;
-        body = encoding.decompress(body, MAX_ANSWER_BYTES).await.map_err(|error| error.to_string())?;
+        body = encoding.decompress(body, MAX_ANSWER_BYTES, &mut Unmetered).await.map_err(|error| error.to_string())?;
     }
     ExportResponse::decode(body).map_err(|error| error.to_string())
 }

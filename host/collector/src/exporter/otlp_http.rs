@@ -55,6 +55,7 @@ impl Settings {
             (Some(base), None) => ("endpoint", client::parse(&format!("{}{TRACES_PATH}", base.trim_end_matches('/')))),
             (None, None) => ("endpoint", Err("an `endpoint` or a `traces_endpoint` is needed".to_owned())),
         };
+        let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
             uri: address(&mut section, key, url),
             tls: Tls::read(&mut section),
@@ -63,8 +64,8 @@ impl Settings {
             json: section.one_of("encoding", &["proto", "json"], "proto") == "json",
             compression: compression(&mut section),
             timeout: section.duration_or("timeout", TIMEOUT),
-            retry: Schedule::read(&mut section),
-            queue: queue::Settings::read(&mut section, queue::Settings::default()),
+            retry: Schedule::read(&mut section, queue.storage.is_some()),
+            queue,
         };
         for key in ["cookies", "middlewares", "proxy_url", "compression_params"] {
             section.unsupported(key, NOT_YET);

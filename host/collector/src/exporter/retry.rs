@@ -35,9 +35,11 @@ impl Schedule {
         max_elapsed_time: Duration::from_mins(5),
     };
 
-    /// Reads the block `retry_on_failure` of an exporter.
-    pub fn read(exporter: &mut Section<'_>) -> Self {
-        let default = Self::DEFAULT;
+    /// Reads the block `retry_on_failure` of an exporter. What is kept on disk is tried for ever
+    /// unless the block says otherwise.
+    pub fn read(exporter: &mut Section<'_>, durable: bool) -> Self {
+        let max_elapsed_time = if durable { Duration::ZERO } else { Self::DEFAULT.max_elapsed_time };
+        let default = Self { max_elapsed_time, ..Self::DEFAULT };
         let Some(mut section) = exporter.section("retry_on_failure") else { return default };
         let schedule = Self {
             enabled: section.bool_or("enabled", default.enabled),
@@ -55,6 +57,12 @@ impl Schedule {
         }
         section.finish();
         schedule
+    }
+
+    /// The same pauses, without an end.
+    #[must_use]
+    pub fn for_ever(self) -> Self {
+        Self { max_elapsed_time: Duration::ZERO, ..self }
     }
 
     /// The pauses of one request.

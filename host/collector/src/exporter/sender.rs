@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::circuit::Circuit;
 use super::retry::Schedule;
 use super::{Sending, debug, file, otlp_grpc, otlp_http};
-use crate::queue::{Queue, Taken};
+use crate::queue::{AnyQueue, Taken};
 
 /// A destination that is away would say so many times a second.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -83,6 +84,7 @@ pub(super) struct Sender {
     exporter: String,
     transport: Transport,
     schedule: Schedule,
+    circuit: Circuit,
     figures: Sending,
     cut: watch::Receiver<bool>,
     logged: Mutex<Option<Instant>>,
@@ -96,11 +98,12 @@ impl Sender {
         figures: Sending,
         cut: watch::Receiver<bool>,
     ) -> Self {
-        Self { exporter: exporter.to_owned(), transport, schedule, figures, cut, logged: Mutex::default() }
+        let circuit = Circuit::new(exporter, schedule, figures.circuit_open.clone());
+        Self { exporter: exporter.to_owned(), transport, schedule, circuit, figures, cut, logged: Mutex::default() }
     }
 
     /// Takes and sends, `consumers` batches at a time, until it is cut.
-    pub async fn run(self, queue: Arc<Queue>, consumers: usize) {
+    pub async fn run(self, queue: AnyQueue, consumers: usize) {
         let sender = Arc::new(self);
         let permits = Arc::new(Semaphore::new(consumers));
         let mut cut = sender.cut.clone();
@@ -162,21 +165,29 @@ impl Sender {
         let started = Instant::now();
         let mut backoff = self.schedule.begin();
         loop {
+            // What is tried once is not kept waiting for better times.
+            let leave = if self.schedule.enabled { Some(self.circuit.pass().await) } else { None };
             self.figures.in_flight.inc();
             let answer = {
                 // An attempt that is cut is not in flight any more either.
                 let _landed = Landed(self);
                 self.transport.attempt(&prepared).await
             };
+            let asked = match &answer {
+                Answer::Refused(Refusal { retry: Retry::Later, .. }) => Some(None),
+                Answer::Refused(Refusal { retry: Retry::After(asked), .. }) => Some(Some(*asked)),
+                Answer::Taken { .. } | Answer::Refused(_) => None,
+            };
+            match (leave, asked) {
+                (Some(leave), Some(asked)) => leave.failed(asked),
+                (Some(leave), None) => leave.answered(),
+                (None, _) => {}
+            }
             let refusal = match answer {
                 Answer::Taken { rejected, message } => return Ok((rejected, message)),
                 Answer::Refused(refusal) => refusal,
             };
-            let asked = match refusal.retry {
-                Retry::Never | Retry::NotThis => return Err(refusal),
-                Retry::Later => None,
-                Retry::After(asked) => Some(asked),
-            };
+            let Some(asked) = asked else { return Err(refusal) };
             let Some(pause) = backoff.next(started.elapsed(), asked, rand::random()) else { return Err(refusal) };
             if self.may_log() {
                 let Refusal { reason, message, .. } = &refusal;
@@ -223,8 +234,7 @@ impl Sender {
 
     fn shut_out(&self, batch: Vec<Taken>) {
         for taken in batch {
-            self.figures.send_failed.inc_by(u64::from(taken.spans()));
-            taken.shut_out();
+            self.figures.send_failed.inc_by(taken.shut_out());
         }
     }
 

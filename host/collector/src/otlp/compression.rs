@@ -37,6 +37,21 @@ pub enum Encoding {
     Zlib,
 }
 
+/// Counts what comes out of decompression, as it does.
+pub trait Meter {
+    /// Counts so many bytes more; false if there is no room for them.
+    fn grow(&mut self, bytes: usize) -> impl Future<Output = bool>;
+}
+
+/// For what the limit alone bounds.
+pub struct Unmetered;
+
+impl Meter for Unmetered {
+    async fn grow(&mut self, _: usize) -> bool {
+        true
+    }
+}
+
 /// Why a body could not be decompressed.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
@@ -46,6 +61,9 @@ pub enum Broken {
         /// How many bytes are allowed.
         limit: usize,
     },
+    /// There is no room for what comes out.
+    #[error("too many bytes come out of decompression at a time")]
+    NoRoom,
     /// It is not what it says it is, or ends early.
     #[error("the body does not decompress: {0}")]
     Corrupt(#[from] io::Error),
@@ -88,20 +106,20 @@ impl Encoding {
         }
     }
 
-    /// Decompresses a whole body into at most `limit` bytes.
+    /// Decompresses a whole body into at most `limit` bytes, each of which `meter` has room for.
     ///
     /// # Errors
     /// When more comes out, or the body is corrupt.
-    pub async fn decompress(self, body: Bytes, limit: usize) -> Result<Bytes, Broken> {
+    pub async fn decompress(self, body: Bytes, limit: usize, meter: &mut impl Meter) -> Result<Bytes, Broken> {
         match self {
             Self::Identity if body.len() > limit => Err(Broken::TooLarge { limit }),
             Self::Identity => Ok(body),
-            Self::Gzip => drain(MultiGzDecoder::new(&*body), body.len(), limit).await,
-            Self::Zlib => drain(ZlibDecoder::new(&*body), body.len(), limit).await,
+            Self::Gzip => drain(MultiGzDecoder::new(&*body), body.len(), limit, meter).await,
+            Self::Zlib => drain(ZlibDecoder::new(&*body), body.len(), limit, meter).await,
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(&*body)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;
-                drain(decoder, body.len(), limit).await
+                drain(decoder, body.len(), limit, meter).await
             }
         }
     }
@@ -114,7 +132,12 @@ fn feed<W: io::Write>(mut encoder: W, chunks: &[Bytes]) -> io::Result<W> {
     Ok(encoder)
 }
 
-async fn drain(mut decoder: impl Read, compressed: usize, limit: usize) -> Result<Bytes, Broken> {
+async fn drain(
+    mut decoder: impl Read,
+    compressed: usize,
+    limit: usize,
+    meter: &mut impl Meter,
+) -> Result<Bytes, Broken> {
     let mut out = Vec::with_capacity(compressed.saturating_mul(FIRST_GUESS).min(limit));
     loop {
         // One byte more than allowed tells that there is more.
@@ -122,6 +145,9 @@ async fn drain(mut decoder: impl Read, compressed: usize, limit: usize) -> Resul
         let read = decoder.by_ref().take(room as u64).read_to_end(&mut out)?;
         if out.len() > limit {
             return Err(Broken::TooLarge { limit });
+        }
+        if !meter.grow(read).await {
+            return Err(Broken::NoRoom);
         }
         if read < room {
             return Ok(out.into());
@@ -135,6 +161,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    /// Room for so many bytes.
+    struct Room(usize);
+
+    impl Meter for Room {
+        async fn grow(&mut self, bytes: usize) -> bool {
+            let left = self.0.checked_sub(bytes);
+            self.0 = left.unwrap_or(self.0);
+            left.is_some()
+        }
+    }
+
     fn run<T>(future: impl Future<Output = T>) -> T {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
@@ -147,8 +184,8 @@ mod tests {
     #[test]
     fn what_other_programs_compressed_is_read() {
         let plain = Bytes::from_static(b"spans");
-        assert_eq!(run(Encoding::Gzip.decompress(Bytes::from_static(GZIP), 5)).unwrap(), plain);
-        assert_eq!(run(Encoding::Zlib.decompress(Bytes::from_static(ZLIB), 5)).unwrap(), plain);
+        assert_eq!(run(Encoding::Gzip.decompress(Bytes::from_static(GZIP), 5, &mut Room(5))).unwrap(), plain);
+        assert_eq!(run(Encoding::Zlib.decompress(Bytes::from_static(ZLIB), 5, &mut Room(5))).unwrap(), plain);
     }
 
     #[test]
@@ -157,11 +194,22 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Zlib, Encoding::Zstd] {
             let body = Bytes::from(encoding.compress(&zeros).unwrap());
             assert!(body.len() < 10_000, "{encoding:?}");
-            assert_eq!(run(encoding.decompress(body.clone(), 1_000_000)).unwrap(), zeros.concat(), "{encoding:?}");
-            assert!(
-                matches!(run(encoding.decompress(body, 999_999)), Err(Broken::TooLarge { limit: 999_999 })),
+            assert_eq!(
+                run(encoding.decompress(body.clone(), 1_000_000, &mut Room(1_000_000))).unwrap(),
+                zeros.concat(),
                 "{encoding:?}"
             );
+            assert!(
+                matches!(
+                    run(encoding.decompress(body.clone(), 999_999, &mut Room(1_000_000))),
+                    Err(Broken::TooLarge { limit: 999_999 })
+                ),
+                "{encoding:?}"
+            );
+            // Refused as it comes out, long before the end.
+            let mut little = Room(300_000);
+            assert!(matches!(run(encoding.decompress(body, 1_000_000, &mut little)), Err(Broken::NoRoom)));
+            assert!(little.0 < 300_000, "{encoding:?}");
         }
     }
 
@@ -170,9 +218,15 @@ mod tests {
         for encoding in [Encoding::Gzip, Encoding::Zlib, Encoding::Zstd] {
             let whole = encoding.compress(&[Bytes::from_static(b"some spans, some more spans")]).unwrap();
             let cut = Bytes::copy_from_slice(whole.split_last().unwrap().1);
-            assert!(matches!(run(encoding.decompress(cut, 1000)), Err(Broken::Corrupt(_))), "{encoding:?}");
             assert!(
-                matches!(run(encoding.decompress(Bytes::from_static(b"plain text"), 1000)), Err(Broken::Corrupt(_))),
+                matches!(run(encoding.decompress(cut, 1000, &mut Room(1000))), Err(Broken::Corrupt(_))),
+                "{encoding:?}"
+            );
+            assert!(
+                matches!(
+                    run(encoding.decompress(Bytes::from_static(b"plain text"), 1000, &mut Room(1000))),
+                    Err(Broken::Corrupt(_))
+                ),
                 "{encoding:?}"
             );
         }

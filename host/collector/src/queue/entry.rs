@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
+use super::durable::Place;
 use super::{Item, Queue, Settings, Waiting};
 
 /// How much of the queue something takes, in every measure there is.
@@ -19,6 +20,21 @@ pub(crate) struct Weight {
 impl Weight {
     pub fn of(bytes: usize, spans: u32) -> Self {
         Self { bytes: bytes as u64, requests: 1, spans: u64::from(spans) }
+    }
+}
+
+impl Weight {
+    /// Takes away what has left. What was there before the process began may have been weighed
+    /// otherwise: with the last request everything has left.
+    pub(super) fn give_back(&mut self, other: Self) {
+        *self = Self {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            requests: self.requests.saturating_sub(other.requests),
+            spans: self.spans.saturating_sub(other.spans),
+        };
+        if self.requests == 0 {
+            *self = Self::default();
+        }
     }
 }
 
@@ -65,19 +81,28 @@ pub(super) fn count(wire: &[u8]) -> u32 {
 }
 
 /// Something taken from the queue, on its way. Whoever has it says what became of it; a task that
-/// dies with it has failed it.
+/// dies with it has failed it. What was taken from a log and is not settled stays there.
 pub(crate) struct Taken {
-    queue: Arc<Queue>,
     item: Item,
-    weight: Weight,
     counted: u32,
+    home: Home,
     settled: bool,
+}
+
+/// Where it was taken from.
+enum Home {
+    Memory(Arc<Queue>, Weight),
+    Disk(Place),
 }
 
 impl Taken {
     pub(super) fn new(queue: Arc<Queue>, waiting: Waiting) -> Self {
         let Waiting { item, weight, counted, .. } = waiting;
-        Self { queue, item, weight, counted, settled: false }
+        Self { item, counted, home: Home::Memory(queue, weight), settled: false }
+    }
+
+    pub(super) fn of_record(item: Item, counted: u32, place: Place) -> Self {
+        Self { item, counted, home: Home::Disk(place), settled: false }
     }
 
     /// The request.
@@ -102,6 +127,9 @@ impl Taken {
         if rejected > 0 {
             account.failed("partial_success", rejected);
         }
+        if let Home::Disk(place) = &self.home {
+            place.delivered(&self.item, sent - rejected);
+        }
         sent - rejected
     }
 
@@ -111,19 +139,38 @@ impl Taken {
         failed(&self.item, reason);
     }
 
-    /// The process ends before it could be delivered.
-    pub fn shut_out(self) {
-        self.queue.shut_out.fetch_add(u64::from(self.item.spans), Ordering::Relaxed);
-        self.failed("shutdown");
+    /// The process ends, or another exporter takes over, before it could be delivered. Returns how
+    /// many spans have failed by that.
+    pub fn shut_out(mut self) -> u64 {
+        match &self.home {
+            Home::Disk(place) => {
+                place.give_back();
+                self.settled = true;
+                0
+            }
+            Home::Memory(queue, _) => {
+                let spans = u64::from(self.item.spans);
+                queue.shut_out.fetch_add(spans, Ordering::Relaxed);
+                self.failed("shutdown");
+                spans
+            }
+        }
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        if !self.settled {
-            failed(&self.item, "internal");
+        match &self.home {
+            Home::Memory(queue, weight) => {
+                if !self.settled {
+                    failed(&self.item, "internal");
+                }
+                queue.release(*weight);
+            }
+            Home::Disk(place) if !self.settled => place.lost(&self.item),
+            // It is acknowledged when nobody has a part of it any more.
+            Home::Disk(_) => {}
         }
-        self.queue.release(self.weight);
     }
 }
 

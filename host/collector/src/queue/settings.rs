@@ -5,11 +5,15 @@ mod tests;
 
 use std::time::Duration;
 
-use super::Weight;
+use super::{Storage, Weight};
+use crate::config::Id;
 use crate::config::section::{NOT_YET, Section};
 
 /// What a queue may hold, whatever `queue_size` says: memory is what an edge machine runs out of.
 const MAX_QUEUE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Less could not hold two segments with a record each.
+const MIN_DISK_BYTES: u64 = 64 * 1024;
 
 /// Never more than this in one request, if it can be cut: peers take 4 MiB by default, and headers
 /// and the growth of a re-encoding need room.
@@ -36,6 +40,8 @@ pub struct Settings {
     pub batch: Option<Batching>,
     /// The largest request that is sent, if it can be cut. Zero is no limit.
     pub max_send_bytes: u64,
+    /// Where it is kept, if not in memory.
+    pub storage: Option<Storage>,
 }
 
 /// A measure.
@@ -90,6 +96,7 @@ impl Default for Settings {
             consumers: CONSUMERS as usize,
             batch: Some(Batching::default()),
             max_send_bytes: MAX_SEND_BYTES,
+            storage: None,
         }
     }
 }
@@ -140,11 +147,28 @@ impl Settings {
         }
         settings.on_full = on_full(&mut section);
         settings.batch = Batching::read(&mut section, settings.batch);
+        settings.storage = storage(&mut section);
         if section.bool_or("wait_for_result", false) {
-            section.error("wait_for_result", format!("`wait_for_result` is {NOT_YET}"));
+            let why = if settings.storage.is_some() {
+                "cannot be combined with `storage`: a request is answered when it is on disk".to_owned()
+            } else {
+                format!("is {NOT_YET}")
+            };
+            section.error("wait_for_result", format!("`wait_for_result` {why}"));
         }
-        section.unsupported("storage", NOT_YET);
+        if settings.storage.is_some() && settings.max_bytes < MIN_DISK_BYTES {
+            section.error("queue_size", format!("a queue with `storage` needs at least {MIN_DISK_BYTES} bytes"));
+        }
         section.finish();
+        settings
+    }
+
+    /// As [`Settings::read`], for an exporter whose queue is always in memory.
+    pub fn read_in_memory(exporter: &mut Section<'_>, default: Self) -> Self {
+        let settings = Self::read(exporter, default);
+        if settings.storage.is_some() {
+            exporter.error("sending_queue", format!("`storage` for an exporter of this type is {NOT_YET}"));
+        }
         settings
     }
 
@@ -165,6 +189,14 @@ impl Settings {
             total.bytes <= self.max_bytes && self.size.is_none_or(|(sizer, size)| sizer.measure(total) <= size);
         // One that is larger than the whole queue would else never find room.
         within || used == Weight::default()
+    }
+
+    /// Whether `more` is within `queue_size`, if that is in requests or spans.
+    pub(super) fn fits_beside_bytes(&self, used: Weight, more: Weight) -> bool {
+        let Some((sizer @ (Sizer::Requests | Sizer::Items), size)) = self.size else { return true };
+        let mut total = used;
+        total += more;
+        sizer.measure(total) <= size || used.requests == 0
     }
 
     /// Whether so much goes out without waiting for more.
@@ -203,6 +235,19 @@ impl Settings {
                 usize::try_from(max_size).unwrap_or(usize::MAX)
             }
             _ => usize::MAX,
+        }
+    }
+}
+
+/// `storage`: the id of an extension that keeps queues.
+fn storage(section: &mut Section<'_>) -> Option<Storage> {
+    let text = section.str("storage")?;
+    let mark = section.mark("storage");
+    match Id::parse(&text) {
+        Ok(extension) => Some(Storage { extension, mark, folder: None }),
+        Err(reason) => {
+            section.error("storage", format!("`{text}` is no extension id: {reason}"));
+            None
         }
     }
 }

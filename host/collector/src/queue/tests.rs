@@ -17,7 +17,7 @@ use crate::account::{Account, DestinationAccount, Entry};
 
 /// An `ExportTraceServiceRequest` with this many empty spans, by the protobuf encoding:
 /// `resource_spans(1) { scope_spans(2) { spans(2) {} … } }`.
-fn request(spans: u32) -> Bytes {
+pub(super) fn request(spans: u32) -> Bytes {
     let field = |tag: u8, content: Vec<u8>| {
         let mut bytes = vec![tag];
         prost::encoding::encode_varint(content.len() as u64, &mut bytes);
@@ -43,14 +43,14 @@ fn fixture(settings: Settings) -> Fixture {
 }
 
 /// What a future says at once, if it does.
-fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) fn now<T>(future: impl Future<Output = T>) -> Option<T> {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
         Poll::Pending => None,
     }
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(future)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sluice_log::{AppendError, Log, OpenError, Options, ReserveError, inspect};
+use sluice_log::{AppendError, Log, OpenError, Options, Ready, ReserveError, inspect};
 use tempfile::tempdir;
 
 use crate::steps::{append, current_thread, drain, take};
@@ -219,4 +219,28 @@ fn wrong_use_is_an_error() {
     assert!(current_thread().block_on(log.take()).is_none());
     assert_eq!(log.figures().waiting_bytes, 0);
     assert!(Log::open(dir.path(), Options { max_bytes: 1, ..Options::default() }).is_err());
+}
+
+/// The letter that a payload begins with; `-` is no group.
+fn letter(payload: &[u8]) -> Option<&[u8]> {
+    payload.get(..1).filter(|letter| *letter != b"-")
+}
+
+#[test]
+fn what_is_left_is_told_by_group_and_what_is_done_is_not() {
+    let dir = tempdir().unwrap();
+    let log = Log::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(log.ready(), Ready::default());
+    for (payload, spans) in [("a1", 1), ("b1", 10), ("a2", 100), ("-", 1000), ("b2", 10_000)] {
+        append(&log, payload.as_bytes(), spans);
+    }
+    assert_eq!(log.ready(), Ready { records: 5, spans: 11_111, bytes: 9 });
+    take(&log).unwrap().ack();
+    assert_eq!(log.ready(), Ready { records: 4, spans: 11_110, bytes: 7 });
+    log.close().unwrap();
+    let log = Log::open(dir.path(), Options { group: Some(letter), ..Options::default() }).unwrap();
+    let groups: Vec<(&[u8], u64)> =
+        log.recovered().groups.iter().map(|(group, spans)| (group.as_slice(), *spans)).collect();
+    assert_eq!(groups, [(&b"a"[..], 100), (b"b", 10_010)]);
+    assert_eq!(log.recovered().spans, 11_110);
 }

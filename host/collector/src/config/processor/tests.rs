@@ -181,9 +181,11 @@ fn the_last_collector_s_memory_limiter_and_batch_are_read() {
     // From their READMEs.
     let limiter = "check_interval: 1s\nlimit_mib: 4000\nspike_limit_mib: 800\n";
     let batch = "send_batch_size: 10000\ntimeout: 10s\nsend_batch_max_size: 11000\nmetadata_keys: [tenant_id]\nmetadata_cardinality_limit: 30\n";
-    for (kind, yaml) in [("memory_limiter", limiter), ("batch", batch)] {
+    for (kind, yaml, expected) in
+        [("memory_limiter", limiter, Processor::Limiter(3200 << 20)), ("batch", batch, Processor::Elsewhere)]
+    {
         let (processor, problems) = read_text("c.yaml", yaml, |section| read(kind, section));
-        assert_eq!(processor, Some(Processor::Elsewhere));
+        assert_eq!(processor, Some(expected));
         assert!(!problems.has_errors(), "{problems}");
     }
 }

@@ -1,20 +1,25 @@
-//! The page about the configuration is true.
+//! The pages about the configuration are true.
 
 use super::{Config, GOOD, config, load, text};
 
 const PAGE: &str = include_str!("../../../../../docs/configuration.md");
+const DELIVERY: &str = include_str!("../../../../../docs/delivery.md");
 
 /// The YAML blocks of the page with this info string.
 fn blocks(info: &str) -> Vec<&'static str> {
+    blocks_of(PAGE, info)
+}
+
+fn blocks_of(page: &'static str, info: &str) -> Vec<&'static str> {
     let opening = format!("```{info}\n");
-    let blocks: Vec<_> = PAGE.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<_> = page.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!blocks.is_empty(), "{info}");
     blocks
 }
 
 #[test]
 fn every_whole_configuration_on_the_page_can_be_used() {
-    for block in blocks("yaml") {
+    for block in blocks("yaml").into_iter().chain(blocks_of(DELIVERY, "yaml")) {
         let loaded = load(&[text(block)]).map_err(|problems| format!("{problems}\n{block}")).unwrap();
         assert!(loaded.warnings.is_empty(), "{}\n{block}", loaded.warnings);
     }
@@ -27,6 +32,9 @@ fn every_fragment_on_the_page_can_be_used() {
     }
 }
 
+/// What an exporter with `storage` needs beside it.
+const STORAGE: &str = "{ extensions: { file_storage: { directory: /q } }, service: { extensions: [file_storage] } }";
+
 /// Nothing but what is needed.
 const MINIMAL: &[(&str, &str)] = &[
     ("receivers:\n  otlp", "receivers: { otlp: { protocols: { grpc: , http: } } }"),
@@ -35,6 +43,7 @@ const MINIMAL: &[(&str, &str)] = &[
     ("exporters:\n  otlp_http", "exporters: { otlp_http: { endpoint: 'https://tracing.example:4318' } }"),
     ("exporters:\n  debug", ""),
     ("exporters:\n  file", "exporters: { file: { path: spans.json } }"),
+    ("extensions:\n  file_storage", "extensions: { file_storage: { directory: /var/lib/sluice/queues } }"),
     ("extensions:\n  health_check", "extensions: { health_check: }"),
     ("extensions:\n  sluice", "extensions: { sluice: }"),
     ("service:\n  telemetry", ""),
@@ -71,6 +80,6 @@ fn what_is_commented_out_on_the_page_can_be_used_too() {
             .lines()
             .map(|line| line.replacen("# ", if line.trim_start().starts_with('#') { "" } else { "# " }, 1));
         let block = lines.collect::<Vec<_>>().join("\n");
-        load(&[text(GOOD), text(&block)]).map_err(|problems| format!("{problems}\n{block}")).unwrap();
+        load(&[text(GOOD), text(STORAGE), text(&block)]).map_err(|problems| format!("{problems}\n{block}")).unwrap();
     }
 }

@@ -286,6 +286,36 @@ fn depth_is_bounded() {
 }
 
 #[test]
+fn storage_must_name_a_file_storage_that_runs() {
+    let of = |storage: &str, extensions: &str| {
+        told(&format!(
+            "\
+receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}
+exporters: {{ otlp: {{ endpoint: 'localhost:1', sending_queue: {{ storage: {storage} }} }} }}
+extensions: {{ file_storage/q: {{ directory: /q }}, sluice: }}
+service:
+  extensions: [{extensions}]
+  pipelines: {{ traces: {{ receivers: [otlp], exporters: [otlp] }} }}
+"
+        ))
+    };
+    assert_eq!(of("file_storage/q", "file_storage/q, sluice"), [""; 0]);
+    let error = "c.yaml:2:64: error: exporter `otlp`: extension";
+    assert_eq!(
+        of("file_storage", "file_storage/q, sluice"),
+        [format!("{error} `file_storage` is not defined in `extensions`")]
+    );
+    assert!(
+        of("file_storage/q", "sluice")
+            .contains(&format!("{error} `file_storage/q` does not run: name it in `service.extensions`"))
+    );
+    assert_eq!(
+        of("sluice", "file_storage/q, sluice"),
+        [format!("{error} `sluice` keeps no queues: name one of type `file_storage`")]
+    );
+}
+
+#[test]
 fn what_is_wrong_in_an_anchor_is_told_once() {
     let yaml = "\
 receivers: { otlp: { protocols: { grpc: } } }

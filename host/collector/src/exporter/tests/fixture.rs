@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::account::{Account, Entry};
 use crate::config::section::read_text;
 use crate::exporter::{self, Exporter, ExporterContext, Metrics};
-use crate::queue::Item;
+use crate::queue::{Disks, Item};
 
 /// A request as upstream has seen it.
 pub struct Seen {
@@ -139,8 +139,14 @@ pub fn start(kind: &str, yaml: &str) -> Fixture {
     let (settings, problems) = read_text("exporter.yaml", yaml, |section| exporter::read(kind, section).unwrap());
     assert!(problems.is_empty(), "{problems:?}");
     let registry = Registry::new();
-    let context = ExporterContext { runtime: Some(Handle::current()), metrics: Metrics::new(&registry).unwrap() };
-    Fixture { exporter: exporter::start(&kind, &settings, context).unwrap(), account: Account::new(&registry).unwrap() }
+    let account = Account::new(&registry).unwrap();
+    let context = ExporterContext {
+        runtime: Some(Handle::current()),
+        metrics: Metrics::new(&registry).unwrap(),
+        disks: Disks::default(),
+        account: account.clone(),
+    };
+    Fixture { exporter: exporter::start(&kind, &settings, &context).unwrap(), account }
 }
 
 /// `resource_spans(1) { scope_spans(2) { spans(2) { trace_id(1), span_id(2), name(5) } } }`, by the
@@ -155,7 +161,8 @@ impl Fixture {
     /// Puts a request with one span in.
     pub async fn put(&self, wire: Bytes) {
         let account = self.account.destination("traces", "otlp");
-        self.exporter.queue().reserve(wire.len(), 1).await.unwrap().commit(Item { wire, spans: 1, account });
+        let room = self.exporter.queue().reserve("traces", wire.len(), 1).await.unwrap();
+        assert!(room.commit(Item { wire, spans: 1, account }).is_none());
     }
 
     pub async fn drain(&self) -> u64 {

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use prost::Message;
 
 use super::fixture::{Answer, Fixture, Upstream, request, run, start, until, upstream};
-use crate::otlp::compression::Encoding;
+use crate::otlp::compression::{Encoding, Unmetered};
 use crate::otlp::rpc::{Any, Status};
 
 /// Tries again at once.
@@ -225,7 +225,7 @@ fn requests_are_compressed_and_compressed_answers_read() {
         let seen = upstream.seen.lock().unwrap().remove(0);
         assert_eq!(seen.headers["grpc-encoding"], "gzip");
         assert_eq!(seen.body[0], 1);
-        let plain = Encoding::Gzip.decompress(seen.body.slice(5..), 1000).await.unwrap();
+        let plain = Encoding::Gzip.decompress(seen.body.slice(5..), 1000, &mut Unmetered).await.unwrap();
         assert_eq!(plain, request("a"));
     });
 }

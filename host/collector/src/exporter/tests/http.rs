@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Response;
 
 use super::fixture::{Answer, Fixture, Upstream, body, request, run, start, upstream};
-use crate::otlp::compression::Encoding;
+use crate::otlp::compression::{Encoding, Unmetered};
 
 const RETRY: &str = "retry_on_failure: { initial_interval: 1ms, max_interval: 1ms }\n";
 const NO_BATCH: &str = "sending_queue: { batch: { enabled: false } }\n";
@@ -44,7 +44,7 @@ fn json_is_sent_where_it_is_asked_for_and_compressed() {
             (&seen.headers["content-type"], &seen.headers["content-encoding"]),
             (&"application/json".parse().unwrap(), &"zstd".parse().unwrap())
         );
-        let json = Encoding::Zstd.decompress(seen.body, 1000).await.unwrap();
+        let json = Encoding::Zstd.decompress(seen.body, 1000, &mut Unmetered).await.unwrap();
         let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
         assert_eq!(json["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["name"], "checkout");
     });

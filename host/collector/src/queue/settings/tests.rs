@@ -46,9 +46,20 @@ fn the_collectors_keys_are_read() {
 }
 
 #[test]
+fn storage_names_an_extension_that_is_found_later() {
+    let (settings, problems) = read("sending_queue: { storage: file_storage/q, queue_size: 100000, sizer: bytes }");
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(settings.max_bytes, 100_000);
+    let storage = settings.storage.unwrap();
+    assert_eq!((storage.extension.to_string(), storage.folder), ("file_storage/q".to_owned(), None));
+}
+
+#[test]
 fn what_is_not_supported_or_cannot_be_is_told() {
     for (yaml, told) in [
-        ("sending_queue: { storage: file_storage }", "`storage` is not supported yet"),
+        ("sending_queue: { storage: 'file_storage/' }", "is no extension id"),
+        ("sending_queue: { storage: file_storage, wait_for_result: true }", "cannot be combined with `storage`"),
+        ("sending_queue: { storage: file_storage, sizer: bytes, queue_size: 1000 }", "needs at least 65536 bytes"),
         ("sending_queue: { wait_for_result: true }", "`wait_for_result` is not supported yet"),
         ("sending_queue: { enabled: false }", "an exporter without a queue is not supported yet"),
         ("sending_queue: { queue_size: 0 }", "a queue holds at least 1"),

@@ -133,6 +133,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Malformed(malformed) => Self::bad_data(&malformed.path, malformed.to_string()),
+            Refused::TooLarge(full) => Self::too_large(full.to_string()),
             Refused::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
         }
     }
@@ -154,6 +155,7 @@ impl From<Broken> for Problem {
     fn from(broken: Broken) -> Self {
         match &broken {
             Broken::TooLarge { .. } => Self::too_large(broken.to_string()),
+            Broken::NoRoom => OverBudget.into(),
             Broken::Corrupt(_) => Self::bad_data("", broken.to_string()),
         }
     }

@@ -71,7 +71,7 @@ pub(super) async fn rest(
     );
     whole.extend_from_slice(&first);
     loop {
-        charge.grow(next_bytes.len())?;
+        charge.grow(next_bytes.len()).await?;
         if whole.len() + next_bytes.len() > limit {
             return Err(Unread::TooLarge { limit });
         }
@@ -90,7 +90,7 @@ pub(super) async fn whole(body: &mut Incoming, limit: usize, charge: &mut Charge
         return Err(Unread::TooLarge { limit });
     }
     let Some(first) = next(body).await? else { return Ok(Bytes::new()) };
-    charge.grow(first.len())?;
+    charge.grow(first.len()).await?;
     rest(first, usize::try_from(expected).unwrap_or(limit), body, limit, charge).await
 }
 

@@ -20,6 +20,7 @@ use tokio_util::either::Either;
 
 use super::answer::Body;
 use super::{Protocol, Server, grpc, http};
+use crate::receiver::admission::Share;
 use crate::receiver::{Phase, Submit};
 
 /// A connection has to say something within this time, and then a header has to be whole: the
@@ -67,12 +68,13 @@ pub(super) async fn serve<S: Submit>(
     let server = Arc::clone(&current.borrow_and_update());
     let Some(stream) = secured(stream, &server, &mut phase).await else { return };
     let (max_age, builder) = (max_age(&server), builder(&server));
-    let service = RefCell::new(Rc::new((Arc::clone(&server), submit.clone())));
+    let share = server.admission.connection();
+    let service = RefCell::new(Rc::new((Arc::clone(&server), share.clone(), submit.clone())));
     let connection = builder.serve_connection(
         TokioIo::new(stream),
         service_fn(|request| {
             let service = Rc::clone(&service.borrow());
-            async move { Ok::<_, Infallible>(answer(&service.0, &service.1, request).await) }
+            async move { Ok::<_, Infallible>(answer(&service.0, &service.1, &service.2, request).await) }
         }),
     );
     let (mut connection, mut age) = (pin!(connection), pin!(tokio::time::sleep(max_age)));
@@ -83,7 +85,7 @@ pub(super) async fn serve<S: Submit>(
         if current.has_changed().unwrap_or(false) {
             let next = Arc::clone(&current.borrow_and_update());
             let stays = server.protocol.suits_connections(&next.protocol);
-            service.replace(Rc::new((next, submit.clone())));
+            service.replace(Rc::new((next, share.clone(), submit.clone())));
             if !stays {
                 break;
             }
@@ -126,10 +128,10 @@ async fn secured(
     }
 }
 
-async fn answer<S: Submit>(server: &Server, submit: &S, request: Request<Incoming>) -> Response<Body> {
+async fn answer<S: Submit>(server: &Server, share: &Share, submit: &S, request: Request<Incoming>) -> Response<Body> {
     match &server.protocol {
-        Protocol::Grpc(settings) => grpc::answer(settings, server, submit, request).await,
-        Protocol::Http(settings) => http::answer(settings, server, submit, request).await,
+        Protocol::Grpc(settings) => grpc::answer(settings, server, share, submit, request).await,
+        Protocol::Http(settings) => http::answer(settings, server, share, submit, request).await,
     }
 }
 

@@ -15,12 +15,13 @@ use crate::otlp::EXPORT_PATH;
 use crate::otlp::compression::Encoding;
 use crate::otlp::grpc::{Code, PREFIX_BYTES, read_prefix};
 use crate::receiver::Submit;
-use crate::receiver::admission::Charge;
+use crate::receiver::admission::{Charge, Share};
 
 /// Answers one request.
 pub(super) async fn answer<S: Submit>(
     settings: &Grpc,
     server: &Server,
+    share: &Share,
     submit: &S,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
@@ -43,7 +44,7 @@ pub(super) async fn answer<S: Submit>(
         return grpc_problem(&problem);
     }
     // The charge lasts until the request is answered.
-    let mut charge = server.admission.charge();
+    let mut charge = share.charge();
     let taken = match message(settings, &mut request, &mut charge).await {
         Ok(wire) => super::hand_in(server, submit, wire).await,
         Err(problem) => Err(problem),
@@ -59,13 +60,13 @@ async fn message(settings: &Grpc, request: &mut Request<Incoming>, charge: &mut 
     let encoding = encoding(request.headers())?;
     let body = request.body_mut();
     let mut first = body::next(body).await?.unwrap_or_default();
-    charge.grow(first.len())?;
+    charge.grow(first.len()).await?;
     while first.len() < PREFIX_BYTES {
         // The prefix may come in pieces.
         let Some(more) = body::next(body).await? else {
             return Err(broken("the request holds no message"));
         };
-        charge.grow(more.len())?;
+        charge.grow(more.len()).await?;
         first = [first, more].concat().into();
     }
     let mut prefix = [0; PREFIX_BYTES];
@@ -87,11 +88,7 @@ async fn message(settings: &Grpc, request: &mut Request<Incoming>, charge: &mut 
     match (flag, encoding) {
         (0, _) => Ok(wire),
         (1, Encoding::Identity) => Err(broken("the message is compressed, but no `grpc-encoding` says how")),
-        (1, encoding) => {
-            let wire = encoding.decompress(wire, limit).await?;
-            charge.grow(wire.len())?;
-            Ok(wire)
-        }
+        (1, encoding) => Ok(encoding.decompress(wire, limit, charge).await?),
         _ => Err(broken("the message begins with an unknown flag")),
     }
 }

@@ -11,12 +11,13 @@ use super::{Http, Server};
 use crate::otlp::compression::Encoding;
 use crate::otlp::grpc::Code;
 use crate::receiver::Submit;
-use crate::receiver::admission::Charge;
+use crate::receiver::admission::{Charge, Share};
 
 /// Answers one request.
 pub(super) async fn answer<S: Submit>(
     settings: &Http,
     server: &Server,
+    share: &Share,
     submit: &S,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
@@ -31,7 +32,7 @@ pub(super) async fn answer<S: Submit>(
         return http_text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     };
     // The charge lasts until the request is answered.
-    let mut charge = server.admission.charge();
+    let mut charge = share.charge();
     let admitted = super::admit(server, settings.auth.as_ref(), request.headers()).await;
     let message = match admitted {
         Ok(()) => message(settings, format, &mut request, &mut charge).await,
@@ -65,15 +66,14 @@ async fn message(
     let encoding = encoding(request.headers())?;
     let mut body = body::whole(request.body_mut(), limit, charge).await?;
     if encoding != Encoding::Identity {
-        body = encoding.decompress(body, limit).await?;
-        charge.grow(body.len())?;
+        body = encoding.decompress(body, limit, charge).await?;
     }
     match format {
         Format::Protobuf => Ok(body),
         Format::Json => {
             let wire = sluice_spans::json::from_json(&body)
                 .map_err(|error| Problem::bad_data(&error.path, error.to_string()))?;
-            charge.grow(wire.len())?;
+            charge.grow(wire.len()).await?;
             Ok(wire.into())
         }
     }

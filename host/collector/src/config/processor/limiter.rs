@@ -1,0 +1,126 @@
+//! `memory_limiter`, with the Collector's keys: how many bytes of requests may be on their way in.
+
+use std::time::Duration;
+
+use super::Section;
+
+/// The Collector's share of the limit that is kept free.
+const SPIKE_SHARE: u64 = 5;
+
+const MIB: u64 = 1 << 20;
+
+/// Reads the settings; gives the budget in bytes: the limit less the spike, as the Collector begins
+/// to refuse there.
+pub(super) fn read(section: Section<'_>) -> u64 {
+    read_on(section, total_memory)
+}
+
+fn read_on(mut section: Section<'_>, total: impl Fn() -> Option<u64>) -> u64 {
+    let mib = section.u64("limit_mib").filter(|mib| *mib > 0);
+    let spike_mib = section.u64("spike_limit_mib").filter(|mib| *mib > 0);
+    let percentage = percentage(&mut section, "limit_percentage");
+    let spike_percentage = percentage_of_spike(&mut section, mib.is_some());
+    // What these time is the garbage collector, and how often memory is looked at: here every byte is counted.
+    for key in [
+        "check_interval",
+        "min_gc_interval_when_soft_limited",
+        "min_gc_interval_when_hard_limited",
+        "max_gc_interval_when_soft_limited",
+        "max_gc_interval_when_hard_limited",
+    ] {
+        section.duration_or(key, Duration::ZERO);
+    }
+    let (limit, spike) = match (mib, percentage) {
+        (Some(mib), _) => {
+            let limit = mib.saturating_mul(MIB);
+            (limit, spike_mib.map_or(limit / SPIKE_SHARE, |mib| mib.saturating_mul(MIB)))
+        }
+        (None, Some(percentage)) => {
+            let total = total().unwrap_or_else(|| {
+                section.error("limit_percentage", "this machine does not tell how much memory it has; use `limit_mib`");
+                MIB
+            });
+            let of = |percentage| (u128::from(total) * u128::from(percentage) / 100) as u64;
+            let limit = of(percentage);
+            (limit, spike_percentage.map_or(limit / SPIKE_SHARE, of))
+        }
+        (None, None) => {
+            section.complain("`limit_mib` or `limit_percentage` is needed");
+            (MIB, 0)
+        }
+    };
+    if spike >= limit {
+        let key = if mib.is_some() { "spike_limit_mib" } else { "spike_limit_percentage" };
+        section.error(key, "must be smaller than the limit");
+    }
+    section.finish();
+    limit.saturating_sub(spike)
+}
+
+fn percentage(section: &mut Section<'_>, key: &str) -> Option<u64> {
+    let percentage = section.u64(key).filter(|percentage| *percentage > 0);
+    if percentage.is_some_and(|percentage| percentage > 100) {
+        section.error(key, "must be at most 100");
+    }
+    percentage
+}
+
+/// With `limit_mib` it has no meaning, as in the Collector.
+fn percentage_of_spike(section: &mut Section<'_>, is_fixed: bool) -> Option<u64> {
+    percentage(section, "spike_limit_percentage").filter(|_| !is_fixed)
+}
+
+/// The memory that this process can have: the machine's, or less if its control group says so.
+fn total_memory() -> Option<u64> {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let machine = line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10;
+    // `max`, or no such file, is no limit.
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    Some(group.and_then(|text| text.trim().parse().ok()).map_or(machine, |group: u64| group.min(machine)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+
+    use super::*;
+    use crate::config::section::read_text;
+
+    fn read(yaml: &str) -> (u64, Vec<String>) {
+        let (bytes, problems) = read_text("l.yaml", yaml, |section| read_on(section, || Some(1000)));
+        (bytes, problems.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn the_budget_is_the_limit_less_the_spike() {
+        // By hand: 500 MiB less a fifth; 100 less 10; 100 less a fifth; 75 % of 1000 bytes less a fifth; 80 % less 30 %.
+        for (yaml, bytes) in [
+            ("{ check_interval: 1s, limit_mib: 500 }", 400 << 20),
+            ("{ limit_mib: 100, spike_limit_mib: 10 }", 90 << 20),
+            ("{ limit_mib: 100, limit_percentage: 1, spike_limit_percentage: 90 }", 80 << 20),
+            ("{ limit_percentage: 75 }", 600),
+            ("{ limit_percentage: 80, spike_limit_percentage: 30 }", 500),
+        ] {
+            assert_eq!(read(yaml), (bytes, vec![]), "{yaml}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_told() {
+        for (yaml, told) in [
+            ("{ check_interval: 1s }", "`limit_mib` or `limit_percentage` is needed"),
+            ("{ limit_mib: 10, spike_limit_mib: 10 }", "must be smaller than the limit"),
+            ("{ limit_percentage: 120 }", "must be at most 100"),
+            ("{ limit_mib: 10, limit_mb: 10 }", "unknown key `limit_mb`; did you mean `limit_mib`?"),
+        ] {
+            let problems = read(yaml).1;
+            assert!(problems.len() == 1 && problems[0].contains(told), "{yaml}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_has_memory() {
+        assert!(total_memory().is_some_and(|bytes| bytes > 64 << 20));
+    }
+}

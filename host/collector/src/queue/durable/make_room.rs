@@ -1,0 +1,80 @@
+//! `on_full: drop_oldest`: the oldest records that nobody is sending are dropped, each in its
+//! pipeline's account.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{Full, Item, NoRoom, Weight, entry, envelope};
+use super::{Durable, Room};
+
+/// Space is given back in whole segments, a little after the last record of one has gone.
+const GIVING_BACK: Duration = Duration::from_millis(500);
+
+/// Records that nobody has may have to be read first.
+const FETCHING: Duration = Duration::from_secs(5);
+
+impl Durable {
+    /// Drops the oldest records until there is room for a record of this length. If that does not
+    /// help, because all that is there is being sent, the new one is to be dropped.
+    pub(super) async fn make_room(self: &Arc<Self>, length: usize, weight: Weight) -> Result<Room, Full> {
+        let _turn = self.making_room.lock().await;
+        // What was dropped is room only when its segment has gone; so much is dropped before that
+        // is waited for.
+        let portion = self.disk.log.segment_bytes().max(length as u64);
+        let mut dropped = 0;
+        loop {
+            let mut log_room = pin!(self.disk.log.room());
+            let _ = log_room.as_mut().enable();
+            match self.try_reserve(length, weight) {
+                Err(NoRoom::Full) => {}
+                Err(NoRoom::Behind) => {
+                    log_room.await;
+                    continue;
+                }
+                result => return result.map_err(|why| self.full(why, weight.spans)),
+            }
+            let mut more = pin!(self.disk.log.more());
+            let _ = more.as_mut().enable();
+            let wants_more = dropped < portion;
+            if wants_more && let Some(bytes) = self.drop_one() {
+                dropped += bytes;
+                continue;
+            }
+            let figures = self.disk.log.figures();
+            let can_drop = figures.records > figures.in_flight;
+            if !can_drop && dropped == 0 {
+                return Ok(self.no_room(weight));
+            }
+            let patience = if can_drop && wants_more { FETCHING } else { GIVING_BACK };
+            tokio::select! {
+                () = log_room => {}
+                () = more, if can_drop && wants_more => {}
+                () = tokio::time::sleep(patience) => {
+                    if std::mem::take(&mut dropped) == 0 {
+                        return Ok(self.no_room(weight));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The new one is to be dropped.
+    pub(super) fn no_room(self: &Arc<Self>, weight: Weight) -> Room {
+        Room { durable: Arc::clone(self), weight, log: None }
+    }
+
+    /// Drops the oldest record that nobody has; says how many bytes it took.
+    fn drop_one(&self) -> Option<u64> {
+        let delivery = self.disk.log.try_take()?;
+        let (spans, bytes) = (delivery.spans(), delivery.payload().len());
+        if let Some((pipeline, wire)) = envelope::open(delivery.payload()) {
+            let account = self.account_of(&pipeline);
+            self.figures.enqueue_failed.inc_by(u64::from(spans));
+            self.release(Weight::of(wire.len(), spans));
+            entry::dropped(&Item { wire, spans, account }, "queue_full");
+        }
+        delivery.ack();
+        Some(bytes as u64)
+    }
+}

@@ -1,0 +1,76 @@
+//! A record that was taken, in one part or in several.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use sluice_log::Delivery;
+
+use super::super::{Item, Weight, entry};
+use super::Durable;
+
+/// A record in hand. When nothing of it is in hand any more it is acknowledged, or goes back into
+/// the log if a part was given back.
+pub(super) struct Record {
+    durable: Arc<Durable>,
+    delivery: Option<Delivery>,
+    weight: Weight,
+    back: AtomicBool,
+    /// Its spans may have been delivered before this process began.
+    again: bool,
+}
+
+impl Record {
+    pub fn new(durable: &Arc<Durable>, delivery: Delivery, weight: Weight) -> Arc<Self> {
+        durable.in_hand.send_modify(|records| *records += 1);
+        let again = delivery.earlier() > 0;
+        Arc::new(Self {
+            durable: Arc::clone(durable),
+            delivery: Some(delivery),
+            weight,
+            back: AtomicBool::new(false),
+            again,
+        })
+    }
+
+    /// It stays in the log.
+    pub fn give_back(&self) {
+        self.back.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        // One that is dropped without an acknowledgement is taken again.
+        if let Some(delivery) = self.delivery.take().filter(|_| !self.back.load(Ordering::Relaxed)) {
+            delivery.ack();
+            self.durable.release(self.weight);
+        }
+        self.durable.in_hand.send_modify(|records| *records -= 1);
+    }
+}
+
+/// The place of something taken: a record, or a part of one.
+pub(in super::super) struct Place(pub(super) Arc<Record>);
+
+impl Place {
+    /// Upstream has taken this many spans of it. Counts those that it may have had already.
+    pub fn delivered(&self, item: &Item, spans: u64) {
+        if self.0.again {
+            item.account.redelivered(spans);
+        }
+    }
+
+    /// It could not be settled: it stays in the log.
+    pub fn give_back(&self) {
+        self.0.give_back();
+    }
+
+    /// The task that had it has died. What kills a task would do so again.
+    pub fn lost(&self, item: &Item) {
+        if std::thread::panicking() {
+            entry::failed(item, "internal");
+        } else {
+            self.give_back();
+        }
+    }
+}
