@@ -5,8 +5,10 @@ pub mod health_check;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sluice_sandbox::PublicKey;
+
 use crate::config::section::{Mark, NOT_YET, Section};
-use crate::config::{Component, Config};
+use crate::config::{Component, Config, processor};
 use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
@@ -36,12 +38,17 @@ pub struct Sluice {
     pub state_dir_mark: Mark,
     /// How long it may take to deliver what it holds when it is told to stop.
     pub drain_timeout: Duration,
+    /// The keys that modules of plugins may be signed with.
+    pub keys: Vec<PublicKey>,
+    /// Whether the modules of plugins must be signed.
+    pub require_signed: bool,
 }
 
 /// Equal when they say the same, wherever that is written.
 impl PartialEq for Sluice {
     fn eq(&self, other: &Self) -> bool {
-        (&self.state_dir, self.drain_timeout) == (&other.state_dir, other.drain_timeout)
+        let same = |one: &Self| (one.state_dir.clone(), one.drain_timeout, one.keys.clone(), one.require_signed);
+        same(self) == same(other)
     }
 }
 
@@ -56,14 +63,20 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
 
 impl Sluice {
     fn read(mut section: Section<'_>) -> Self {
+        let keys = section.section("trust").map(|mut trust| {
+            let keys = trust.strings("keys");
+            let keys = keys.iter().filter_map(|text| processor::public_key(&mut trust, "keys", text)).collect();
+            trust.finish();
+            keys
+        });
         let settings = Self {
+            keys: keys.unwrap_or_default(),
+            require_signed: section.bool_or("require_signed", false),
             state_dir: section.path("state_dir"),
             state_dir_mark: section.mark("state_dir"),
             drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
         };
-        for key in ["admin", "trust", "require_signed"] {
-            section.unsupported(key, NOT_YET);
-        }
+        section.unsupported("admin", NOT_YET);
         section.finish();
         settings
     }

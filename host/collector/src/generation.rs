@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_sandbox::{Instance, Prepared, Sandbox, Settings, Source};
+use sluice_sandbox::{Instance, LoadError, Prepared, Sandbox, Settings, Source, Trust};
 use sluice_state::LiveTable;
 
 use crate::chain::{PluginMetrics, PluginStats, SlotPlan};
@@ -100,7 +100,7 @@ impl Workshop {
         for component in config.used_processors() {
             let id = component.id.to_string();
             let now = present.get(&id);
-            match self.processor(component, now, config.state_dir()) {
+            match self.processor(component, now, config) {
                 Ok((served, fresh)) => {
                     all.served.insert(id, served);
                     all.fresh.extend(fresh);
@@ -118,23 +118,26 @@ impl Workshop {
         &self,
         component: &Component<processor::Settings>,
         present: Option<&Served>,
-        state_dir: Option<&Path>,
+        config: &Config,
     ) -> Result<(Served, Option<Fresh>), Problem> {
         let id = component.id.to_string();
         let settings = &component.settings;
         let fail = |step: Step| move |reason: String| (step, reason, Vec::new());
         let mut steps = Steps::default();
         let source = self.source(settings).map_err(fail(Step::Read))?;
+        let failed = |step: Step| move |error: LoadError| fail(step)(error.to_string());
         let started = Instant::now();
-        let module = self
-            .sandbox
-            .load(&source, &settings.limits, settings.sha256.as_deref())
-            .map_err(|error| fail(Step::Load)(error.to_string()))?;
-        steps.took(Step::Load, started);
-        if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == module.digest()) {
+        let verified =
+            self.sandbox.verify(&source, &settings.limits, &trust(settings, config)).map_err(failed(Step::Verify))?;
+        steps.took(Step::Verify, started);
+        if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == verified.digest())
+        {
             return Ok((now.clone(), None));
         }
-        let store_folder = store_folder(settings, state_dir).map_err(fail(Step::Configure))?;
+        let started = Instant::now();
+        let module = self.sandbox.compile(verified, &settings.limits).map_err(failed(Step::Compile))?;
+        steps.took(Step::Compile, started);
+        let store_folder = store_folder(settings, config.state_dir()).map_err(fail(Step::Configure))?;
         let tables = self.tables.open(&id, &settings.tables).map_err(fail(Step::Read))?;
         let started = Instant::now();
         let prepared =
@@ -172,6 +175,17 @@ impl Workshop {
                 settings.kind
             )
         })
+    }
+}
+
+/// What the plugin's module must prove.
+fn trust(settings: &processor::Settings, config: &Config) -> Trust {
+    let process = config.sluice();
+    Trust {
+        sha256: settings.sha256.clone(),
+        public_key: settings.public_key.clone(),
+        keys: process.map(|process| process.keys.clone()).unwrap_or_default(),
+        require_signed: process.is_some_and(|process| process.require_signed),
     }
 }
 

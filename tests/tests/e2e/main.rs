@@ -37,4 +37,5 @@ mod sdks;
 mod shutdown;
 mod start;
 mod swap;
+mod trust;
 mod upstream;

@@ -11,13 +11,14 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use sluice_sandbox::{Access, Limits};
+use sluice_sandbox::{Access, Limits, PublicKey};
 
 use super::mark::Mark;
 use super::node::Node;
 use super::section::Section;
 use super::tree::{Tree, Value};
 
+pub use host::public_key;
 pub use tables::Table;
 
 /// The plugins that are in the binary.
@@ -48,6 +49,8 @@ pub struct Settings {
     pub module: Option<PathBuf>,
     /// SHA-256 that the module must have: 64 hexadecimal digits in lower case.
     pub sha256: Option<String>,
+    /// The key that the module must be signed with, instead of those that hold for all.
+    pub public_key: Option<PublicKey>,
     /// What goes to the plugin.
     pub config_json: String,
     /// Where in the configuration each part of it stands.

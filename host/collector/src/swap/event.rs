@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 pub enum Step {
     /// The configuration is read.
     Read,
-    /// The module is read, verified, and compiled or found in the cache.
-    Load,
+    /// The module is read; its size, digest, signature and contract are checked.
+    Verify,
+    /// The module is compiled or found in the cache.
+    Compile,
     /// The plugin describes itself and takes its configuration; access is checked.
     Configure,
     /// An instance for every core is made.
@@ -23,7 +25,8 @@ impl Step {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
-            Self::Load => "load",
+            Self::Verify => "verify",
+            Self::Compile => "compile",
             Self::Configure => "configure",
             Self::Instantiate => "instantiate",
             Self::Swap => "swap",

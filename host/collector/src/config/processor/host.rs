@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits};
+use sluice_sandbox::{Access, Limits, PublicKey};
 
 use super::super::section::{NOT_YET, Section};
 use super::{Marks, OnFailure, Settings, tables};
@@ -18,6 +18,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         kind: kind.to_owned(),
         module: None,
         sha256: None,
+        public_key: None,
         config_json,
         config_marks,
         limits: Limits::default(),
@@ -35,6 +36,10 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     let mut settings = defaults(kind, config_json, config_marks);
     settings.module = section.path("module");
     settings.sha256 = sha256(section);
+    settings.public_key = section.str("public_key").and_then(|text| public_key(section, "public_key", &text));
+    if settings.public_key.is_some() && settings.module.is_none() && kind != "wasm" {
+        section.error("public_key", "`public_key` needs `module`: what is in the binary is trusted as the binary is");
+    }
     if let Some(block) = section.section("limits") {
         settings.limits = limits(block);
     }
@@ -50,7 +55,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));
     }
-    for key in ["public_key", "on_poison", "restart", "rollout"] {
+    for key in ["on_poison", "restart", "rollout"] {
         section.unsupported(key, NOT_YET);
     }
     settings
@@ -63,6 +68,11 @@ fn sha256(section: &mut Section<'_>) -> Option<String> {
     }
     section.error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
     None
+}
+
+/// Reads a key that modules may be signed with; a text that is none is a problem of `key`.
+pub fn public_key(section: &mut Section<'_>, key: &str, text: &str) -> Option<PublicKey> {
+    PublicKey::parse(text).inspect_err(|error| section.error(key, format!("`{text}`: {error}"))).ok()
 }
 
 fn on_failure(section: &mut Section<'_>) -> OnFailure {

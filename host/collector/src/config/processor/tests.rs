@@ -21,6 +21,7 @@ fn plugin(kind: &str, yaml: &str) -> Settings {
 const EVERYTHING: &str = "\
 module: plugins/waybill.wasm
 sha256: 9F2C000000000000000000000000000000000000000000000000000000000000
+public_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
 profile: pure
 config: { watch: [\"WB-2025-0001\"], depth: 3 }
 limits:
@@ -52,6 +53,8 @@ fn every_key_of_a_plugin_is_read() {
     assert_eq!(settings.kind, "wasm");
     assert_eq!(settings.module, Some("plugins/waybill.wasm".into()));
     assert_eq!(settings.sha256.as_deref(), Some("9f2c000000000000000000000000000000000000000000000000000000000000"));
+    let key = settings.public_key.as_ref().map(ToString::to_string);
+    assert_eq!(key.as_deref(), Some("RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"));
     assert_eq!(settings.config_json, json!({ "watch": ["WB-2025-0001"], "depth": 3 }).to_string());
     let limits = Limits {
         memory_bytes: 64 << 20,
@@ -117,6 +120,16 @@ fn a_bundled_type_has_the_same_keys_in_its_block() {
     let json = |settings: &Settings| serde_json::from_str::<serde_json::Value>(&settings.config_json).unwrap();
     assert_eq!(json(&bundled), json(&wasm));
     assert_eq!(like(bundled), like(wasm));
+}
+
+#[test]
+fn the_code_in_the_binary_needs_no_key() {
+    let yaml = "sluice: { public_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 }";
+    let (_, problems) = read_text("c.yaml", yaml, |section| read("filter", section));
+    assert_eq!(
+        problems.to_string().trim(),
+        "c.yaml:1:11: error: `public_key` needs `module`: what is in the binary is trusted as the binary is"
+    );
 }
 
 #[test]

@@ -150,7 +150,7 @@ const ADDED: &[(&str, &[&str])] = &[
          rollout: { strategy: canary }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
         &[
             "c.yaml:5:3: warning: processor `wasm` is in no pipeline",
-            "c.yaml:7:5: error: `public_key` is not supported yet",
+            "c.yaml:7:5: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
             "c.yaml:8:5: error: `profile: compat` is not supported yet",
             "c.yaml:9:5: error: `on_failure: quarantine` is not supported yet",
             "c.yaml:10:5: error: `on_poison` is not supported yet",
@@ -164,12 +164,12 @@ const ADDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "extensions: { sluice: { state_dir: s, admin: {}, trust: {}, require_signed: true } }",
+        "extensions: { sluice: { state_dir: s, admin: {}, trust: { keys: [k] }, require_signed: 1 } }",
         &[
             "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
             "c.yaml:4:39: error: `admin` is not supported yet",
-            "c.yaml:4:50: error: `trust` is not supported yet",
-            "c.yaml:4:61: error: `require_signed` is not supported yet",
+            "c.yaml:4:59: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
+            "c.yaml:4:88: error: `require_signed` must be true or false, not a number",
         ],
     ),
 ];
