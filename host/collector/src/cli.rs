@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Source, processor};
+use crate::extension::admin::DEFAULT_ENDPOINT;
 use crate::{exporter, extension, receiver};
 
 /// The program's version and the one of what runs its plugins.
@@ -29,6 +30,9 @@ pub enum Command {
     Run(ConfigArgs),
     /// Check a configuration and its plugins without binding any port
     Validate(ConfigArgs),
+    /// Look at plugins and change them
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// List the types of components
     Components,
     /// Compile a plugin; the program runs itself with this
@@ -38,6 +42,47 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+}
+
+/// What can be done with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Show what a plugin is, what it asks for and what it gets, without running it on spans
+    Inspect(InspectArgs),
+    /// List the plugins of a running Sluice
+    List(ClientArgs),
+    /// Show a plugin of a running Sluice
+    Show {
+        /// Its component id, like `wasm/waybill`
+        name: String,
+        /// Where to ask.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// What to inspect.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A processor of the configuration, a bundled plugin, or the file of a module
+    pub target: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The running Sluice to ask, and how to print what it says.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// Where its admin API is
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ENDPOINT)]
+    pub endpoint: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Where the configuration is.
@@ -52,6 +97,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// Whether any configuration is named.
+    pub fn is_given(&self) -> bool {
+        !self.config.is_empty() || !self.set.is_empty()
+    }
+
     /// The sources in their order.
     pub fn sources(&self) -> Vec<Source> {
         let mut sources: Vec<_> = self.config.iter().map(|path| source(path)).collect();

@@ -15,18 +15,19 @@ use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
-use crate::extension::{self, Readiness};
+use crate::extension::{self, Readiness, admin::Desk};
 use crate::generation::{Fresh, Processors, Served, Workshop};
 use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
-use crate::swap::event::Step;
+use crate::swap::event::{Step, Swap};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::{Servers, Site};
 use crate::telemetry::{self, logs};
 
 use leaving::Leaving;
 
+pub(crate) use life::{diagnostics, load, workshop};
 pub use life::{run, validate};
 
 /// Bytes of requests that all receivers together may be reading or working on.
@@ -36,6 +37,7 @@ const ADMISSION_BYTES: usize = 256 << 20;
 pub struct Collector {
     metrics: Metrics,
     readiness: Readiness,
+    desk: Desk,
     sending: exporter::Metrics,
     receiving: receiver::Context,
     account: Account,
@@ -89,6 +91,7 @@ impl Collector {
     pub fn new(
         metrics: &Metrics,
         readiness: &Readiness,
+        desk: Desk,
         account: Account,
         workshop: Workshop,
         cores: Cores,
@@ -97,6 +100,7 @@ impl Collector {
         Ok(Self {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
+            desk,
             sending: exporter::Metrics::new(metrics.registry())?,
             receiving: receiver::Context { admission, metrics: receiver::Metrics::new(metrics.registry())? },
             account,
@@ -120,7 +124,7 @@ impl Collector {
 
     /// Puts a generation in place: binds what is to listen anew, starts the exporters that are new,
     /// gives every core its routes, then serves with the new settings and lets go of what is no
-    /// longer in it. All or nothing.
+    /// longer in it. All or nothing. Gives what was swapped.
     ///
     /// # Errors
     /// When an exporter, a listener or a core refuses; the present generation serves on.
@@ -129,7 +133,7 @@ impl Collector {
         config: Config,
         processors: Processors,
         trigger: Option<Trigger>,
-    ) -> Result<(), NotApplied> {
+    ) -> Result<Vec<Swap>, NotApplied> {
         let sites = self.sites(&config);
         let listeners = self.listen(&config, &sites)?;
         let exporters = self.exporters_for(&config)?;
@@ -140,10 +144,12 @@ impl Collector {
         self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
         // Nothing can fail any more.
         logs::configure(&config.service.telemetry.logs);
-        for fresh in &mut fresh {
+        let mut swaps = Vec::new();
+        for mut fresh in fresh {
             fresh.steps.took(Step::Swap, started);
-            self.tell_swapped(fresh, &served, trigger);
+            swaps.extend(self.tell_swapped(fresh, &served, trigger));
         }
+        self.desk.only(|id| served.contains_key(id));
         self.served = served;
         self.leaving.reap();
         let deadline = Instant::now() + config.drain_timeout();
@@ -152,13 +158,13 @@ impl Collector {
         let before = std::mem::replace(&mut self.exporters, exporters);
         self.let_go(before, deadline);
         self.config = config;
-        Ok(())
+        Ok(swaps)
     }
 
     /// What is served beside the pipelines.
     fn sites(&self, config: &Config) -> Vec<Site> {
         let figures = telemetry::metrics::sites(&config.service.telemetry.metrics, &self.metrics);
-        figures.chain(extension::sites(config, &self.readiness)).collect()
+        figures.chain(extension::sites(config, &self.readiness, &self.desk)).collect()
     }
 
     /// The exporters of a configuration: those that serve with the same settings, and new ones.

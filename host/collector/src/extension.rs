@@ -1,5 +1,6 @@
 //! Extensions: what runs beside the pipelines.
 
+pub mod admin;
 pub mod health_check;
 
 use std::path::PathBuf;
@@ -7,11 +8,13 @@ use std::time::Duration;
 
 use sluice_sandbox::PublicKey;
 
-use crate::config::section::{Mark, NOT_YET, Section};
+use crate::config::section::{Mark, Section};
 use crate::config::{Component, Config, processor};
 use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
+
+use admin::Desk;
 
 /// The types of extensions there are.
 pub const TYPES: &[&str] = &["health_check", "sluice"];
@@ -38,6 +41,8 @@ pub struct Sluice {
     pub state_dir_mark: Mark,
     /// How long it may take to deliver what it holds when it is told to stop.
     pub drain_timeout: Duration,
+    /// The admin API, if it is served.
+    pub admin: Option<admin::Settings>,
     /// The keys that modules of plugins may be signed with.
     pub keys: Vec<PublicKey>,
     /// Whether the modules of plugins must be signed.
@@ -47,8 +52,8 @@ pub struct Sluice {
 /// Equal when they say the same, wherever that is written.
 impl PartialEq for Sluice {
     fn eq(&self, other: &Self) -> bool {
-        let same = |one: &Self| (one.state_dir.clone(), one.drain_timeout, one.keys.clone(), one.require_signed);
-        same(self) == same(other)
+        (&self.state_dir, self.drain_timeout, &self.admin) == (&other.state_dir, other.drain_timeout, &other.admin)
+            && (&self.keys, self.require_signed) == (&other.keys, other.require_signed)
     }
 }
 
@@ -70,23 +75,23 @@ impl Sluice {
             keys
         });
         let settings = Self {
+            admin: section.section("admin").map(admin::Settings::read),
             keys: keys.unwrap_or_default(),
             require_signed: section.bool_or("require_signed", false),
             state_dir: section.path("state_dir"),
             state_dir_mark: section.mark("state_dir"),
             drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
         };
-        section.unsupported("admin", NOT_YET);
         section.finish();
         settings
     }
 }
 
 /// What the extensions that `service.extensions` names serve.
-pub fn sites(config: &Config, readiness: &Readiness) -> Vec<Site> {
+pub fn sites(config: &Config, readiness: &Readiness, desk: &Desk) -> Vec<Site> {
     let site = |component: &Component<Settings>| match &component.settings {
         Settings::HealthCheck(settings) => Some(settings.site(&component.id.to_string(), readiness)),
-        Settings::Sluice(_) => None,
+        Settings::Sluice(sluice) => sluice.admin.as_ref().map(|admin| admin.site(&component.id.to_string(), desk)),
     };
     config.used_extensions().filter_map(site).collect()
 }

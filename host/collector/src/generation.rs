@@ -6,11 +6,12 @@
 //! failure anywhere drops what was prepared and leaves the present generation as it is.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_sandbox::{Instance, LoadError, Prepared, Sandbox, Settings, Source, Trust};
+use sluice_sandbox::{Instance, PrepareError, Prepared, Sandbox, Settings, Source, Trust, Verified};
 use sluice_state::LiveTable;
 
 use crate::chain::{PluginMetrics, PluginStats, SlotPlan};
@@ -60,8 +61,42 @@ pub struct Fresh {
     pub instances: Vec<Instance>,
 }
 
-/// The step that failed, why, and the problems of the plugin's configuration.
-type Problem = (Step, String, Vec<(String, String)>);
+/// An attempt to make a processor.
+#[derive(Default)]
+struct Attempt {
+    steps: Steps,
+    /// The digest of its module, once that is read.
+    to: Option<String>,
+}
+
+/// Why a processor was not made.
+struct Problem {
+    step: Step,
+    reason: String,
+    /// Of the plugin's own configuration: path in it, and message.
+    config: Vec<(String, String)>,
+}
+
+impl Attempt {
+    fn time<T>(&mut self, step: Step, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let made = work();
+        self.steps.took(step, started);
+        made
+    }
+
+    fn failed(self, id: String, problem: Problem, now: Option<&Served>) -> Unfit {
+        let Problem { step, reason, config } = problem;
+        let from = now.map(|now| now.prepared.digest().to_owned());
+        Unfit { id, step, reason, config, from, to: self.to, steps: self.steps }
+    }
+}
+
+impl Problem {
+    fn at<E: Display>(step: Step) -> impl FnOnce(E) -> Self {
+        move |reason| Self { step, reason: reason.to_string(), config: Vec::new() }
+    }
+}
 
 /// All processors of a generation.
 #[derive(Default)]
@@ -86,83 +121,127 @@ pub struct Unfit {
     pub config: Vec<(String, String)>,
     /// The digest that serves now, if any.
     pub from: Option<String>,
+    /// The digest that was to serve, if the module could be read.
+    pub to: Option<String>,
+    /// How long the steps took, the one that failed included.
+    pub steps: Steps,
 }
 
 impl Workshop {
-    /// Makes what the processors of `config` need that `present` does not have. Blocking, and
-    /// slow when something has to be compiled: never called on a core.
+    /// Makes what the processors of `config` need that `present` does not have. With `only`, the module
+    /// of that one alone is looked at again. Blocking, and slow when something has to be compiled: never
+    /// called on a core.
     ///
     /// # Errors
     /// For every processor that cannot serve.
-    pub fn processors(&self, config: &Config, present: &HashMap<String, Served>) -> Result<Processors, Vec<Unfit>> {
+    pub fn processors(
+        &self,
+        config: &Config,
+        present: &HashMap<String, Served>,
+        only: Option<&str>,
+    ) -> Result<Processors, Vec<Unfit>> {
         let mut all = Processors::default();
         let mut unfit = Vec::new();
         for component in config.used_processors() {
             let id = component.id.to_string();
             let now = present.get(&id);
-            match self.processor(component, now, config) {
-                Ok((served, fresh)) => {
-                    all.served.insert(id, served);
-                    all.fresh.extend(fresh);
-                }
-                Err((step, reason, config)) => {
+            if let Some(now) = now.filter(|_| only.is_some_and(|only| only != id)) {
+                all.served.insert(id, now.clone());
+                continue;
+            }
+            let mut attempt = Attempt::default();
+            match self.processor(component, now, config, &mut attempt) {
+                Ok((served, instances)) => {
                     let from = now.map(|now| now.prepared.digest().to_owned());
-                    unfit.push(Unfit { id, step, reason, config, from });
+                    all.served.insert(id.clone(), served);
+                    all.fresh.extend(instances.map(|instances| Fresh { id, from, steps: attempt.steps, instances }));
                 }
+                Err(problem) => unfit.push(attempt.failed(id, problem, now)),
             }
         }
         if unfit.is_empty() { Ok(all) } else { Err(unfit) }
     }
 
+    /// Prepares one processor, for a look at it.
+    ///
+    /// # Errors
+    /// When it could not serve.
+    pub fn prepared(
+        &self,
+        component: &Component<processor::Settings>,
+        config: &Config,
+    ) -> Result<Prepared, Box<Unfit>> {
+        let mut attempt = Attempt::default();
+        let verified = self.verify(&component.settings, config, &mut attempt);
+        let prepared = verified.and_then(|verified| self.prepare(component, config, verified, &mut attempt));
+        prepared.map_err(|problem| Box::new(attempt.failed(component.id.to_string(), problem, None)))
+    }
+
+    /// A processor, and instances of it if it is not the present one.
     fn processor(
         &self,
         component: &Component<processor::Settings>,
         present: Option<&Served>,
         config: &Config,
-    ) -> Result<(Served, Option<Fresh>), Problem> {
-        let id = component.id.to_string();
+        attempt: &mut Attempt,
+    ) -> Result<(Served, Option<Vec<Instance>>), Problem> {
         let settings = &component.settings;
-        let fail = |step: Step| move |reason: String| (step, reason, Vec::new());
-        let mut steps = Steps::default();
-        let source = self.source(settings).map_err(fail(Step::Read))?;
-        let failed = |step: Step| move |error: LoadError| fail(step)(error.to_string());
-        let started = Instant::now();
-        let verified =
-            self.sandbox.verify(&source, &settings.limits, &trust(settings, config)).map_err(failed(Step::Verify))?;
-        steps.took(Step::Verify, started);
+        let verified = self.verify(settings, config, attempt)?;
         if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == verified.digest())
         {
             return Ok((now.clone(), None));
         }
-        let started = Instant::now();
-        let module = self.sandbox.compile(verified, &settings.limits).map_err(failed(Step::Compile))?;
-        steps.took(Step::Compile, started);
-        let store_folder = store_folder(settings, config.state_dir()).map_err(fail(Step::Configure))?;
-        let tables = self.tables.open(&id, &settings.tables).map_err(fail(Step::Read))?;
-        let started = Instant::now();
-        let prepared =
-            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder)).map_err(|error| {
-                match error {
-                    sluice_sandbox::PrepareError::Configure(problems) => {
-                        let problems = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
-                        (Step::Configure, "the plugin refuses its configuration".to_owned(), problems)
-                    }
-                    other => fail(Step::Configure)(other.to_string()),
-                }
-            })?;
+        let prepared = self.prepare(component, config, verified, attempt)?;
+        let instances = attempt
+            .time(Step::Instantiate, || (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>());
+        let instances = instances.map_err(Problem::at(Step::Instantiate))?;
+        let version = &prepared.description().version;
+        let stats = Arc::new(self.metrics.plugin(&component.id.to_string(), version, prepared.digest()));
+        Ok((Served { settings: settings.clone(), prepared, stats }, Some(instances)))
+    }
+
+    fn verify(
+        &self,
+        settings: &processor::Settings,
+        config: &Config,
+        attempt: &mut Attempt,
+    ) -> Result<Verified, Problem> {
+        let source = self.source(settings).map_err(Problem::at(Step::Read))?;
+        let trust = trust(Some(settings), config);
+        let verified = attempt.time(Step::Verify, || self.sandbox.verify(&source, &settings.limits, &trust));
+        let verified = verified.map_err(Problem::at(Step::Verify))?;
+        attempt.to = Some(verified.digest().to_owned());
+        Ok(verified)
+    }
+
+    fn prepare(
+        &self,
+        component: &Component<processor::Settings>,
+        config: &Config,
+        verified: Verified,
+        attempt: &mut Attempt,
+    ) -> Result<Prepared, Problem> {
+        let (id, settings) = (component.id.to_string(), &component.settings);
+        let module = attempt.time(Step::Compile, || self.sandbox.compile(verified, &settings.limits));
+        let module = module.map_err(Problem::at(Step::Compile))?;
+        let store_folder = store_folder(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
+        let tables = self.tables.open(&id, &settings.tables).map_err(Problem::at(Step::Read))?;
+        let prepared = attempt.time(Step::Configure, || {
+            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder))
+        });
+        let prepared = prepared.map_err(|error| match error {
+            PrepareError::Configure(problems) => Problem {
+                step: Step::Configure,
+                reason: "the plugin refuses its configuration".to_owned(),
+                config: problems.into_iter().map(|problem| (problem.path, problem.message)).collect(),
+            },
+            other => Problem::at(Step::Configure)(other),
+        })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {
             let reason = "a redactor with `on_failure: open` would let spans out unredacted; set `unsafe_fail_open: true` if that is meant";
-            return Err(fail(Step::Configure)(reason.to_owned()));
+            return Err(Problem::at(Step::Configure)(reason));
         }
-        steps.took(Step::Configure, started);
-        let started = Instant::now();
-        let instances = (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>();
-        let instances = instances.map_err(|error| fail(Step::Instantiate)(error.to_string()))?;
-        steps.took(Step::Instantiate, started);
-        let stats = Arc::new(self.metrics.plugin(&id, &prepared.description().version, prepared.digest()));
-        let from = present.map(|now| now.prepared.digest().to_owned());
-        let fresh = Fresh { id, from, steps, instances };
-        Ok((Served { settings: settings.clone(), prepared, stats }, Some(fresh)))
+        Ok(prepared)
     }
 
     fn source(&self, settings: &processor::Settings) -> Result<Source, String> {
@@ -178,12 +257,12 @@ impl Workshop {
     }
 }
 
-/// What the plugin's module must prove.
-fn trust(settings: &processor::Settings, config: &Config) -> Trust {
+/// What a plugin's module must prove; without settings, one that is not configured.
+pub fn trust(settings: Option<&processor::Settings>, config: &Config) -> Trust {
     let process = config.sluice();
     Trust {
-        sha256: settings.sha256.clone(),
-        public_key: settings.public_key.clone(),
+        sha256: settings.and_then(|settings| settings.sha256.clone()),
+        public_key: settings.and_then(|settings| settings.public_key.clone()),
         keys: process.map(|process| process.keys.clone()).unwrap_or_default(),
         require_signed: process.is_some_and(|process| process.require_signed),
     }

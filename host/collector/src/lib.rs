@@ -15,6 +15,7 @@ pub mod extension;
 pub mod generation;
 pub mod intake;
 pub mod otlp;
+pub mod plugin;
 pub mod queue;
 pub mod receiver;
 pub mod route;

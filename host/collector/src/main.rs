@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice::cli::{Cli, Command};
+use sluice::cli::{Cli, Command, PluginCommand};
 use sluice::generation::Bundle;
 use sluice_sandbox::Source;
 
@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => sluice::collector::run(&args, bundle()),
         Command::Validate(args) => sluice::collector::validate(&args, bundle()),
+        Command::Plugin(PluginCommand::Inspect(args)) => sluice::plugin::inspect::run(&args, bundle()),
+        Command::Plugin(PluginCommand::List(client)) => sluice::plugin::client::list(&client),
+        Command::Plugin(PluginCommand::Show { name, client }) => sluice::plugin::client::show(&name, &client),
         Command::Components => sluice::cli::components(),
         Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),
     }

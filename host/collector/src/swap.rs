@@ -10,6 +10,8 @@ pub enum Trigger {
     File,
     /// SIGHUP.
     Sighup,
+    /// The admin API.
+    Admin,
 }
 
 impl Trigger {
@@ -18,6 +20,7 @@ impl Trigger {
         match self {
             Self::File => "file",
             Self::Sighup => "sighup",
+            Self::Admin => "admin",
         }
     }
 }

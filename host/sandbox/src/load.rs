@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::abi::{BindingsPre, Host};
+use crate::abi::{BindingsPre, Host, VERSION};
 use crate::compile::{CompileError, compile};
 use crate::engine::{Sandbox, Shared};
 use crate::inspect::{NotAPlugin, inspect, validate};
@@ -140,6 +140,11 @@ impl Module {
     /// The component's size in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The version of the contract that it speaks.
+    pub fn contract(&self) -> &'static str {
+        VERSION
     }
 
     /// The capabilities whose interfaces it imports.

@@ -16,6 +16,7 @@
 )]
 
 mod account;
+mod admin;
 mod backpressure;
 mod bad_input;
 mod capabilities;
@@ -28,6 +29,7 @@ mod fan_out;
 mod fidelity;
 mod guests;
 mod hostile_plugins;
+mod inspect;
 mod metrics;
 mod odd;
 mod protocols;

@@ -17,7 +17,7 @@ use crate::chain::PluginMetrics;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
-use crate::extension::Readiness;
+use crate::extension::{Readiness, admin::Desk};
 use crate::generation::{Bundle, Unfit, Workshop};
 use crate::swap::Trigger;
 use crate::swap::watch::Watch;
@@ -56,7 +56,7 @@ pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
     let checked = workshop(&loaded, bundle, &Metrics::default(), 1);
-    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new())) {
+    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new(), None)) {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(unfit)) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -69,7 +69,8 @@ pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     }
 }
 
-fn load(args: &ConfigArgs) -> Option<Loaded> {
+/// Reads the configuration; tells on stderr what is wrong with it.
+pub(crate) fn load(args: &ConfigArgs) -> Option<Loaded> {
     match config::load(&args.sources()) {
         Ok(loaded) => {
             config::print(&loaded.warnings);
@@ -83,7 +84,7 @@ fn load(args: &ConfigArgs) -> Option<Loaded> {
 }
 
 /// Places what is wrong with a processor where its settings stand.
-fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
+pub(crate) fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
     let mut problems = config::Diagnostics::default();
     for unfit in unfit {
         let Some(component) = loaded.config.processors.iter().find(|component| component.id.to_string() == unfit.id)
@@ -122,7 +123,8 @@ fn raise_file_limit() {
     }
 }
 
-fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
+/// What plugins of a configuration are made with.
+pub(crate) fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
     let exe =
         std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
     Ok(Workshop {
@@ -161,9 +163,10 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let metrics = Metrics::default();
     let readiness = Readiness::default();
     let account = Account::new(metrics.registry())?;
+    let (desk, mut orders) = Desk::new(account.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workshop = workshop(&loaded, bundle, &metrics, cores)?;
-    let processors = match workshop.processors(&loaded.config, &HashMap::new()) {
+    let processors = match workshop.processors(&loaded.config, &HashMap::new(), None) {
         Ok(processors) => processors,
         Err(unfit) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -171,7 +174,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         }
     };
     let sandbox = workshop.sandbox.clone();
-    let mut collector = Collector::new(&metrics, &readiness, account.clone(), workshop, Cores::start(cores)?)?;
+    let mut collector = Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
@@ -183,8 +186,9 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            _ = hangup.recv() => collector.reload(args, Trigger::Sighup).await,
-            Some(trigger) = triggers.recv() => collector.reload(args, trigger).await,
+            _ = hangup.recv() => drop(collector.reload(args, Trigger::Sighup).await),
+            Some(trigger) = triggers.recv() => drop(collector.reload(args, trigger).await),
+            Some(order) = orders.recv() => collector.carry_out(args, order).await,
             _ = save.tick() => {
                 save_stores(&sandbox).await;
                 continue;

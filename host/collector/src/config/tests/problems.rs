@@ -164,12 +164,13 @@ const ADDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "extensions: { sluice: { state_dir: s, admin: {}, trust: { keys: [k] }, require_signed: 1 } }",
+        "extensions: { sluice: { state_dir: s, admin: { token: t, endpoint: '0.0.0.0:1' }, trust: { keys: [k] }, require_signed: 1 } }",
         &[
             "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
-            "c.yaml:4:39: error: `admin` is not supported yet",
-            "c.yaml:4:59: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
-            "c.yaml:4:88: error: `require_signed` must be true or false, not a number",
+            "c.yaml:4:48: error: unknown key `token`; known here: `endpoint`, `token_file`",
+            "c.yaml:4:58: error: the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",
+            "c.yaml:4:92: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
+            "c.yaml:4:121: error: `require_signed` must be true or false, not a number",
         ],
     ),
 ];

@@ -1,0 +1,113 @@
+//! `sluice plugin list` and its like: asks the admin API of a running Sluice.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+use super::{Inspection, complain, write};
+use crate::cli::ClientArgs;
+
+/// An answer is some kilobytes a plugin.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// Looking takes milliseconds.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What of a component id cannot stand in a path.
+const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+
+/// `sluice plugin list`: the plugins that serve.
+pub fn list(client: &ClientArgs) -> ExitCode {
+    tell(client, "/v1/plugins", |answer| {
+        let mut text = row(["PLUGIN", "NAME", "VERSION", "DIGEST", "LAST SWAP", "SINCE"]);
+        for plugin in answer["plugins"].as_array().into_iter().flatten() {
+            let of = |key: &str| plugin[key].as_str().unwrap_or_default();
+            let digest = of("digest").get(..12).unwrap_or_default();
+            let swap = plugin.pointer("/last_swap/outcome").and_then(Value::as_str).unwrap_or_default();
+            text.push_str(&row([of("plugin"), of("name"), of("version"), digest, swap, of("since")]));
+        }
+        Ok(text)
+    })
+}
+
+/// `sluice plugin show NAME`: all that is known of one.
+pub fn show(name: &str, client: &ClientArgs) -> ExitCode {
+    tell(client, &format!("/v1/plugins/{}", utf8_percent_encode(name, IN_A_PATH)), |answer| {
+        let inspection: Inspection = serde_json::from_value(answer.clone()).context("its answer is not understood")?;
+        let mut text = inspection.to_string();
+        let of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let swap = &answer["last_swap"];
+        writeln!(text, "since        {}", of(&answer["since"]))?;
+        writeln!(
+            text,
+            "last swap    {} at {}, trigger {}",
+            of(&swap["outcome"]),
+            of(&swap["step"]),
+            of(&swap["trigger"])
+        )?;
+        if let Some(reason) = swap["reason"].as_str() {
+            writeln!(text, "  reason     {reason}")?;
+        }
+        writeln!(text, "  ms         {}", swap["ms"])?;
+        Ok(text)
+    })
+}
+
+fn row(cells: [&str; 6]) -> String {
+    let [plugin, name, version, digest, swap, since] = cells;
+    format!("{plugin:<28} {name:<20} {version:<10} {digest:<12} {swap:<10} {since}\n")
+}
+
+/// Asks, and prints the answer: as it is, or as `text` puts it.
+fn tell(client: &ClientArgs, path: &str, text: impl FnOnce(&Value) -> anyhow::Result<String>) -> ExitCode {
+    let answer = get(&client.endpoint, path).and_then(|answer| {
+        if client.json { Ok(format!("{}\n", serde_json::to_string_pretty(&answer)?)) } else { text(&answer) }
+    });
+    match answer {
+        Ok(text) => write(&text),
+        Err(error) => complain(&error),
+    }
+}
+
+fn get(endpoint: &str, path: &str) -> anyhow::Result<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(async { tokio::time::timeout(TIMEOUT, ask(endpoint, path)).await });
+    asked.with_context(|| format!("no answer from {endpoint} within {TIMEOUT:?}"))?
+}
+
+async fn ask(endpoint: &str, path: &str) -> anyhow::Result<Value> {
+    let nobody = || {
+        format!(
+            "cannot reach the admin API at {endpoint}: is it configured (`admin` of the extension `sluice`), and is --endpoint right?"
+        )
+    };
+    let stream = TcpStream::connect(endpoint).await.with_context(nobody)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder().method(Method::GET).uri(path).header(header::HOST, endpoint);
+    let request = request.body(Empty::<Bytes>::new())?;
+    let answer = async {
+        let (parts, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        Ok::<_, anyhow::Error>((parts.status, body))
+    };
+    // The connection is driven here, so that nothing is left behind.
+    let (status, body) = tokio::select! {
+        answer = answer => answer?,
+        ended = connection => bail!("the connection to {endpoint} ended before the answer: {ended:?}"),
+    };
+    let value: Value = serde_json::from_slice(&body)
+        .with_context(|| format!("{endpoint} is no admin API of Sluice: it answers {status}"))?;
+    match value.get("error").and_then(Value::as_str) {
+        Some(error) if !status.is_success() => bail!("{endpoint} answers {status}: {error}"),
+        _ => Ok(value),
+    }
+}
