@@ -21,6 +21,7 @@ use sluice_spans::Batch;
 use crate::config::processor::OnFailure;
 use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
+use crate::swap::recent::Recent;
 
 pub use effects::CustomMetrics;
 use stats::CoreStats;
@@ -41,6 +42,8 @@ pub struct SlotPlan {
     pub on_failure: OnFailure,
     /// The plugin's figures.
     pub stats: Arc<PluginStats>,
+    /// Where batches are kept for trying the next version.
+    pub recent: Arc<Recent>,
 }
 
 /// A processor on one core.
@@ -92,6 +95,7 @@ impl Slot {
     fn call(&self, batch: &mut Batch, done: &mut Done) -> Result<(), CallError> {
         let mut instance = self.instance.borrow_mut();
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());
+        let kept = self.plan.recent.is_due(started, batch.wire_len()).then(|| batch.encode());
         let result = instance.process(batch, &mut done.effects);
         self.stats.called(started.elapsed(), &instance);
         let restarts = instance.restarts() - restarts;
@@ -100,6 +104,9 @@ impl Slot {
         }
         match result {
             Ok(processed) => {
+                if let Some(kept) = &kept {
+                    self.plan.recent.keep(kept);
+                }
                 done.entered += u64::from(entered);
                 done.dropped += u64::from(processed.dropped);
                 done.edited += u64::from(processed.edited);

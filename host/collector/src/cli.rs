@@ -59,6 +59,36 @@ pub enum PluginCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Make a running Sluice look at a plugin's module again
+    Swap {
+        /// Its component id, like `wasm/waybill`
+        name: String,
+        /// Try a version again that was rolled back
+        #[arg(long)]
+        force: bool,
+        /// Whom to ask.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Make a running Sluice go back to the version of a plugin's module that served before
+    Rollback {
+        /// Its component id, like `wasm/waybill`
+        name: String,
+        /// Whom to ask.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+/// The running Sluice to change.
+#[derive(Debug, Clone, Args)]
+pub struct ChangeArgs {
+    /// The file with the token of its admin API
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub client: ClientArgs,
 }
 
 /// What to inspect.

@@ -21,6 +21,7 @@ use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
+use crate::swap::probation::Probation;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::{Servers, Site};
 use crate::telemetry::{self, logs};
@@ -45,6 +46,7 @@ pub struct Collector {
     cores: Cores,
     config: Config,
     served: HashMap<String, Served>,
+    probations: Vec<Probation>,
     exporters: HashMap<Id, Serving>,
     receivers: Vec<Receiving>,
     servers: Servers,
@@ -108,6 +110,7 @@ impl Collector {
             cores,
             config: Config::default(),
             served: HashMap::new(),
+            probations: Vec::new(),
             exporters: HashMap::new(),
             receivers: Vec::new(),
             servers: Servers::default(),
@@ -147,7 +150,9 @@ impl Collector {
         let mut swaps = Vec::new();
         for mut fresh in fresh {
             fresh.steps.took(Step::Swap, started);
-            swaps.extend(self.tell_swapped(fresh, &served, trigger));
+            let swap = self.tell_swapped(fresh, &served, trigger);
+            self.probations.extend(swap.as_ref().and_then(|swap| probation(swap, &served, trigger)));
+            swaps.extend(swap);
         }
         self.desk.only(|id| served.contains_key(id));
         self.served = served;
@@ -249,6 +254,15 @@ impl Collector {
         drop(servers);
         lost
     }
+}
+
+/// Watches a new version for a while; neither the first one nor one that comes back.
+fn probation(swap: &Swap, served: &HashMap<String, Served>, trigger: Option<Trigger>) -> Option<Probation> {
+    let (from, to) = (swap.from.as_ref()?, swap.to.as_ref()?);
+    let now = served.get(&swap.plugin)?;
+    let is_new = from != to && trigger.is_some_and(|trigger| !trigger.goes_back());
+    let rollout = &now.settings.rollout;
+    (is_new && !rollout.probation.is_zero()).then(|| Probation::begin(&swap.plugin, to, rollout, &now.stats))
 }
 
 fn reroutes(plan: &Arc<Plan>, fresh: &mut [Fresh], cores: usize) -> Vec<Reroute> {

@@ -18,10 +18,26 @@ use crate::chain::{PluginMetrics, PluginStats, SlotPlan};
 use crate::config::processor::{self, OnFailure};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
+use crate::swap::recent::Recent;
+use crate::swap::self_test::{self, Report};
+use crate::swap::versions::Versions;
 use crate::tables::Shelf;
 
 /// First-party plugins by their config type.
 pub type Bundle = HashMap<&'static str, Source>;
+
+/// At which modules to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look<'l> {
+    /// All of them, for the first generation.
+    Start,
+    /// All of them.
+    All,
+    /// That of this processor alone; others stay as they are.
+    Only(&'l str),
+    /// At a version of this processor, by its digest, that has served before and is kept.
+    Kept(&'l str, &'l str),
+}
 
 /// What plugins are made with.
 #[derive(Clone)]
@@ -34,6 +50,8 @@ pub struct Workshop {
     pub metrics: PluginMetrics,
     /// The look-up tables of the process.
     pub tables: Shelf,
+    /// The last versions of modules.
+    pub versions: Arc<Versions>,
     /// How many instances of each plugin are needed.
     pub cores: usize,
 }
@@ -47,6 +65,8 @@ pub struct Served {
     pub prepared: Prepared,
     /// Its figures.
     pub stats: Arc<PluginStats>,
+    /// The last batches that reached it, or a version of it before.
+    pub recent: Arc<Recent>,
 }
 
 /// A processor that was made anew.
@@ -57,6 +77,10 @@ pub struct Fresh {
     pub from: Option<String>,
     /// How long each step took.
     pub steps: Steps,
+    /// How its self-test went, if there was one.
+    pub self_test: Option<Report>,
+    /// The module's bytes and where they were read, unless they are in the binary.
+    pub module: Option<(Vec<u8>, PathBuf)>,
     /// One instance a core.
     pub instances: Vec<Instance>,
 }
@@ -64,9 +88,14 @@ pub struct Fresh {
 /// An attempt to make a processor.
 #[derive(Default)]
 struct Attempt {
+    /// Whether there is a self-test.
+    tests: bool,
+    /// The module's bytes and where they were read, unless they are in the binary.
+    module: Option<(Vec<u8>, PathBuf)>,
     steps: Steps,
     /// The digest of its module, once that is read.
     to: Option<String>,
+    self_test: Option<Report>,
 }
 
 /// Why a processor was not made.
@@ -128,8 +157,7 @@ pub struct Unfit {
 }
 
 impl Workshop {
-    /// Makes what the processors of `config` need that `present` does not have. With `only`, the module
-    /// of that one alone is looked at again. Blocking, and slow when something has to be compiled: never
+    /// Makes what the processors of `config` need that `present` does not have. Blocking, and slow when something has to be compiled: never
     /// called on a core.
     ///
     /// # Errors
@@ -138,23 +166,32 @@ impl Workshop {
         &self,
         config: &Config,
         present: &HashMap<String, Served>,
-        only: Option<&str>,
+        look: Look<'_>,
     ) -> Result<Processors, Vec<Unfit>> {
         let mut all = Processors::default();
         let mut unfit = Vec::new();
         for component in config.used_processors() {
             let id = component.id.to_string();
             let now = present.get(&id);
-            if let Some(now) = now.filter(|_| only.is_some_and(|only| only != id)) {
+            if let Some(now) = now.filter(|_| matches!(look, Look::Only(only) | Look::Kept(only, _) if only != id)) {
                 all.served.insert(id, now.clone());
                 continue;
             }
-            let mut attempt = Attempt::default();
-            match self.processor(component, now, config, &mut attempt) {
+            // What goes back has proved itself, and must not be kept from it.
+            let tests = matches!(look, Look::All | Look::Only(_));
+            let mut attempt = Attempt { tests, ..Attempt::default() };
+            match self.processor(component, now, config, look, &mut attempt) {
                 Ok((served, instances)) => {
                     let from = now.map(|now| now.prepared.digest().to_owned());
                     all.served.insert(id.clone(), served);
-                    all.fresh.extend(instances.map(|instances| Fresh { id, from, steps: attempt.steps, instances }));
+                    all.fresh.extend(instances.map(|instances| Fresh {
+                        id,
+                        from,
+                        steps: attempt.steps,
+                        self_test: attempt.self_test,
+                        module: attempt.module,
+                        instances,
+                    }));
                 }
                 Err(problem) => unfit.push(attempt.failed(id, problem, now)),
             }
@@ -172,7 +209,7 @@ impl Workshop {
         config: &Config,
     ) -> Result<Prepared, Box<Unfit>> {
         let mut attempt = Attempt::default();
-        let verified = self.verify(&component.settings, config, &mut attempt);
+        let verified = self.verify(component, config, Look::Start, &mut attempt);
         let prepared = verified.and_then(|verified| self.prepare(component, config, verified, &mut attempt));
         prepared.map_err(|problem| Box::new(attempt.failed(component.id.to_string(), problem, None)))
     }
@@ -183,33 +220,63 @@ impl Workshop {
         component: &Component<processor::Settings>,
         present: Option<&Served>,
         config: &Config,
+        look: Look<'_>,
         attempt: &mut Attempt,
     ) -> Result<(Served, Option<Vec<Instance>>), Problem> {
         let settings = &component.settings;
-        let verified = self.verify(settings, config, attempt)?;
+        let verified = self.verify(component, config, look, attempt)?;
         if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == verified.digest())
         {
             return Ok((now.clone(), None));
         }
         let prepared = self.prepare(component, config, verified, attempt)?;
+        let recent = present.map(|now| Arc::clone(&now.recent)).unwrap_or_default();
+        if attempt.tests {
+            let report = attempt.time(Step::SelfTest, || self_test::run(&prepared, recent.batches()));
+            attempt.self_test = Some(report.map_err(Problem::at(Step::SelfTest))?);
+        }
         let instances = attempt
             .time(Step::Instantiate, || (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>());
         let instances = instances.map_err(Problem::at(Step::Instantiate))?;
         let version = &prepared.description().version;
         let stats = Arc::new(self.metrics.plugin(&component.id.to_string(), version, prepared.digest()));
-        Ok((Served { settings: settings.clone(), prepared, stats }, Some(instances)))
+        Ok((Served { settings: settings.clone(), prepared, stats, recent }, Some(instances)))
     }
 
     fn verify(
         &self,
-        settings: &processor::Settings,
+        component: &Component<processor::Settings>,
         config: &Config,
+        look: Look<'_>,
         attempt: &mut Attempt,
     ) -> Result<Verified, Problem> {
-        let source = self.source(settings).map_err(Problem::at(Step::Read))?;
+        let (id, settings) = (component.id.to_string(), &component.settings);
         let trust = trust(Some(settings), config);
-        let verified = attempt.time(Step::Verify, || self.sandbox.verify(&source, &settings.limits, &trust));
+        let kept = |digest: &str| {
+            let trust = Trust { sha256: Some(digest.to_owned()), ..trust.clone() };
+            (Source::File(self.versions.file(&id, digest)), trust)
+        };
+        let (mut source, trust) = match look {
+            Look::Kept(_, digest) => kept(digest),
+            _ => (self.source(settings).map_err(Problem::at(Step::Read))?, trust.clone()),
+        };
+        let verify = |source: &Source, trust: &Trust| self.sandbox.verify(source, &settings.limits, trust);
+        let verified = attempt.time(Step::Verify, || {
+            let verified = verify(&source, &trust)?;
+            // A pin says which version is meant, whatever was before.
+            let pinned = trust.sha256.is_some() || settings.module.is_none();
+            let rolled_back = if pinned { None } else { self.versions.rolled_back(&id) };
+            let Some(rolled_back) = rolled_back.filter(|one| one.digest == verified.digest()) else {
+                return Ok(verified);
+            };
+            let instead = kept(&rolled_back.instead);
+            source = instead.0;
+            verify(&source, &instead.1)
+        });
         let verified = verified.map_err(Problem::at(Step::Verify))?;
+        if let Source::File(path) = source {
+            attempt.module = Some((verified.component().to_vec(), path));
+        }
         attempt.to = Some(verified.digest().to_owned());
         Ok(verified)
     }
@@ -298,6 +365,11 @@ fn sandbox_settings(
 impl Served {
     /// What the cores share of it.
     pub fn slot(&self, id: &str) -> SlotPlan {
-        SlotPlan { id: id.to_owned(), on_failure: self.settings.on_failure, stats: Arc::clone(&self.stats) }
+        SlotPlan {
+            id: id.to_owned(),
+            on_failure: self.settings.on_failure,
+            stats: Arc::clone(&self.stats),
+            recent: Arc::clone(&self.recent),
+        }
     }
 }

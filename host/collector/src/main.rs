@@ -17,6 +17,10 @@ fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Inspect(args)) => sluice::plugin::inspect::run(&args, bundle()),
         Command::Plugin(PluginCommand::List(client)) => sluice::plugin::client::list(&client),
         Command::Plugin(PluginCommand::Show { name, client }) => sluice::plugin::client::show(&name, &client),
+        Command::Plugin(PluginCommand::Swap { name, force, change }) => {
+            sluice::plugin::client::swap(&name, force, &change)
+        }
+        Command::Plugin(PluginCommand::Rollback { name, change }) => sluice::plugin::client::rollback(&name, &change),
         Command::Components => sluice::cli::components(),
         Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),
     }

@@ -30,4 +30,4 @@ pub use instance::{Instance, Processed};
 pub use limits::Limits;
 pub use load::{LoadError, Module, Source, Verified};
 pub use prepare::{ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
-pub use trust::{BadKey, Provenance, PublicKey, Trust, Untrusted};
+pub use trust::{BadKey, Provenance, PublicKey, Trust, Untrusted, signature_of};

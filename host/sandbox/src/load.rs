@@ -110,6 +110,11 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// The component.
+    pub fn component(&self) -> &[u8] {
+        &self.component
+    }
+
     /// SHA-256 of the component, in hex.
     pub fn digest(&self) -> &str {
         &self.digest

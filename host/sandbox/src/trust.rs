@@ -149,7 +149,8 @@ impl Trust {
     }
 }
 
-fn signature_of(module: &Path) -> PathBuf {
+/// The file of a module's signature.
+pub fn signature_of(module: &Path) -> PathBuf {
     let mut name = OsString::from(module);
     name.push(SUFFIX);
     PathBuf::from(name)

@@ -1,5 +1,6 @@
 //! The figures of plugins on /metrics.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -48,6 +49,8 @@ pub struct PluginStats {
     memory: IntGauge,
     restarts: IntCounter,
     failures: IntCounterVec,
+    /// Failed calls of this version, of any kind.
+    failed: AtomicU64,
     custom: CustomMetrics,
     logged: Mutex<Option<Instant>>,
     tallies: Tallies,
@@ -143,15 +146,6 @@ impl PluginMetrics {
         [info, calls, spans, duration, memory, failures, restarts, swaps]
     }
 
-    /// Adds up what the cores have counted since the last time.
-    fn flush(&self) {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).retain(|tally| {
-            let Some(tally) = tally.upgrade() else { return false };
-            tally.tally().flush();
-            true
-        });
-    }
-
     /// The figures of a version of a plugin; it is not shown as serving before [`PluginStats::serves`].
     pub fn plugin(&self, id: &str, version: &str, digest: &str) -> PluginStats {
         PluginStats {
@@ -165,6 +159,7 @@ impl PluginMetrics {
             memory: self.memory.with_label_values(&[id]),
             restarts: self.restarts.with_label_values(&[id]),
             failures: self.failures.clone(),
+            failed: AtomicU64::new(0),
             custom: self.custom.clone(),
             logged: Mutex::new(None),
             tallies: Arc::clone(&self.tallies),
@@ -183,13 +178,22 @@ impl PluginMetrics {
     }
 }
 
+/// Adds up what the cores have counted since the last time.
+fn flush(tallies: &Tallies) {
+    tallies.lock().unwrap_or_else(PoisonError::into_inner).retain(|tally| {
+        let Some(tally) = tally.upgrade() else { return false };
+        tally.tally().flush();
+        true
+    });
+}
+
 impl Collector for PluginMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.families().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.flush();
+        flush(&self.tallies);
         self.families().into_iter().flat_map(Collector::collect).collect()
     }
 }
@@ -214,11 +218,23 @@ impl PluginStats {
         stats
     }
 
+    /// Calls of the plugin so far, whichever version served.
+    pub fn calls(&self) -> u64 {
+        flush(&self.tallies);
+        self.calls.get()
+    }
+
+    /// Failed calls of this version so far.
+    pub fn failures(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn restarted(&self, restarts: u64) {
         self.restarts.inc_by(restarts);
     }
 
     pub(super) fn failed(&self, id: &str, error: &CallError) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
         self.failures.with_label_values(&[id, &self.version, error.kind.as_str()]).inc();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {

@@ -18,8 +18,9 @@ use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk};
-use crate::generation::{Bundle, Unfit, Workshop};
+use crate::generation::{Bundle, Look, Unfit, Workshop};
 use crate::swap::Trigger;
+use crate::swap::versions::Versions;
 use crate::swap::watch::Watch;
 use crate::tables::Shelf;
 use crate::telemetry::{self, metrics::Metrics};
@@ -56,7 +57,7 @@ pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
     let checked = workshop(&loaded, bundle, &Metrics::default(), 1);
-    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new(), None)) {
+    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new(), Look::Start)) {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(unfit)) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -127,11 +128,13 @@ fn raise_file_limit() {
 pub(crate) fn workshop(loaded: &Loaded, bundle: Bundle, metrics: &Metrics, cores: usize) -> anyhow::Result<Workshop> {
     let exe =
         std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
+    let versions = Versions::open(loaded.config.state_dir()).context("cannot make a folder for versions of plugins")?;
     Ok(Workshop {
         sandbox: sandbox(loaded.config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
         metrics: PluginMetrics::new(metrics.registry())?,
         tables: Shelf::new(metrics.registry())?,
+        versions: Arc::new(versions),
         cores,
     })
 }
@@ -166,7 +169,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let (desk, mut orders) = Desk::new(account.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workshop = workshop(&loaded, bundle, &metrics, cores)?;
-    let processors = match workshop.processors(&loaded.config, &HashMap::new(), None) {
+    let processors = match workshop.processors(&loaded.config, &HashMap::new(), Look::Start) {
         Ok(processors) => processors,
         Err(unfit) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -191,6 +194,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             Some(order) = orders.recv() => collector.carry_out(args, order).await,
             _ = save.tick() => {
                 save_stores(&sandbox).await;
+                collector.watch_probations().await;
                 continue;
             }
         }

@@ -1,16 +1,19 @@
 //! A reload: the next generation, prepared aside and put in place, or not.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Collector;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
-use crate::generation::{Fresh, Processors, Served, Unfit};
+use crate::generation::{Fresh, Look, Processors, Served, Unfit};
 use crate::plugin::Inspection;
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
+use crate::swap::probation::Verdict;
+use crate::swap::versions::RolledBack;
 use crate::telemetry::logs::rfc3339;
 
 impl Collector {
@@ -18,7 +21,8 @@ impl Collector {
     pub async fn carry_out(&mut self, args: &ConfigArgs, order: Order) {
         let done = match &order.asked {
             Asked::Reload => self.reload(args, Trigger::Admin).await,
-            Asked::Swap(plugin) => self.look_again(plugin.clone(), Trigger::Admin).await,
+            Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
+            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback).await,
         };
         order.done(done);
     }
@@ -31,17 +35,93 @@ impl Collector {
             // Tables are data: they are current whatever becomes of the configuration.
             workshop.tables.refresh();
             let loaded = config::load(&sources).map_err(Problem::Config)?;
-            let processors = workshop.processors(&loaded.config, &present, None).map_err(Problem::Processors)?;
+            let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok((loaded, processors))
         };
         self.put_in_place(prepare, trigger).await
     }
 
     /// Reads the module of one plugin again. Everything else stays as it is, in the files as here.
-    async fn look_again(&mut self, plugin: String, trigger: Trigger) -> Done {
+    /// With `force` even a version that was rolled back is tried again.
+    async fn look_again(&mut self, plugin: &str, force: bool) -> Done {
+        let versions = Arc::clone(&self.workshop.versions);
+        let rolled_back = versions.rolled_back(plugin).filter(|_| force);
+        if rolled_back.is_some()
+            && let Err(error) = versions.allow(plugin)
+        {
+            return tell_failed(&format!("cannot forget what was rolled back: {error}"), Trigger::Admin);
+        }
+        let done = self.look_at(plugin, None, Trigger::Admin).await;
+        if let Some(rolled_back) = rolled_back.filter(|_| !done.is_ok()) {
+            self.remember(plugin, &rolled_back);
+        }
+        done
+    }
+
+    /// Sends new versions away that fail too often. To be called now and then.
+    pub async fn watch_probations(&mut self) {
+        for probation in std::mem::take(&mut self.probations) {
+            let serves = |served: &Served| served.prepared.digest() == probation.digest;
+            if !self.served.get(&probation.plugin).is_some_and(serves) {
+                continue;
+            }
+            let (plugin, digest) = (probation.plugin.clone(), &probation.digest);
+            match probation.judge() {
+                Verdict::Watch => self.probations.push(probation),
+                Verdict::Passed => tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed"),
+                Verdict::Failed(reason) => {
+                    tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
+                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation).await.error {
+                        tracing::error!(
+                            event = "plugin.probation",
+                            plugin,
+                            digest,
+                            outcome = "serves_on",
+                            reason = error
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes back to the version of a module that served before, under the present configuration.
+    async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
+        let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
+        let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
+        if served.settings.sha256.is_some() {
+            return refused("`sha256` says which version is meant: change it in the configuration");
+        }
+        let digest = served.prepared.digest().to_owned();
+        let Some(instead) = self.workshop.versions.before(plugin, &digest) else {
+            return refused("no version before this one is kept");
+        };
+        let done = self.look_at(plugin, Some(instead.clone()), trigger).await;
+        if done.is_ok() {
+            self.remember(plugin, &RolledBack { digest, instead });
+        }
+        done
+    }
+
+    fn remember(&self, plugin: &str, rolled_back: &RolledBack) {
+        if let Err(error) = self.workshop.versions.roll_back(plugin, rolled_back) {
+            tracing::error!(event = "plugin.versions", plugin, %error, "the next reload will try again what was rolled back");
+        }
+        self.show_versions(plugin);
+    }
+
+    fn show_versions(&self, plugin: &str) {
+        let versions = &self.workshop.versions;
+        self.desk.versions(plugin, versions.kept(plugin), versions.rolled_back(plugin).map(|one| one.digest));
+    }
+
+    /// Looks at one plugin alone: at its module, or at a version that is kept.
+    async fn look_at(&mut self, plugin: &str, kept: Option<String>, trigger: Trigger) -> Done {
         let (workshop, present, config) = (self.workshop.clone(), self.served.clone(), self.config.clone());
+        let plugin = plugin.to_owned();
         let prepare = move || {
-            let processors = workshop.processors(&config, &present, Some(&plugin)).map_err(Problem::Processors)?;
+            let look = kept.as_deref().map_or(Look::Only(&plugin), |digest| Look::Kept(&plugin, digest));
+            let processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
             Ok((Loaded { config, warnings: config::Diagnostics::default() }, processors))
         };
         self.put_in_place(prepare, trigger).await
@@ -98,6 +178,7 @@ impl Collector {
                 step: step.as_str(),
                 ms: steps,
                 outcome: "failed",
+                self_test: None,
                 reason: Some(reason),
             };
             swap.log(&[]);
@@ -124,21 +205,27 @@ impl Collector {
         }
         now.stats.serves();
         now.prepared.serves();
-        self.workshop.metrics.swapped(&fresh.id, "swapped", "swap");
+        let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
+        self.workshop.metrics.swapped(&fresh.id, outcome, "swap");
+        if let Some((module, file)) = &fresh.module {
+            self.workshop.versions.keep(&fresh.id, now.prepared.digest(), module, file);
+        }
         let swap = Swap {
             from: fresh.from,
             to: Some(now.prepared.digest().to_owned()),
             trigger: trigger.map_or("start", Trigger::as_str),
             step: Step::Swap.as_str(),
             ms: fresh.steps,
-            outcome: "swapped",
+            outcome,
+            self_test: fresh.self_test,
             reason: None,
             plugin: fresh.id,
         };
         swap.log(&now.prepared.description().capabilities);
         let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
-        let plugin = Plugin { inspection, since: rfc3339(SystemTime::now()), last_swap: swap.clone() };
-        self.desk.serves(&swap.plugin, plugin);
+        let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());
+        self.desk.serves(&swap.plugin, Plugin { inspection, since, last_swap, kept: Vec::new(), rolled_back: None });
+        self.show_versions(&swap.plugin);
         Some(swap)
     }
 }

@@ -10,6 +10,7 @@ mod tables;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sluice_sandbox::{Access, Limits, PublicKey};
 
@@ -67,8 +68,19 @@ pub struct Settings {
     pub capabilities: Option<Vec<String>>,
     /// The look-up tables that it is given, by name.
     pub tables: Vec<(String, Table)>,
+    /// How a new version of the module comes in.
+    pub rollout: Rollout,
     /// Whether its store outlives the process.
     pub persistent_store: bool,
+}
+
+/// How a new version of a module comes in, and what sends it away again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollout {
+    /// How long it is watched after it has begun to serve.
+    pub probation: Duration,
+    /// The share of calls that may fail in that time.
+    pub max_failure_ratio: f64,
 }
 
 /// What becomes of a request's spans when a plugin fails on them.
@@ -206,7 +218,7 @@ fn batch(mut section: Section<'_>) {
     for key in ["send_batch_size", "send_batch_max_size", "metadata_cardinality_limit"] {
         section.u64(key);
     }
-    section.duration_or("timeout", std::time::Duration::ZERO);
+    section.duration_or("timeout", Duration::ZERO);
     section.strings("metadata_keys");
     section.finish();
 }
@@ -224,7 +236,7 @@ fn memory_limiter(mut section: Section<'_>) {
         "max_gc_interval_when_hard_limited",
     ];
     for key in durations {
-        section.duration_or(key, std::time::Duration::ZERO);
+        section.duration_or(key, Duration::ZERO);
     }
     section.finish();
 }

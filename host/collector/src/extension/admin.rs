@@ -125,7 +125,11 @@ fn order(request: &Parts, token_file: Option<&Path>, desk: &Desk) -> Result<Wish
         return read(json!(plugin));
     }
     match name.rsplit_once('/').filter(|(name, _)| desk.plugin(name).is_some()) {
-        Some((name, "swap")) => change(Asked::Swap(name.to_owned())),
+        Some((plugin, "swap")) => {
+            let force = request.uri.query() == Some("force=true");
+            change(Asked::Swap { plugin: plugin.to_owned(), force })
+        }
+        Some((plugin, "rollback")) => change(Asked::Rollback(plugin.to_owned())),
         _ => Err(nothing(&path)),
     }
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
+use super::self_test::Report;
+
 /// A step of a swap, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -16,6 +18,8 @@ pub enum Step {
     Compile,
     /// The plugin describes itself and takes its configuration; access is checked.
     Configure,
+    /// The plugin works on recent batches, and nothing of it counts.
+    SelfTest,
     /// An instance for every core is made.
     Instantiate,
     /// The cores take the new version over, each between two requests.
@@ -30,6 +34,7 @@ impl Step {
             Self::Verify => "verify",
             Self::Compile => "compile",
             Self::Configure => "configure",
+            Self::SelfTest => "self_test",
             Self::Instantiate => "instantiate",
             Self::Swap => "swap",
         }
@@ -73,8 +78,11 @@ pub struct Swap {
     pub step: &'static str,
     /// How long each step took.
     pub ms: Steps,
-    /// `swapped` or `failed`.
+    /// `swapped`, `rolled_back` or `failed`.
     pub outcome: &'static str,
+    /// What the version did in its self-test, if it passed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub self_test: Option<Report>,
     /// Why it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -86,6 +94,7 @@ impl Swap {
         let Self { plugin, from, to, trigger, step, outcome, reason, .. } = self;
         let (from, to) = (from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default());
         let (steps, capabilities) = (json!(self.ms).to_string(), capabilities.join(","));
+        let self_test = json!(self.self_test).to_string();
         match reason {
             None => tracing::info!(
                 event = "plugin.swap",
@@ -96,6 +105,7 @@ impl Swap {
                 step,
                 capabilities,
                 json.ms = steps,
+                json.self_test = self_test,
                 outcome
             ),
             Some(reason) => tracing::error!(

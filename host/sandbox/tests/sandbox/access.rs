@@ -111,9 +111,8 @@ fn entries_are_numbered_without_the_hidden_ones() {
         let mut instance = instance(guest.process(&format!("{pull} {REMOVE_FIRST}")));
         let processed = instance.process(&mut batch, &mut Effects::default()).unwrap();
         assert_eq!(processed.edited, 1);
-        let column = |batch: &mut sluice_spans::Batch, key: &[u8]| {
-            batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types
-        };
+        let column =
+            |batch: &mut Batch, key: &[u8]| batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types;
         assert_eq!((column(&mut batch, b"user.email"), column(&mut batch, b"http.route")), (vec![0], vec![1]));
     }
 }
@@ -172,7 +171,7 @@ fn found_out(read: &[&'static str], write: &[&'static str]) -> Vec<Vec<String>> 
             span.attributes.retain(|attribute| attribute.key != "user.email");
             span.attributes.extend(address.map(|address| attribute("user.email", address)));
         }
-        let body: String = pulls.iter().map(|pull| format!("{pull} (call $tell)\n")).collect();
+        let body = pulls.map(|pull| [pull, "(call $tell)"].join(" ")).join("\n");
         let guest = Guest::new().capabilities(&["log"]).access(read, write).data(4096, "user.email");
         let mut effects = Effects::default();
         let mut batch = Batch::parse(request.encode_to_vec().into()).unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sluice_sandbox::{Access, Limits, PublicKey};
 
 use super::super::section::{NOT_YET, Section};
-use super::{Marks, OnFailure, Settings, tables};
+use super::{Marks, OnFailure, Rollout, Settings, tables};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -27,6 +27,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         access: None,
         capabilities: None,
         tables: Vec::new(),
+        rollout: Rollout::default(),
         persistent_store: false,
     }
 }
@@ -47,6 +48,9 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    if let Some(block) = section.section("rollout") {
+        settings.rollout = rollout(block);
+    }
     if let Some(mut block) = section.section("store") {
         settings.persistent_store = block.bool_or("persistent", false);
         block.finish();
@@ -55,7 +59,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));
     }
-    for key in ["on_poison", "restart", "rollout"] {
+    for key in ["on_poison", "restart"] {
         section.unsupported(key, NOT_YET);
     }
     settings
@@ -85,6 +89,33 @@ fn on_failure(section: &mut Section<'_>) -> OnFailure {
         }
         _ => OnFailure::Closed,
     }
+}
+
+impl Default for Rollout {
+    /// What traffic brings seldom comes within half a minute; of healthy plugins, hardly a call fails.
+    fn default() -> Self {
+        Self { probation: Duration::from_secs(30), max_failure_ratio: 0.05 }
+    }
+}
+
+fn rollout(mut section: Section<'_>) -> Rollout {
+    let strategy = section.one_of("strategy", &["immediate", "shadow", "canary"], "immediate");
+    if strategy != "immediate" {
+        section.error("strategy", format!("`strategy: {strategy}` is {NOT_YET}"));
+    }
+    let default = Rollout::default();
+    let rollout = Rollout {
+        probation: section.duration_or("probation", default.probation),
+        max_failure_ratio: section.f64_or("max_failure_ratio", default.max_failure_ratio),
+    };
+    if !(0.0..=1.0).contains(&rollout.max_failure_ratio) {
+        section.error("max_failure_ratio", "`max_failure_ratio` must be from 0 to 1");
+    }
+    for key in ["share", "for"] {
+        section.unsupported(key, NOT_YET);
+    }
+    section.finish();
+    rollout
 }
 
 fn access(mut section: Section<'_>) -> Access {

@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_sandbox::{Access, Limits};
 use sluice_state::{Format, Spec};
 
-use super::{OnFailure, Processor, Settings, Table, read};
+use super::{OnFailure, Processor, Rollout, Settings, Table, read};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -45,6 +45,7 @@ tables:
   places: { file: data/places.mmdb, max_mib: 100 }
   host: { env: [NODE_NAME] }
 store: { persistent: true }
+rollout: { strategy: immediate, probation: 1m, max_failure_ratio: 0.5 }
 ";
 
 #[test]
@@ -83,6 +84,7 @@ fn every_key_of_a_plugin_is_read() {
         ("host".to_owned(), Table::Host { env: vec!["NODE_NAME".to_owned()] }),
     ];
     assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
+    assert_eq!(settings.rollout, Rollout { probation: Duration::from_mins(1), max_failure_ratio: 0.5 });
     let files: Vec<_> = settings.files().collect();
     assert_eq!(
         files,

@@ -1,13 +1,21 @@
-//! The page about the configuration is true.
+//! The page about the configuration is true, and so are the fragments of configurations on others.
 
 use super::{Config, GOOD, config, load, text};
 
 const PAGE: &str = include_str!("../../../../../docs/configuration.md");
 
+/// Other pages with fragments.
+const OTHERS: [&str; 2] =
+    [include_str!("../../../../../docs/operating.md"), include_str!("../../../../../docs/security.md")];
+
 /// The YAML blocks of the page with this info string.
 fn blocks(info: &str) -> Vec<&'static str> {
+    blocks_of(PAGE, info)
+}
+
+fn blocks_of(page: &'static str, info: &str) -> Vec<&'static str> {
     let opening = format!("```{info}\n");
-    let blocks: Vec<_> = PAGE.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let blocks: Vec<_> = page.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert!(!blocks.is_empty(), "{info}");
     blocks
 }
@@ -22,7 +30,8 @@ fn every_whole_configuration_on_the_page_can_be_used() {
 
 #[test]
 fn every_fragment_on_the_page_can_be_used() {
-    for block in blocks("yaml fragment").into_iter().chain(blocks("yaml defaults")) {
+    let others = OTHERS.into_iter().flat_map(|page| blocks_of(page, "yaml fragment"));
+    for block in blocks("yaml fragment").into_iter().chain(blocks("yaml defaults")).chain(others) {
         load(&[text(GOOD), text(block)]).map_err(|problems| format!("{problems}\n{block}")).unwrap();
     }
 }

@@ -155,7 +155,7 @@ const ADDED: &[(&str, &[&str])] = &[
             "c.yaml:9:5: error: `on_failure: quarantine` is not supported yet",
             "c.yaml:10:5: error: `on_poison` is not supported yet",
             "c.yaml:11:5: error: `restart` is not supported yet",
-            "c.yaml:12:5: error: `rollout` is not supported yet",
+            "c.yaml:12:16: error: `strategy: canary` is not supported yet",
             "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
             "c.yaml:14:29: error: `memory_mib` must be at least 1",
             "c.yaml:14:44: error: `timeout` must be more than 0",

@@ -31,6 +31,11 @@ pub struct Plugin {
     pub since: String,
     /// How the last attempt to change it ended, and all its steps.
     pub last_swap: Swap,
+    /// The digests of the versions that are kept, oldest first.
+    pub kept: Vec<String>,
+    /// The digest that was rolled back, and does not serve until its file changes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<String>,
 }
 
 /// What is asked for.
@@ -39,7 +44,14 @@ pub enum Asked {
     /// Read the configuration and all modules again.
     Reload,
     /// Read the module of this plugin again, and touch nothing else.
-    Swap(String),
+    Swap {
+        /// The component id.
+        plugin: String,
+        /// Even if it is a version that was rolled back.
+        force: bool,
+    },
+    /// Go back to the version of this plugin that served before.
+    Rollback(String),
 }
 
 /// An order, and whoever waits for it.
@@ -107,6 +119,13 @@ impl Desk {
     /// A plugin serves.
     pub fn serves(&self, id: &str, plugin: Plugin) {
         self.locked().insert(id.to_owned(), plugin);
+    }
+
+    /// Other versions of a plugin are kept.
+    pub fn versions(&self, id: &str, kept: Vec<String>, rolled_back: Option<String>) {
+        if let Some(plugin) = self.locked().get_mut(id) {
+            (plugin.kept, plugin.rolled_back) = (kept, rolled_back);
+        }
     }
 
     /// An attempt to change a plugin has failed.
