@@ -62,6 +62,11 @@ pub fn show(name: &str, client: &ClientArgs) -> ExitCode {
             writeln!(text, "  reason     {reason}")?;
         }
         writeln!(text, "  ms         {}", swap["ms"])?;
+        let kept: Vec<_> = answer["kept"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        writeln!(text, "kept         {}", kept.join(", "))?;
+        if let Some(digest) = answer["rolled_back"].as_str() {
+            writeln!(text, "rolled back  {digest}")?;
+        }
         Ok(text)
     })
 }

@@ -112,9 +112,11 @@ impl Versions {
         let (folder, RolledBack { digest, instead }) = (self.of(plugin), rolled_back);
         let file = folder.join("rolled_back");
         place(&folder, &file, format!("{digest}\n{instead}\n").as_bytes())?;
-        // The version that must not serve would be tried again after a power cut. What is torn of the
-        // others is noticed by its digest.
-        fs::File::open(&file)?.sync_all()?;
+        // After a power cut the version that must not serve would be tried again, or the one instead of it
+        // would be torn. What is torn of the others is noticed by its digest when it is wanted.
+        for written in [&file, &self.file(plugin, instead), &folder] {
+            fs::File::open(written)?.sync_all()?;
+        }
         let mut order = self.kept(plugin);
         order.retain(|known| known != digest);
         place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())?;
