@@ -61,7 +61,7 @@ impl Collector {
     /// Sends new versions away that fail too often. To be called now and then.
     pub async fn watch_probations(&mut self) {
         for probation in std::mem::take(&mut self.probations) {
-            let serves = |served: &Served| served.prepared.digest() == probation.digest;
+            let serves = |served: &Served| probation.is_of(&served.stats);
             if !self.served.get(&probation.plugin).is_some_and(serves) {
                 continue;
             }

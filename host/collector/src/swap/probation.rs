@@ -49,6 +49,11 @@ impl Probation {
         }
     }
 
+    /// Whether the version with these figures is the one that is watched. Another configuration has others.
+    pub fn is_of(&self, stats: &Arc<PluginStats>) -> bool {
+        Arc::ptr_eq(&self.stats, stats)
+    }
+
     /// How it does so far.
     pub fn judge(&self) -> Verdict {
         let calls = self.stats.calls().saturating_sub(self.calls_before);

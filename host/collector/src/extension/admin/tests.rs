@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::time::Duration;
+
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
@@ -34,7 +36,8 @@ impl Api {
     async fn send(&self, request: http::request::Builder) -> Answer {
         let parts = request.body(()).unwrap().into_parts().0;
         let site = self.settings.site("sluice", &self.desk);
-        (site.respond)(&parts).await
+        // Nobody carries orders out: one that is taken by mistake would wait for ever.
+        tokio::time::timeout(Duration::from_secs(20), (site.respond)(&parts)).await.unwrap()
     }
 
     async fn status(&self, request: http::request::Builder) -> StatusCode {
