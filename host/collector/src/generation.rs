@@ -157,8 +157,8 @@ pub struct Unfit {
 }
 
 impl Workshop {
-    /// Makes what the processors of `config` need that `present` does not have. Blocking, and slow when something has to be compiled: never
-    /// called on a core.
+    /// Makes what the processors of `config` need that `present` does not have. Blocking, and slow
+    /// when something has to be compiled: never called on a core.
     ///
     /// # Errors
     /// For every processor that cannot serve.
