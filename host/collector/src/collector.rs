@@ -147,9 +147,12 @@ impl Collector {
         self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
         // Nothing can fail any more.
         logs::configure(&config.service.telemetry.logs);
-        let mut swaps = Vec::new();
+        let (mut swaps, mut modules) = (Vec::new(), Vec::new());
         for mut fresh in fresh {
             fresh.steps.took(Step::Swap, started);
+            if let Some(((bytes, file), now)) = fresh.module.take().zip(served.get(&fresh.id)) {
+                modules.push((fresh.id.clone(), now.prepared.digest().to_owned(), bytes, file));
+            }
             let swap = self.tell_swapped(fresh, &served, trigger);
             self.probations.extend(swap.as_ref().and_then(|swap| probation(swap, &served, trigger)));
             swaps.extend(swap);
@@ -163,6 +166,7 @@ impl Collector {
         let before = std::mem::replace(&mut self.exporters, exporters);
         self.let_go(before, deadline);
         self.config = config;
+        self.keep(modules).await;
         Ok(swaps)
     }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 use sluice_tests::collector::{Config, Folder, Output, Sluice, run};
 use sluice_tests::send::{self, http};
 use sluice_tests::sink::Sink;
+use sluice_tests::wait;
 
 use crate::swap::stamp_now;
 use crate::{guests, odd};
@@ -167,7 +168,8 @@ fn a_new_version_that_fails_too_often_goes_by_itself() {
     assert_eq!((&event["from"], &event["to"]), (&swapped["to"], &swapped["from"]));
     let told = sluice.log().find("plugin.probation").unwrap();
     assert!(told["reason"].as_str().unwrap().contains("calls have failed"), "{told}");
-    let shown = shown(&sluice);
+    let remembered = || Some(shown(&sluice)).filter(|shown| shown["rolled_back"].is_string());
+    let shown = wait::until("what was rolled back to be remembered", remembered);
     assert_eq!((&shown["version"], &shown["rolled_back"]), (&"one".into(), &swapped["to"]));
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);

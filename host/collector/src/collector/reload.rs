@@ -1,6 +1,7 @@
 //! A reload: the next generation, prepared aside and put in place, or not.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -101,6 +102,24 @@ impl Collector {
             self.remember(plugin, &RolledBack { digest, instead });
         }
         done
+    }
+
+    /// Keeps the modules of what serves now: plugin, digest, bytes, and where they were read. Writing
+    /// blocks; the control thread keeps accepting meanwhile.
+    pub(super) async fn keep(&self, modules: Vec<(String, String, Vec<u8>, PathBuf)>) {
+        let versions = Arc::clone(&self.workshop.versions);
+        let plugins: Vec<_> = modules.iter().map(|(plugin, ..)| plugin.clone()).collect();
+        let kept = tokio::task::spawn_blocking(move || {
+            for (plugin, digest, module, file) in &modules {
+                versions.keep(plugin, digest, module, file);
+            }
+        });
+        if let Err(error) = kept.await {
+            tracing::error!(event = "internal", %error, "keeping versions of plugins has failed");
+        }
+        for plugin in &plugins {
+            self.show_versions(plugin);
+        }
     }
 
     fn remember(&self, plugin: &str, rolled_back: &RolledBack) {
@@ -207,9 +226,6 @@ impl Collector {
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
         self.workshop.metrics.swapped(&fresh.id, outcome, "swap");
-        if let Some((module, file)) = &fresh.module {
-            self.workshop.versions.keep(&fresh.id, now.prepared.digest(), module, file);
-        }
         let swap = Swap {
             from: fresh.from,
             to: Some(now.prepared.digest().to_owned()),
@@ -225,7 +241,6 @@ impl Collector {
         let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
         let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());
         self.desk.serves(&swap.plugin, Plugin { inspection, since, last_swap, kept: Vec::new(), rolled_back: None });
-        self.show_versions(&swap.plugin);
         Some(swap)
     }
 }
