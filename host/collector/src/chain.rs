@@ -27,6 +27,7 @@ use sluice_spans::Batch;
 use crate::config::processor::OnFailure;
 use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
+use crate::swap::recent::Recent;
 
 pub use aside::Aside;
 pub use effects::CustomMetrics;
@@ -53,6 +54,8 @@ pub struct SlotPlan {
     pub guard: Arc<Guard>,
     /// The plugin's figures.
     pub stats: Arc<PluginStats>,
+    /// Where batches are kept for trying the next version.
+    pub recent: Arc<Recent>,
 }
 
 /// A processor on one core.
@@ -119,12 +122,16 @@ impl Slot {
     fn call(&self, batch: &mut Batch, done: &mut Done) -> Result<(), CallError> {
         let mut instance = self.instance.borrow_mut();
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());
+        let kept = self.plan.recent.is_due(started, batch.wire_len()).then(|| batch.encode());
         let result = instance.process(batch, &mut done.effects);
         self.stats.called(started.elapsed(), &instance);
         self.plan.stats.restarted(instance.restarts() - restarts);
         match result {
             Ok(processed) => {
                 self.plan.guard.succeeded();
+                if let Some(kept) = &kept {
+                    self.plan.recent.keep(kept);
+                }
                 done.entered += u64::from(entered);
                 done.dropped += u64::from(processed.dropped);
                 done.edited += u64::from(processed.edited);

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Source, processor};
+use crate::extension::admin::DEFAULT_ENDPOINT;
 use crate::{exporter, extension, receiver};
 
 /// The program's version and the one of what runs its plugins.
@@ -29,6 +30,9 @@ pub enum Command {
     Run(ConfigArgs),
     /// Check a configuration and its plugins without binding any port
     Validate(ConfigArgs),
+    /// Look at plugins and change them
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// List the types of components
     Components,
     /// Look at spans that plugins failed on and pass them through once more
@@ -59,6 +63,77 @@ pub enum QueueCommand {
     },
 }
 
+/// What can be done with plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginCommand {
+    /// Show what a plugin is, what it asks for and what it gets, without running it on spans
+    Inspect(InspectArgs),
+    /// List the plugins of a running Sluice
+    List(ClientArgs),
+    /// Show a plugin of a running Sluice
+    Show {
+        /// Its component id, like `wasm/waybill`
+        name: String,
+        /// Where to ask.
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Make a running Sluice look at a plugin's module again
+    Swap {
+        /// Its component id, like `wasm/waybill`
+        name: String,
+        /// Try a version again that was rolled back
+        #[arg(long)]
+        force: bool,
+        /// Whom to ask.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Make a running Sluice go back to the version of a plugin's module that served before
+    Rollback {
+        /// Its component id, like `wasm/waybill`
+        name: String,
+        /// Whom to ask.
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+}
+
+/// The running Sluice to change.
+#[derive(Debug, Clone, Args)]
+pub struct ChangeArgs {
+    /// The file with the token of its admin API
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// What to inspect.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A processor of the configuration, a bundled plugin, or the file of a module
+    pub target: String,
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The running Sluice to ask, and how to print what it says.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// Where its admin API is
+    #[arg(long, value_name = "HOST:PORT", default_value = DEFAULT_ENDPOINT)]
+    pub endpoint: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Where the configuration is.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigArgs {
@@ -71,6 +146,11 @@ pub struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// Whether any configuration is named.
+    pub fn is_given(&self) -> bool {
+        !self.config.is_empty() || !self.set.is_empty()
+    }
+
     /// The sources in their order.
     pub fn sources(&self) -> Vec<Source> {
         let mut sources: Vec<_> = self.config.iter().map(|path| source(path)).collect();

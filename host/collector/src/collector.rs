@@ -15,25 +15,28 @@ use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Courier, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
-use crate::extension::{self, Readiness};
+use crate::extension::{self, Readiness, admin::Desk};
 use crate::generation::{Fresh, Processors, Served, Workshop};
 use crate::queue::Disks;
 use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
-use crate::swap::event::Step;
+use crate::swap::event::{Step, Swap};
+use crate::swap::probation::Probation;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::{Servers, Site};
 use crate::telemetry::{self, logs};
 
 use leaving::Leaving;
 
+pub(crate) use life::{diagnostics, load, workshop_for_a_look};
 pub use life::{run, validate};
 
 /// The running collector: the present generation and what serves it.
 pub struct Collector {
     metrics: Metrics,
     readiness: Readiness,
+    desk: Desk,
     sending: exporter::Metrics,
     receiving: receiver::Context,
     account: Account,
@@ -41,6 +44,7 @@ pub struct Collector {
     cores: Cores,
     config: Config,
     served: HashMap<String, Served>,
+    probations: Vec<Probation>,
     exporters: HashMap<Id, Serving>,
     disks: Disks,
     receivers: Vec<Receiving>,
@@ -88,6 +92,7 @@ impl Collector {
     pub fn new(
         metrics: &Metrics,
         readiness: &Readiness,
+        desk: Desk,
         account: Account,
         workshop: Workshop,
         cores: Cores,
@@ -96,6 +101,7 @@ impl Collector {
         Ok(Self {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
+            desk,
             sending: exporter::Metrics::new(metrics.registry())?,
             receiving: receiver::Context { admission, metrics: receiver::Metrics::new(metrics.registry())? },
             account,
@@ -103,6 +109,7 @@ impl Collector {
             cores,
             config: Config::default(),
             served: HashMap::new(),
+            probations: Vec::new(),
             exporters: HashMap::new(),
             disks: Disks::default(),
             receivers: Vec::new(),
@@ -125,7 +132,7 @@ impl Collector {
 
     /// Puts a generation in place: binds what is to listen anew, starts the exporters that are new,
     /// gives every core its routes, then serves with the new settings and lets go of what is no
-    /// longer in it. All or nothing.
+    /// longer in it. All or nothing. Gives what was swapped.
     ///
     /// # Errors
     /// When an exporter, a listener or a core refuses; the present generation serves on.
@@ -134,7 +141,7 @@ impl Collector {
         config: Config,
         processors: Processors,
         trigger: Option<Trigger>,
-    ) -> Result<(), NotApplied> {
+    ) -> Result<Vec<Swap>, NotApplied> {
         let sites = self.sites(&config);
         let listeners = self.listen(&config, &sites)?;
         let exporters = self.exporters_for(&config)?;
@@ -146,10 +153,17 @@ impl Collector {
         // Nothing can fail any more.
         logs::configure(&config.service.telemetry.logs);
         self.receiving.admission.resize(config.admission_bytes());
-        for fresh in &mut fresh {
+        let (mut swaps, mut modules) = (Vec::new(), Vec::new());
+        for mut fresh in fresh {
             fresh.steps.took(Step::Swap, started);
-            self.tell_swapped(fresh, &served, trigger);
+            if let Some(((bytes, file), now)) = fresh.module.take().zip(served.get(&fresh.id)) {
+                modules.push((fresh.id.clone(), now.prepared.digest().to_owned(), bytes, file));
+            }
+            let swap = self.tell_swapped(fresh, &served, trigger);
+            self.probations.extend(swap.as_ref().and_then(|swap| probation(swap, &served, trigger)));
+            swaps.extend(swap);
         }
+        self.desk.only(|id| served.contains_key(id));
         self.served = served;
         self.leaving.reap();
         let deadline = Instant::now() + config.drain_timeout();
@@ -158,13 +172,14 @@ impl Collector {
         let before = std::mem::replace(&mut self.exporters, exporters);
         self.let_go(before, deadline);
         self.config = config;
-        Ok(())
+        self.keep(modules).await;
+        Ok(swaps)
     }
 
     /// What is served beside the pipelines.
     fn sites(&self, config: &Config) -> Vec<Site> {
         let figures = telemetry::metrics::sites(&config.service.telemetry.metrics, &self.metrics);
-        figures.chain(extension::sites(config, &self.readiness)).collect()
+        figures.chain(extension::sites(config, &self.readiness, &self.desk)).collect()
     }
 
     /// The exporters of a configuration: those that serve with the same settings, and new ones.
@@ -253,6 +268,15 @@ impl Collector {
         drop(servers);
         lost
     }
+}
+
+/// Watches a new version for a while; neither the first one nor one that comes back.
+fn probation(swap: &Swap, served: &HashMap<String, Served>, trigger: Option<Trigger>) -> Option<Probation> {
+    let (from, to) = (swap.from.as_ref()?, swap.to.as_ref()?);
+    let now = served.get(&swap.plugin)?;
+    let is_new = from != to && trigger.is_some_and(|trigger| !trigger.goes_back());
+    let rollout = &now.settings.rollout;
+    (is_new && !rollout.probation.is_zero()).then(|| Probation::begin(&swap.plugin, to, rollout, &now.stats))
 }
 
 fn reroutes(plan: &Arc<Plan>, fresh: &mut [Fresh], cores: usize) -> Vec<Reroute> {

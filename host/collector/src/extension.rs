@@ -1,19 +1,24 @@
 //! Extensions: what runs beside the pipelines.
 
+pub mod admin;
 pub mod file_storage;
 pub mod health_check;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sluice_sandbox::PublicKey;
+
 use crate::auth::{Authenticator, Basic, Bearer};
-use crate::config::section::{Mark, NOT_YET, Section};
-use crate::config::{Component, Config};
+use crate::config::section::{Mark, Section};
+use crate::config::{Component, Config, processor};
 use crate::quarantine;
 use crate::queue::Folder;
 use crate::telemetry::server::Site;
 
 pub use health_check::Readiness;
+
+use admin::Desk;
 
 /// The types of extensions there are.
 pub const TYPES: &[&str] = &["basicauth", "bearertokenauth", "file_storage", "health_check", "sluice"];
@@ -46,13 +51,20 @@ pub struct Sluice {
     pub quarantine: quarantine::Bounds,
     /// How long it may take to deliver what it holds when it is told to stop.
     pub drain_timeout: Duration,
+    /// The admin API, if it is served.
+    pub admin: Option<admin::Settings>,
+    /// The keys that modules of plugins may be signed with.
+    pub keys: Vec<PublicKey>,
+    /// Whether the modules of plugins must be signed.
+    pub require_signed: bool,
 }
 
 /// Equal when they say the same, wherever that is written.
 impl PartialEq for Sluice {
     fn eq(&self, other: &Self) -> bool {
-        (&self.state_dir, self.quarantine, self.drain_timeout)
-            == (&other.state_dir, other.quarantine, other.drain_timeout)
+        (&self.state_dir, self.quarantine, self.drain_timeout, &self.admin)
+            == (&other.state_dir, other.quarantine, other.drain_timeout, &other.admin)
+            && (&self.keys, self.require_signed) == (&other.keys, other.require_signed)
     }
 }
 
@@ -70,25 +82,32 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
 
 impl Sluice {
     fn read(mut section: Section<'_>) -> Self {
+        let keys = section.section("trust").map(|mut trust| {
+            let keys = trust.strings("keys");
+            let keys = keys.iter().filter_map(|text| processor::public_key(&mut trust, "keys", text)).collect();
+            trust.finish();
+            keys
+        });
         let settings = Self {
+            admin: section.section("admin").map(admin::Settings::read),
+            keys: keys.unwrap_or_default(),
+            require_signed: section.bool_or("require_signed", false),
             state_dir: section.path("state_dir"),
             state_dir_mark: section.mark("state_dir"),
             quarantine: section.section("quarantine").map(quarantine::Bounds::read).unwrap_or_default(),
             drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
         };
-        for key in ["admin", "trust", "require_signed"] {
-            section.unsupported(key, NOT_YET);
-        }
         section.finish();
         settings
     }
 }
 
 /// What the extensions that `service.extensions` names serve.
-pub fn sites(config: &Config, readiness: &Readiness) -> Vec<Site> {
+pub fn sites(config: &Config, readiness: &Readiness, desk: &Desk) -> Vec<Site> {
     let site = |component: &Component<Settings>| match &component.settings {
         Settings::HealthCheck(settings) => Some(settings.site(&component.id.to_string(), readiness)),
-        Settings::Authenticator(_) | Settings::FileStorage(_) | Settings::Sluice(_) => None,
+        Settings::Authenticator(_) | Settings::FileStorage(_) => None,
+        Settings::Sluice(sluice) => sluice.admin.as_ref().map(|admin| admin.site(&component.id.to_string(), desk)),
     };
     config.used_extensions().filter_map(site).collect()
 }

@@ -6,21 +6,38 @@
 //! failure anywhere drops what was prepared and leaves the present generation as it is.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_sandbox::{Instance, Prepared, Sandbox, Settings, Source};
+use sluice_sandbox::{Instance, PrepareError, Prepared, Sandbox, Settings, Source, Trust, Verified};
 use sluice_state::LiveTable;
 
 use crate::chain::{Care, Guard, PluginMetrics, PluginStats, SlotPlan};
 use crate::config::processor::{self, OnFailure, OnPoison};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
+use crate::swap::recent::Recent;
+use crate::swap::self_test::{self, Report};
+use crate::swap::versions::Versions;
 use crate::tables::Shelf;
 
 /// First-party plugins by their config type.
 pub type Bundle = HashMap<&'static str, Source>;
+
+/// At which modules to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look<'l> {
+    /// All of them, for the first generation.
+    Start,
+    /// All of them.
+    All,
+    /// That of this processor alone; others stay as they are.
+    Only(&'l str),
+    /// At a version of this processor, by its digest, that has served before and is kept.
+    Kept(&'l str, &'l str),
+}
 
 /// What plugins are made with.
 #[derive(Clone)]
@@ -35,6 +52,8 @@ pub struct Workshop {
     pub tables: Shelf,
     /// What guards of plugins are made with.
     pub care: Care,
+    /// The last versions of modules.
+    pub versions: Arc<Versions>,
     /// How many instances of each plugin are needed.
     pub cores: usize,
 }
@@ -50,6 +69,8 @@ pub struct Served {
     pub stats: Arc<PluginStats>,
     /// What becomes of what it fails on.
     pub guard: Arc<Guard>,
+    /// The last batches that reached it, or a version of it before.
+    pub recent: Arc<Recent>,
 }
 
 /// A processor that was made anew.
@@ -60,12 +81,55 @@ pub struct Fresh {
     pub from: Option<String>,
     /// How long each step took.
     pub steps: Steps,
+    /// How its self-test went, if there was one.
+    pub self_test: Option<Report>,
+    /// The module's bytes and where they were read, unless they are in the binary.
+    pub module: Option<(Vec<u8>, PathBuf)>,
     /// One instance a core.
     pub instances: Vec<Instance>,
 }
 
-/// The step that failed, why, and the problems of the plugin's configuration.
-type Problem = (Step, String, Vec<(String, String)>);
+/// An attempt to make a processor.
+#[derive(Default)]
+struct Attempt {
+    /// Whether there is a self-test.
+    tests: bool,
+    /// The module's bytes and where they were read, unless they are in the binary.
+    module: Option<(Vec<u8>, PathBuf)>,
+    steps: Steps,
+    /// The digest of its module, once that is read.
+    to: Option<String>,
+    self_test: Option<Report>,
+}
+
+/// Why a processor was not made.
+struct Problem {
+    step: Step,
+    reason: String,
+    /// Of the plugin's own configuration: path in it, and message.
+    config: Vec<(String, String)>,
+}
+
+impl Attempt {
+    fn time<T>(&mut self, step: Step, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let made = work();
+        self.steps.took(step, started);
+        made
+    }
+
+    fn failed(self, id: String, problem: Problem, now: Option<&Served>) -> Unfit {
+        let Problem { step, reason, config } = problem;
+        let from = now.map(|now| now.prepared.digest().to_owned());
+        Unfit { id, step, reason, config, from, to: self.to, steps: self.steps }
+    }
+}
+
+impl Problem {
+    fn at<E: Display>(step: Step) -> impl FnOnce(E) -> Self {
+        move |reason| Self { step, reason: reason.to_string(), config: Vec::new() }
+    }
+}
 
 /// All processors of a generation.
 #[derive(Default)]
@@ -90,82 +154,167 @@ pub struct Unfit {
     pub config: Vec<(String, String)>,
     /// The digest that serves now, if any.
     pub from: Option<String>,
+    /// The digest that was to serve, if the module could be read.
+    pub to: Option<String>,
+    /// How long the steps took, the one that failed included.
+    pub steps: Steps,
 }
 
 impl Workshop {
-    /// Makes what the processors of `config` need that `present` does not have. Blocking, and
-    /// slow when something has to be compiled: never called on a core.
+    /// Makes what the processors of `config` need that `present` does not have. Blocking, and slow
+    /// when something has to be compiled: never called on a core.
     ///
     /// # Errors
     /// For every processor that cannot serve.
-    pub fn processors(&self, config: &Config, present: &HashMap<String, Served>) -> Result<Processors, Vec<Unfit>> {
+    pub fn processors(
+        &self,
+        config: &Config,
+        present: &HashMap<String, Served>,
+        look: Look<'_>,
+    ) -> Result<Processors, Vec<Unfit>> {
         let mut all = Processors::default();
         let mut unfit = Vec::new();
         for component in config.used_processors() {
             let id = component.id.to_string();
             let now = present.get(&id);
-            match self.processor(component, now, config.state_dir()) {
-                Ok((served, fresh)) => {
-                    all.served.insert(id, served);
-                    all.fresh.extend(fresh);
-                }
-                Err((step, reason, config)) => {
+            if let Some(now) = now.filter(|_| matches!(look, Look::Only(only) | Look::Kept(only, _) if only != id)) {
+                all.served.insert(id, now.clone());
+                continue;
+            }
+            // What goes back has proved itself, and must not be kept from it.
+            let tests = matches!(look, Look::All | Look::Only(_));
+            let mut attempt = Attempt { tests, ..Attempt::default() };
+            match self.processor(component, now, config, look, &mut attempt) {
+                Ok((served, instances)) => {
                     let from = now.map(|now| now.prepared.digest().to_owned());
-                    unfit.push(Unfit { id, step, reason, config, from });
+                    all.served.insert(id.clone(), served);
+                    all.fresh.extend(instances.map(|instances| Fresh {
+                        id,
+                        from,
+                        steps: attempt.steps,
+                        self_test: attempt.self_test,
+                        module: attempt.module,
+                        instances,
+                    }));
                 }
+                Err(problem) => unfit.push(attempt.failed(id, problem, now)),
             }
         }
         if unfit.is_empty() { Ok(all) } else { Err(unfit) }
     }
 
+    /// Prepares one processor, for a look at it.
+    ///
+    /// # Errors
+    /// When it could not serve.
+    pub fn prepared(
+        &self,
+        component: &Component<processor::Settings>,
+        config: &Config,
+    ) -> Result<Prepared, Box<Unfit>> {
+        let mut attempt = Attempt::default();
+        let verified = self.verify(component, config, Look::Start, &mut attempt);
+        let prepared = verified.and_then(|verified| self.prepare(component, config, verified, &mut attempt));
+        prepared.map_err(|problem| Box::new(attempt.failed(component.id.to_string(), problem, None)))
+    }
+
+    /// A processor, and instances of it if it is not the present one.
     fn processor(
         &self,
         component: &Component<processor::Settings>,
         present: Option<&Served>,
-        state_dir: Option<&Path>,
-    ) -> Result<(Served, Option<Fresh>), Problem> {
-        let id = component.id.to_string();
+        config: &Config,
+        look: Look<'_>,
+        attempt: &mut Attempt,
+    ) -> Result<(Served, Option<Vec<Instance>>), Problem> {
         let settings = &component.settings;
-        let fail = |step: Step| move |reason: String| (step, reason, Vec::new());
-        let mut steps = Steps::default();
-        let source = self.source(settings).map_err(fail(Step::Read))?;
-        let started = Instant::now();
-        let module = self
-            .sandbox
-            .load(&source, &settings.limits, settings.sha256.as_deref())
-            .map_err(|error| fail(Step::Load)(error.to_string()))?;
-        steps.took(Step::Load, started);
-        if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == module.digest()) {
+        let verified = self.verify(component, config, look, attempt)?;
+        if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == verified.digest())
+        {
             return Ok((now.clone(), None));
         }
-        let store_folder = store_folder(settings, state_dir).map_err(fail(Step::Configure))?;
-        quarantine_is_there(settings, state_dir).map_err(fail(Step::Configure))?;
-        let tables = self.tables.open(&id, &settings.tables).map_err(fail(Step::Read))?;
-        let started = Instant::now();
-        let prepared =
-            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder)).map_err(|error| {
-                match error {
-                    sluice_sandbox::PrepareError::Configure(problems) => {
-                        let problems = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
-                        (Step::Configure, "the plugin refuses its configuration".to_owned(), problems)
-                    }
-                    other => fail(Step::Configure)(other.to_string()),
-                }
-            })?;
+        let prepared = self.prepare(component, config, verified, attempt)?;
+        let recent = present.map(|now| Arc::clone(&now.recent)).unwrap_or_default();
+        if attempt.tests {
+            let report = attempt.time(Step::SelfTest, || self_test::run(&prepared, recent.batches()));
+            attempt.self_test = Some(report.map_err(Problem::at(Step::SelfTest))?);
+        }
+        let instances = attempt
+            .time(Step::Instantiate, || (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>());
+        let instances = instances.map_err(Problem::at(Step::Instantiate))?;
+        let (id, version) = (component.id.to_string(), &prepared.description().version);
+        let stats = Arc::new(self.metrics.plugin(&id, version, prepared.digest()));
+        let guard = Guard::new(&id, settings, &prepared, &stats, &self.care);
+        Ok((Served { settings: settings.clone(), prepared, stats, guard, recent }, Some(instances)))
+    }
+
+    fn verify(
+        &self,
+        component: &Component<processor::Settings>,
+        config: &Config,
+        look: Look<'_>,
+        attempt: &mut Attempt,
+    ) -> Result<Verified, Problem> {
+        let (id, settings) = (component.id.to_string(), &component.settings);
+        let trust = trust(Some(settings), config);
+        let kept = |digest: &str| {
+            let trust = Trust { sha256: Some(digest.to_owned()), ..trust.clone() };
+            (Source::File(self.versions.file(&id, digest)), trust)
+        };
+        let (mut source, trust) = match look {
+            Look::Kept(_, digest) => kept(digest),
+            _ => (self.source(settings).map_err(Problem::at(Step::Read))?, trust.clone()),
+        };
+        let verify = |source: &Source, trust: &Trust| self.sandbox.verify(source, &settings.limits, trust);
+        let verified = attempt.time(Step::Verify, || {
+            let verified = verify(&source, &trust)?;
+            // A pin says which version is meant, whatever was before.
+            let pinned = trust.sha256.is_some() || settings.module.is_none();
+            let rolled_back = if pinned { None } else { self.versions.rolled_back(&id) };
+            let Some(rolled_back) = rolled_back.filter(|one| one.digest == verified.digest()) else {
+                return Ok(verified);
+            };
+            let instead = kept(&rolled_back.instead);
+            source = instead.0;
+            verify(&source, &instead.1)
+        });
+        let verified = verified.map_err(Problem::at(Step::Verify))?;
+        if let Source::File(path) = source {
+            attempt.module = Some((verified.component().to_vec(), path));
+        }
+        attempt.to = Some(verified.digest().to_owned());
+        Ok(verified)
+    }
+
+    fn prepare(
+        &self,
+        component: &Component<processor::Settings>,
+        config: &Config,
+        verified: Verified,
+        attempt: &mut Attempt,
+    ) -> Result<Prepared, Problem> {
+        let (id, settings) = (component.id.to_string(), &component.settings);
+        let module = attempt.time(Step::Compile, || self.sandbox.compile(verified, &settings.limits));
+        let module = module.map_err(Problem::at(Step::Compile))?;
+        let store_folder = store_folder(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
+        quarantine_is_there(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
+        let tables = self.tables.open(&id, &settings.tables).map_err(Problem::at(Step::Read))?;
+        let prepared = attempt.time(Step::Configure, || {
+            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder))
+        });
+        let prepared = prepared.map_err(|error| match error {
+            PrepareError::Configure(problems) => Problem {
+                step: Step::Configure,
+                reason: "the plugin refuses its configuration".to_owned(),
+                config: problems.into_iter().map(|problem| (problem.path, problem.message)).collect(),
+            },
+            other => Problem::at(Step::Configure)(other),
+        })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {
             let reason = "a redactor with `on_failure: open` would let spans out unredacted; set `unsafe_fail_open: true` if that is meant";
-            return Err(fail(Step::Configure)(reason.to_owned()));
+            return Err(Problem::at(Step::Configure)(reason));
         }
-        steps.took(Step::Configure, started);
-        let started = Instant::now();
-        let instances = (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>();
-        let instances = instances.map_err(|error| fail(Step::Instantiate)(error.to_string()))?;
-        steps.took(Step::Instantiate, started);
-        let stats = Arc::new(self.metrics.plugin(&id, &prepared.description().version, prepared.digest()));
-        let from = present.map(|now| now.prepared.digest().to_owned());
-        let fresh = Fresh { id, from, steps, instances };
-        let guard = Guard::new(&fresh.id, settings, &prepared, &stats, &self.care);
-        Ok((Served { settings: settings.clone(), prepared, stats, guard }, Some(fresh)))
+        Ok(prepared)
     }
 
     fn source(&self, settings: &processor::Settings) -> Result<Source, String> {
@@ -178,6 +327,17 @@ impl Workshop {
                 settings.kind
             )
         })
+    }
+}
+
+/// What a plugin's module must prove; without settings, one that is not configured.
+pub fn trust(settings: Option<&processor::Settings>, config: &Config) -> Trust {
+    let process = config.sluice();
+    Trust {
+        sha256: settings.and_then(|settings| settings.sha256.clone()),
+        public_key: settings.and_then(|settings| settings.public_key.clone()),
+        keys: process.map(|process| process.keys.clone()).unwrap_or_default(),
+        require_signed: process.is_some_and(|process| process.require_signed),
     }
 }
 
@@ -223,6 +383,11 @@ fn sandbox_settings(
 impl Served {
     /// What the cores share of it.
     pub fn slot(&self, id: &str) -> SlotPlan {
-        SlotPlan { id: id.to_owned(), guard: Arc::clone(&self.guard), stats: Arc::clone(&self.stats) }
+        SlotPlan {
+            id: id.to_owned(),
+            guard: Arc::clone(&self.guard),
+            stats: Arc::clone(&self.stats),
+            recent: Arc::clone(&self.recent),
+        }
     }
 }

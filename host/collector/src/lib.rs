@@ -16,6 +16,7 @@ pub mod extension;
 pub mod generation;
 pub mod intake;
 pub mod otlp;
+pub mod plugin;
 pub mod quarantine;
 pub mod queue;
 pub mod receiver;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use clap::Parser;
-use sluice::cli::{Cli, Command, QueueCommand};
+use sluice::cli::{Cli, Command, PluginCommand, QueueCommand};
 use sluice::generation::Bundle;
 use sluice_sandbox::Source;
 
@@ -15,6 +15,13 @@ fn main() -> ExitCode {
         Command::Run(args) => sluice::collector::run(&args, bundle()),
         Command::Validate(args) => sluice::collector::validate(&args, bundle()),
         Command::Queue(QueueCommand::Inspect { dir, json }) => sluice::queue::inspect::run(&dir, json),
+        Command::Plugin(PluginCommand::Inspect(args)) => sluice::plugin::inspect::run(&args, bundle()),
+        Command::Plugin(PluginCommand::List(client)) => sluice::plugin::client::list(&client),
+        Command::Plugin(PluginCommand::Show { name, client }) => sluice::plugin::client::show(&name, &client),
+        Command::Plugin(PluginCommand::Swap { name, force, change }) => {
+            sluice::plugin::client::swap(&name, force, &change)
+        }
+        Command::Plugin(PluginCommand::Rollback { name, change }) => sluice::plugin::client::rollback(&name, &change),
         Command::Components => sluice::cli::components(),
         Command::Quarantine(command) => sluice::quarantine::command::run(&command),
         Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),

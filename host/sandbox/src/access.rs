@@ -4,6 +4,8 @@
 //! `lifecycle.access`). What a plugin has is what all of three lists grant: what it described,
 //! what it asked for with this configuration, and what the operator allows.
 
+mod granted;
+
 use sluice_spans::{Field, Table};
 
 /// Grants to read and to write, as text.

@@ -19,6 +19,7 @@ mod instance;
 mod limits;
 mod load;
 mod prepare;
+mod trust;
 
 pub use access::{Access, BadGrant};
 pub use compile::compile_child_main;
@@ -27,5 +28,6 @@ pub use engine::{Compiler, Error, Options, Sandbox, precompile};
 pub use failure::{CallError, FailureKind};
 pub use instance::{Instance, Processed};
 pub use limits::Limits;
-pub use load::{LoadError, Module, Source};
+pub use load::{LoadError, Module, Source, Verified};
 pub use prepare::{ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
+pub use trust::{BadKey, Provenance, PublicKey, Trust, Untrusted, signature_of};

@@ -1,6 +1,7 @@
-//! Loading: bytes to a module that can be prepared. Digest, size and contract are checked before
-//! anything is compiled.
+//! Loading: bytes to a module that can be prepared. Size, digest, signature, imports and contract are
+//! checked, in this order, before anything is compiled.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,11 +9,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::abi::{BindingsPre, Host};
+use crate::abi::{BindingsPre, Host, VERSION};
 use crate::compile::{CompileError, compile};
 use crate::engine::{Sandbox, Shared};
 use crate::inspect::{NotAPlugin, inspect, validate};
 use crate::limits::Limits;
+use crate::trust::{Provenance, Trust, Untrusted};
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone)]
@@ -52,7 +54,9 @@ pub enum LoadError {
         limit: u64,
     },
     /// It is not the pinned one.
-    #[error("{name}: its sha256 is {found}, but {expected} is required")]
+    #[error(
+        "{name}: its sha256 is {found}, but `sha256` asks for {expected}: put that module in place, or change `sha256` if this one is meant"
+    )]
     Digest {
         /// The file or name.
         name: String,
@@ -60,6 +64,14 @@ pub enum LoadError {
         found: String,
         /// What it should be.
         expected: String,
+    },
+    /// Its signature is missing or wrong.
+    #[error("{}: {reason}", path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: Untrusted,
     },
     /// It is not a plugin for this host.
     #[error("{name}: {reason}")]
@@ -87,18 +99,62 @@ pub enum LoadError {
     },
 }
 
+/// A component that has passed all checks that do not run it.
+pub struct Verified {
+    name: String,
+    component: Cow<'static, [u8]>,
+    precompiled: Option<&'static [u8]>,
+    digest: String,
+    provenance: Provenance,
+    imported: Vec<String>,
+}
+
+impl Verified {
+    /// The component.
+    pub fn component(&self) -> &[u8] {
+        &self.component
+    }
+
+    /// SHA-256 of the component, in hex.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+}
+
 /// A plugin's code. Cheap to clone.
 #[derive(Clone)]
 pub struct Module {
     pub(crate) pre: BindingsPre<Host>,
     pub(crate) capabilities: Vec<String>,
     digest: String,
+    provenance: Provenance,
+    bytes: usize,
 }
 
 impl Module {
     /// SHA-256 of the component, in hex.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+
+    /// Why it is trusted.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
+    }
+
+    /// The component's size in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The version of the contract that it speaks.
+    pub fn contract(&self) -> &'static str {
+        VERSION
+    }
+
+    /// The capabilities whose interfaces it imports.
+    pub fn imported(&self) -> &[String] {
+        &self.capabilities
     }
 }
 
@@ -109,44 +165,57 @@ impl Sandbox {
     /// # Errors
     /// When it cannot be read, is not the pinned one, is not a plugin, or does not compile.
     pub fn load(&self, source: &Source, limits: &Limits, sha256: Option<&str>) -> Result<Module, LoadError> {
-        match source {
-            Source::File(path) => {
-                let component = read(path, limits.component_bytes)?;
-                self.module(&path.display().to_string(), &component, None, limits, sha256)
-            }
+        let trust = Trust { sha256: sha256.map(str::to_owned), ..Trust::default() };
+        self.compile(self.verify(source, limits, &trust)?, limits)
+    }
+
+    /// Reads a component and checks all that can be checked without running it. Blocking: some
+    /// milliseconds a megabyte.
+    ///
+    /// # Errors
+    /// When it cannot be read, is too large, is not the pinned one, is not signed as it must be, or is
+    /// not a plugin.
+    pub fn verify(&self, source: &Source, limits: &Limits, trust: &Trust) -> Result<Verified, LoadError> {
+        let (name, component, precompiled) = match source {
+            Source::File(path) => (path.display().to_string(), Cow::Owned(read(path, limits.component_bytes)?), None),
             Source::Embedded { name, component, precompiled } => {
-                self.module(name, component, Some(precompiled), limits, sha256)
+                ((*name).to_owned(), Cow::Borrowed(*component), Some(*precompiled))
             }
+        };
+        let digest = hex(&Sha256::digest(&component));
+        if let Some(expected) = trust.sha256.as_deref().filter(|expected| !expected.eq_ignore_ascii_case(&digest)) {
+            return Err(LoadError::Digest { name, found: digest, expected: expected.to_owned() });
+        }
+        let provenance = match source {
+            Source::File(path) => {
+                trust.verify(path, &component).map_err(|reason| LoadError::Untrusted { path: path.clone(), reason })?
+            }
+            Source::Embedded { .. } => Provenance::Bundled,
+        };
+        match inspect(&component) {
+            Ok(imported) => Ok(Verified { name, component, precompiled, digest, provenance, imported }),
+            Err(reason) => Err(LoadError::NotAPlugin { name, reason }),
         }
     }
 
-    fn module(
-        &self,
-        name: &str,
-        component: &[u8],
-        precompiled: Option<&[u8]>,
-        limits: &Limits,
-        sha256: Option<&str>,
-    ) -> Result<Module, LoadError> {
-        let name = || name.to_owned();
-        let digest = hex(&Sha256::digest(component));
-        if let Some(expected) = sha256.filter(|expected| !expected.eq_ignore_ascii_case(&digest)) {
-            return Err(LoadError::Digest { name: name(), found: digest, expected: expected.to_owned() });
-        }
-        let capabilities = inspect(component).map_err(|reason| LoadError::NotAPlugin { name: name(), reason })?;
+    /// Compiles a component, or takes its code from the cache. Blocking, as [`Sandbox::load`].
+    ///
+    /// # Errors
+    /// When it does not compile.
+    pub fn compile(&self, verified: Verified, limits: &Limits) -> Result<Module, LoadError> {
+        let Verified { name, component, precompiled, digest, provenance, imported } = verified;
         let shared = &self.shared;
         let embedded = precompiled.and_then(|code| deserialize(shared, code).ok());
-        let compiled = match embedded {
-            Some(compiled) => compiled,
-            None => cached_or_compiled(shared, &digest, component, limits).map_err(|error| match error {
-                Failed::Check(reason) => LoadError::NotAPlugin { name: name(), reason },
-                Failed::Compile(error) => LoadError::Compile { name: name(), error },
-                Failed::Link(error) => LoadError::Link { name: name(), error },
-            })?,
+        let compiled = match embedded.map_or_else(|| cached_or_compiled(shared, &digest, &component, limits), Ok) {
+            Ok(compiled) => compiled,
+            Err(Failed::Check(reason)) => return Err(LoadError::NotAPlugin { name, reason }),
+            Err(Failed::Compile(error)) => return Err(LoadError::Compile { name, error }),
+            Err(Failed::Link(error)) => return Err(LoadError::Link { name, error }),
         };
-        let link = |error| LoadError::Link { name: name(), error };
-        let pre = shared.linker.instantiate_pre(&compiled).and_then(BindingsPre::new).map_err(link)?;
-        Ok(Module { pre, capabilities, digest })
+        match shared.linker.instantiate_pre(&compiled).and_then(BindingsPre::new) {
+            Ok(pre) => Ok(Module { pre, capabilities: imported, digest, provenance, bytes: component.len() }),
+            Err(error) => Err(LoadError::Link { name, error }),
+        }
     }
 }
 

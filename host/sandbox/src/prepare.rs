@@ -115,12 +115,20 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
     pub(crate) provided: Arc<Provided>,
-    digest: String,
+    module: Module,
     description: Description,
     access: Access,
 }
 
 impl Sandbox {
+    /// What a module says of itself.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn describe(&self, module: &Module, limits: &Limits) -> Result<Description, CallError> {
+        Instance::bare(&self.shared, &module.pre, limits, &Arc::default())?.describe()
+    }
+
     /// Lets a module describe itself and take its configuration, and settles its access.
     ///
     /// # Errors
@@ -165,7 +173,7 @@ impl Sandbox {
             limits,
             grants: Arc::new(grants),
             provided: Arc::new(provided),
-            digest: module.digest().to_owned(),
+            module: module.clone(),
             description,
             access,
         };
@@ -225,7 +233,17 @@ impl Prepared {
 
     /// SHA-256 of the component, in hex.
     pub fn digest(&self) -> &str {
-        &self.inner.digest
+        self.inner.module.digest()
+    }
+
+    /// The module that it was made of.
+    pub fn module(&self) -> &Module {
+        &self.inner.module
+    }
+
+    /// What it has: what it described, this configuration asked for, and the operator allows.
+    pub fn granted(&self) -> Access {
+        self.inner.grants.granted()
     }
 
     /// What it may use.

@@ -14,7 +14,7 @@ use tonic::Code;
 const MARKER: &str = "s3cr3tm4rk3r";
 
 fn spans(requests: &[Bytes]) -> u64 {
-    requests.iter().map(|request| u64::from(wire::count(request).unwrap())).sum()
+    requests.iter().map(|request| wire::count(request).unwrap()).sum()
 }
 
 /// A collector that asks its senders for what `extension` with `settings` knows.

@@ -16,6 +16,7 @@
 )]
 
 mod account;
+mod admin;
 mod auth;
 mod backpressure;
 mod bad_input;
@@ -32,16 +33,20 @@ mod filter;
 mod guests;
 mod hostile_guests;
 mod hostile_plugins;
+mod inspect;
 mod metrics;
 mod odd;
 mod poison;
 mod protocols;
 mod redaction;
 mod reload;
+mod rollback;
 mod sdks;
+mod self_test;
 mod shutdown;
 mod soak;
 mod start;
 mod swap;
 mod tls;
+mod trust;
 mod upstream;

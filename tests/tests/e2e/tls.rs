@@ -173,7 +173,7 @@ fn an_exporter_with_a_wrong_certificate_keeps_its_spans_until_it_has_the_right_o
         put_pair(&folder, &stranger.pair());
         let edge = Sluice::start_in(folder);
         let requests = Exporter::new(7).requests(20, 40);
-        let sent: u64 = requests.iter().map(|request| u64::from(sluice_tests::wire::count(request).unwrap())).sum();
+        let sent: u64 = requests.iter().map(|request| sluice_tests::wire::count(request).unwrap()).sum();
         send::all(edge.grpc(), &requests).unwrap();
         wait::until("a refused handshake", || hub.log().find("sender.refused"));
         assert_eq!(upstream.spans(), 0);

@@ -1,5 +1,6 @@
 //! The figures of plugins on /metrics.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -51,6 +52,8 @@ pub struct PluginStats {
     restarts: IntCounter,
     breaker: IntGauge,
     failures: IntCounterVec,
+    /// Failed calls of this version, of any kind.
+    failed: AtomicU64,
     custom: CustomMetrics,
     logged: Mutex<Option<Instant>>,
     tallies: Tallies,
@@ -147,15 +150,6 @@ impl PluginMetrics {
         [info, calls, spans, duration, memory, failures, restarts, breaker, swaps]
     }
 
-    /// Adds up what the cores have counted since the last time.
-    fn flush(&self) {
-        self.tallies.lock().unwrap_or_else(PoisonError::into_inner).retain(|tally| {
-            let Some(tally) = tally.upgrade() else { return false };
-            tally.tally().flush();
-            true
-        });
-    }
-
     /// The figures of a version of a plugin; it is not shown as serving before [`PluginStats::serves`].
     pub fn plugin(&self, id: &str, version: &str, digest: &str) -> PluginStats {
         PluginStats {
@@ -170,6 +164,7 @@ impl PluginMetrics {
             restarts: self.restarts.with_label_values(&[id]),
             breaker: self.breaker.with_label_values(&[id]),
             failures: self.failures.clone(),
+            failed: AtomicU64::new(0),
             custom: self.custom.clone(),
             logged: Mutex::new(None),
             tallies: Arc::clone(&self.tallies),
@@ -188,13 +183,22 @@ impl PluginMetrics {
     }
 }
 
+/// Adds up what the cores have counted since the last time.
+fn flush(tallies: &Tallies) {
+    tallies.lock().unwrap_or_else(PoisonError::into_inner).retain(|tally| {
+        let Some(tally) = tally.upgrade() else { return false };
+        tally.tally().flush();
+        true
+    });
+}
+
 impl Collector for PluginMetrics {
     fn desc(&self) -> Vec<&Desc> {
         self.families().into_iter().flat_map(Collector::desc).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        self.flush();
+        flush(&self.tallies);
         self.families().into_iter().flat_map(Collector::collect).collect()
     }
 }
@@ -225,6 +229,17 @@ impl PluginStats {
         stats
     }
 
+    /// Calls of the plugin so far, whichever version served.
+    pub fn calls(&self) -> u64 {
+        flush(&self.tallies);
+        self.calls.get()
+    }
+
+    /// Failed calls of this version so far.
+    pub fn failures(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn restarted(&self, restarts: u64) {
         if restarts > 0 {
             self.restarts.inc_by(restarts);
@@ -232,6 +247,7 @@ impl PluginStats {
     }
 
     pub(super) fn failed(&self, id: &str, error: &CallError) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
         self.failures.with_label_values(&[id, &self.version, error.kind.as_str()]).inc();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {

@@ -17,10 +17,11 @@ use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
-use crate::extension::Readiness;
-use crate::generation::{Bundle, Unfit, Workshop};
+use crate::extension::{Readiness, admin::Desk};
+use crate::generation::{Bundle, Look, Unfit, Workshop};
 use crate::quarantine::{self, Quarantine};
 use crate::swap::Trigger;
+use crate::swap::versions::Versions;
 use crate::swap::watch::Watch;
 use crate::tables::Shelf;
 use crate::telemetry::{self, metrics::Metrics};
@@ -56,8 +57,8 @@ pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
 pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
-    let checked = workshop(&loaded, bundle, &Metrics::default(), &Readiness::default(), None, 1);
-    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new())) {
+    let checked = workshop_for_a_look(&loaded, bundle);
+    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new(), Look::Start)) {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(unfit)) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -70,7 +71,8 @@ pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     }
 }
 
-fn load(args: &ConfigArgs) -> Option<Loaded> {
+/// Reads the configuration; tells on stderr what is wrong with it.
+pub(crate) fn load(args: &ConfigArgs) -> Option<Loaded> {
     match config::load(&args.sources()) {
         Ok(loaded) => {
             config::print(&loaded.warnings);
@@ -84,7 +86,7 @@ fn load(args: &ConfigArgs) -> Option<Loaded> {
 }
 
 /// Places what is wrong with a processor where its settings stand.
-fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
+pub(crate) fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
     let mut problems = config::Diagnostics::default();
     for unfit in unfit {
         let Some(component) = loaded.config.processors.iter().find(|component| component.id.to_string() == unfit.id)
@@ -123,6 +125,12 @@ fn raise_file_limit() {
     }
 }
 
+/// What plugins of a configuration are made with that are not to serve.
+pub(crate) fn workshop_for_a_look(loaded: &Loaded, bundle: Bundle) -> anyhow::Result<Workshop> {
+    workshop(loaded, bundle, &Metrics::default(), &Readiness::default(), None, 1)
+}
+
+/// What plugins of a configuration are made with.
 fn workshop(
     loaded: &Loaded,
     bundle: Bundle,
@@ -133,6 +141,7 @@ fn workshop(
 ) -> anyhow::Result<Workshop> {
     let exe =
         std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
+    let versions = Versions::open(loaded.config.state_dir()).context("cannot make a folder for versions of plugins")?;
     Ok(Workshop {
         sandbox: sandbox(loaded.config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
@@ -143,6 +152,7 @@ fn workshop(
             readiness: readiness.clone(),
             quarantine,
         },
+        versions: Arc::new(versions),
         cores,
     })
 }
@@ -174,10 +184,11 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let metrics = Metrics::default();
     let readiness = Readiness::default();
     let account = Account::new(metrics.registry())?;
+    let (desk, mut orders) = Desk::new(account.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
     let workshop = workshop(&loaded, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
-    let processors = match workshop.processors(&loaded.config, &HashMap::new()) {
+    let processors = match workshop.processors(&loaded.config, &HashMap::new(), Look::Start) {
         Ok(processors) => processors,
         Err(unfit) => {
             config::print(&diagnostics(&loaded, unfit));
@@ -185,7 +196,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         }
     };
     let sandbox = workshop.sandbox.clone();
-    let mut collector = Collector::new(&metrics, &readiness, account.clone(), workshop, Cores::start(cores)?)?;
+    let mut collector = Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
@@ -201,10 +212,12 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         tokio::select! {
             _ = interrupt.recv() => break,
             _ = terminate.recv() => break,
-            _ = hangup.recv() => collector.reload(args, Trigger::Sighup).await,
-            Some(trigger) = triggers.recv() => collector.reload(args, trigger).await,
+            _ = hangup.recv() => drop(collector.reload(args, Trigger::Sighup).await),
+            Some(trigger) = triggers.recv() => drop(collector.reload(args, trigger).await),
+            Some(order) = orders.recv() => collector.carry_out(args, order).await,
             _ = save.tick() => {
                 save_stores(&sandbox).await;
+                collector.watch_probations().await;
                 continue;
             }
         }

@@ -1,69 +1,221 @@
 //! A reload: the next generation, prepared aside and put in place, or not.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::Collector;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
-use crate::generation::{Fresh, Served, Unfit};
+use crate::extension::admin::{Asked, Done, Order, Plugin};
+use crate::generation::{Fresh, Look, Processors, Served, Unfit};
+use crate::plugin::Inspection;
 use crate::swap::Trigger;
+use crate::swap::event::{Step, Swap};
+use crate::swap::probation::Verdict;
+use crate::swap::versions::RolledBack;
+use crate::telemetry::logs::rfc3339;
 
 impl Collector {
+    /// Does what the admin API was asked for, and tells whoever asked.
+    pub async fn carry_out(&mut self, args: &ConfigArgs, order: Order) {
+        let done = match &order.asked {
+            Asked::Reload => self.reload(args, Trigger::Admin).await,
+            Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
+            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback).await,
+        };
+        order.done(done);
+    }
+
     /// Reads the configuration and the modules again and puts what changed in place. Whatever is
     /// wrong is logged, and the present generation serves on. Nothing changed: nothing happens.
-    pub async fn reload(&mut self, args: &ConfigArgs, trigger: Trigger) {
+    pub async fn reload(&mut self, args: &ConfigArgs, trigger: Trigger) -> Done {
         let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
-        // Reading, compiling and configuring block; the control thread keeps accepting meanwhile.
-        let prepared = tokio::task::spawn_blocking(move || {
+        let prepare = move || {
             // Tables are data: they are current whatever becomes of the configuration.
             workshop.tables.refresh();
             let loaded = config::load(&sources).map_err(Problem::Config)?;
-            let processors = workshop.processors(&loaded.config, &present).map_err(Problem::Processors)?;
+            let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok((loaded, processors))
+        };
+        self.put_in_place(prepare, trigger).await
+    }
+
+    /// Reads the module of one plugin again. Everything else stays as it is, in the files as here.
+    /// With `force` even a version that was rolled back is tried again.
+    async fn look_again(&mut self, plugin: &str, force: bool) -> Done {
+        let versions = Arc::clone(&self.workshop.versions);
+        let rolled_back = versions.rolled_back(plugin).filter(|_| force);
+        if rolled_back.is_some()
+            && let Err(error) = versions.allow(plugin)
+        {
+            return tell_failed(&format!("cannot forget what was rolled back: {error}"), Trigger::Admin);
+        }
+        let done = self.look_at(plugin, None, Trigger::Admin).await;
+        if let Some(rolled_back) = rolled_back.filter(|_| !done.is_ok()) {
+            self.remember(plugin, &rolled_back);
+        }
+        done
+    }
+
+    /// Sends new versions away that fail too often. To be called now and then.
+    pub async fn watch_probations(&mut self) {
+        for probation in std::mem::take(&mut self.probations) {
+            let serves = |served: &Served| probation.is_of(&served.stats);
+            if !self.served.get(&probation.plugin).is_some_and(serves) {
+                continue;
+            }
+            let (plugin, digest) = (probation.plugin.clone(), &probation.digest);
+            match probation.judge() {
+                Verdict::Watch => self.probations.push(probation),
+                Verdict::Passed => tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed"),
+                Verdict::Failed(reason) => {
+                    tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
+                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation).await.error {
+                        tracing::error!(
+                            event = "plugin.probation",
+                            plugin,
+                            digest,
+                            outcome = "serves_on",
+                            reason = error
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// Goes back to the version of a module that served before, under the present configuration.
+    async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
+        let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
+        let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
+        if served.settings.sha256.is_some() {
+            return refused("`sha256` says which version is meant: change it in the configuration");
+        }
+        let digest = served.prepared.digest().to_owned();
+        let Some(instead) = self.workshop.versions.before(plugin, &digest) else {
+            return refused("no version before this one is kept");
+        };
+        let done = self.look_at(plugin, Some(instead.clone()), trigger).await;
+        if done.is_ok() {
+            self.remember(plugin, &RolledBack { digest, instead });
+        }
+        done
+    }
+
+    /// Keeps the modules of what serves now: plugin, digest, bytes, and where they were read. Writing
+    /// blocks; the control thread keeps accepting meanwhile.
+    pub(super) async fn keep(&self, modules: Vec<(String, String, Vec<u8>, PathBuf)>) {
+        let versions = Arc::clone(&self.workshop.versions);
+        let plugins: Vec<_> = modules.iter().map(|(plugin, ..)| plugin.clone()).collect();
+        let kept = tokio::task::spawn_blocking(move || {
+            for (plugin, digest, module, file) in &modules {
+                versions.keep(plugin, digest, module, file);
+            }
         });
-        let (Loaded { config, warnings }, processors) = match prepared.await {
+        if let Err(error) = kept.await {
+            tracing::error!(event = "internal", %error, "keeping versions of plugins has failed");
+        }
+        for plugin in &plugins {
+            self.show_versions(plugin);
+        }
+    }
+
+    fn remember(&self, plugin: &str, rolled_back: &RolledBack) {
+        if let Err(error) = self.workshop.versions.roll_back(plugin, rolled_back) {
+            tracing::error!(event = "plugin.versions", plugin, %error, "the next reload will try again what was rolled back");
+        }
+        self.show_versions(plugin);
+    }
+
+    fn show_versions(&self, plugin: &str) {
+        let versions = &self.workshop.versions;
+        self.desk.versions(plugin, versions.kept(plugin), versions.rolled_back(plugin).map(|one| one.digest));
+    }
+
+    /// Looks at one plugin alone: at its module, or at a version that is kept.
+    async fn look_at(&mut self, plugin: &str, kept: Option<String>, trigger: Trigger) -> Done {
+        let (workshop, present, config) = (self.workshop.clone(), self.served.clone(), self.config.clone());
+        let plugin = plugin.to_owned();
+        let prepare = move || {
+            let look = kept.as_deref().map_or(Look::Only(&plugin), |digest| Look::Kept(&plugin, digest));
+            let processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
+            Ok((Loaded { config, warnings: config::Diagnostics::default() }, processors))
+        };
+        self.put_in_place(prepare, trigger).await
+    }
+
+    async fn put_in_place(
+        &mut self,
+        prepare: impl FnOnce() -> Result<(Loaded, Processors), Problem> + Send + 'static,
+        trigger: Trigger,
+    ) -> Done {
+        // Reading, compiling and configuring block; the control thread keeps accepting meanwhile.
+        let (Loaded { config, warnings }, processors) = match tokio::task::spawn_blocking(prepare).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(problem)) => return self.tell_refused(problem, trigger),
-            Err(error) => return tracing::error!(event = "reload", outcome = "failed", reason = %error),
+            Err(error) => return tell_failed(&error.to_string(), trigger),
         };
         if processors.fresh.is_empty() && config == self.config {
-            return;
+            return Done { outcome: "unchanged", ..Done::default() };
         }
         if let Some(reason) = fixed_at_start(&self.config, &config) {
-            return tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason);
+            return tell_failed(&reason, trigger);
         }
         config::print(&warnings);
         match self.apply(config, processors, Some(trigger)).await {
-            Ok(()) => tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied"),
-            Err(error) => {
-                tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason = %error);
+            Ok(swaps) => {
+                tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied");
+                Done { outcome: "applied", error: None, swaps }
             }
+            Err(error) => tell_failed(&error.to_string(), trigger),
         }
     }
 
-    fn tell_refused(&self, problem: Problem, trigger: Trigger) {
-        let trigger = trigger.as_str();
+    fn tell_refused(&self, problem: Problem, trigger: Trigger) -> Done {
         let unfit = match problem {
             Problem::Config(problems) => {
                 for problem in problems.iter() {
+                    let trigger = trigger.as_str();
                     tracing::error!(event = "reload", trigger, outcome = "failed", reason = %problem);
                 }
-                return;
+                return failed(problems.to_string().trim_end(), Vec::new());
             }
             Problem::Processors(unfit) => unfit,
         };
-        for Unfit { id, step, reason, config, from } in unfit {
+        let mut swaps = Vec::new();
+        for Unfit { id, step, reason, config, from, to, steps } in unfit {
             let details: Vec<_> = config.iter().map(|(path, message)| format!("{path}: {message}")).collect();
             let reason = if details.is_empty() { reason } else { format!("{reason}: {}", details.join("; ")) };
-            let (step, from) = (step.as_str(), from.unwrap_or_default());
-            self.workshop.metrics.swapped(&id, "failed", step);
-            tracing::error!(event = "plugin.swap", plugin = id, from, trigger, step, outcome = "failed", reason);
+            self.workshop.metrics.swapped(&id, "failed", step.as_str());
+            let swap = Swap {
+                plugin: id,
+                from,
+                to,
+                trigger: trigger.as_str(),
+                step: step.as_str(),
+                ms: steps,
+                outcome: "failed",
+                self_test: None,
+                reason: Some(reason),
+            };
+            swap.log(&[]);
+            self.desk.failed(&swap);
+            swaps.push(swap);
         }
+        let reasons = swaps.iter().filter_map(|swap| Some(format!("{}: {}", swap.plugin, swap.reason.as_ref()?)));
+        failed(&reasons.collect::<Vec<_>>().join("; "), swaps)
     }
 
     /// Tells of a processor that the cores have just taken over, and shows it as serving.
-    pub(super) fn tell_swapped(&self, fresh: &Fresh, served: &HashMap<String, Served>, trigger: Option<Trigger>) {
-        let Some(now) = served.get(&fresh.id) else { return };
+    pub(super) fn tell_swapped(
+        &self,
+        fresh: Fresh,
+        served: &HashMap<String, Served>,
+        trigger: Option<Trigger>,
+    ) -> Option<Swap> {
+        let now = served.get(&fresh.id)?;
         // The same code under another configuration goes on being shown.
         let other = |before: &&Served| before.prepared.digest() != now.prepared.digest();
         if let Some(before) = self.served.get(&fresh.id).filter(other) {
@@ -72,21 +224,34 @@ impl Collector {
         }
         now.stats.serves();
         now.prepared.serves();
-        self.workshop.metrics.swapped(&fresh.id, "swapped", "swap");
-        let (from, to) = (fresh.from.as_deref().unwrap_or_default(), now.prepared.digest());
-        let capabilities = now.prepared.description().capabilities.join(",");
-        let (trigger, steps) = (trigger.map_or("start", Trigger::as_str), fresh.steps.to_string());
-        tracing::info!(
-            event = "plugin.swap",
-            plugin = fresh.id,
-            from,
-            to,
-            trigger,
-            capabilities,
-            json.ms = steps,
-            outcome = "swapped"
-        );
+        let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
+        self.workshop.metrics.swapped(&fresh.id, outcome, "swap");
+        let swap = Swap {
+            from: fresh.from,
+            to: Some(now.prepared.digest().to_owned()),
+            trigger: trigger.map_or("start", Trigger::as_str),
+            step: Step::Swap.as_str(),
+            ms: fresh.steps,
+            outcome,
+            self_test: fresh.self_test,
+            reason: None,
+            plugin: fresh.id,
+        };
+        swap.log(&now.prepared.description().capabilities);
+        let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
+        let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());
+        self.desk.serves(&swap.plugin, Plugin { inspection, since, last_swap, kept: Vec::new(), rolled_back: None });
+        Some(swap)
     }
+}
+
+fn tell_failed(reason: &str, trigger: Trigger) -> Done {
+    tracing::error!(event = "reload", trigger = trigger.as_str(), outcome = "failed", reason);
+    failed(reason, Vec::new())
+}
+
+fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
+    Done { outcome: "failed", error: Some(reason.to_owned()), swaps }
 }
 
 /// Why there is no next generation.

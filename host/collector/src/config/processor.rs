@@ -13,13 +13,14 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits};
+use sluice_sandbox::{Access, Limits, PublicKey};
 
 use super::mark::Mark;
 use super::node::Node;
 use super::section::Section;
 use super::tree::{Tree, Value};
 
+pub use host::public_key;
 pub use tables::Table;
 
 /// The plugins that are in the binary.
@@ -52,6 +53,8 @@ pub struct Settings {
     pub module: Option<PathBuf>,
     /// SHA-256 that the module must have: 64 hexadecimal digits in lower case.
     pub sha256: Option<String>,
+    /// The key that the module must be signed with, instead of those that hold for all.
+    pub public_key: Option<PublicKey>,
     /// What goes to the plugin.
     pub config_json: String,
     /// Where in the configuration each part of it stands.
@@ -73,8 +76,19 @@ pub struct Settings {
     pub capabilities: Option<Vec<String>>,
     /// The look-up tables that it is given, by name.
     pub tables: Vec<(String, Table)>,
+    /// How a new version of the module comes in.
+    pub rollout: Rollout,
     /// Whether its store outlives the process.
     pub persistent_store: bool,
+}
+
+/// How a new version of a module comes in, and what sends it away again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollout {
+    /// How long it is watched after it has begun to serve.
+    pub probation: Duration,
+    /// The share of calls that may fail in that time.
+    pub max_failure_ratio: f64,
 }
 
 /// What becomes of a request's spans when a plugin fails on them.

@@ -87,7 +87,7 @@ impl Settings {
             component: id.to_owned(),
             endpoint: self.endpoint.clone(),
             configured: self.configured,
-            respond: Arc::new(respond),
+            respond: server::pages(respond),
         }
     }
 

@@ -159,7 +159,7 @@ impl Metrics {
 /// `GET /metrics` at all addresses of the settings.
 pub fn sites(settings: &Settings, metrics: &Metrics) -> impl Iterator<Item = Site> {
     let metrics = metrics.clone();
-    let respond: Arc<server::Respond> = Arc::new(move |path: &str| (path == "/metrics").then(|| metrics.answer()));
+    let respond = server::pages(move |path| (path == "/metrics").then(|| metrics.answer()));
     let site = move |reader: &Reader| Site {
         component: "telemetry".to_owned(),
         endpoint: reader.endpoint.clone(),

@@ -1,6 +1,6 @@
-//! A small HTTP server for what is asked seldom: figures and health.
+//! A small HTTP server for what is asked seldom: figures, health, and the admin API.
 //!
-//! What enters is GET requests, what leaves is one short answer to each. It runs on the runtime it
+//! What enters is requests without a body, what leaves is one short answer to each. It runs on the runtime it
 //! is started in, apart from the data's way; connections beyond a few dozen wait. One that is no
 //! longer wanted accepts nothing more and finishes what it has begun.
 
@@ -8,12 +8,12 @@
 mod tests;
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -37,8 +37,11 @@ const PROTOCOL: &str = "http";
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Answers a GET of a path; `None` if there is nothing.
-pub type Respond = dyn Fn(&str) -> Option<Answer> + Send + Sync;
+/// An answer that may take a while.
+pub type Reply = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// Answers a request, whose body says nothing.
+pub type Respond = dyn Fn(&Parts) -> Reply + Send + Sync;
 
 /// Something to serve.
 pub struct Site {
@@ -151,8 +154,8 @@ async fn connection(stream: TcpStream, mut respond: watch::Receiver<Arc<Respond>
     let current = respond.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let respond = Arc::clone(&current.borrow());
-        let answer = answer(request.method(), request.uri().path(), &*respond);
-        std::future::ready(Ok::<_, Infallible>(answer))
+        let reply = respond(&request.into_parts().0);
+        async move { Ok::<_, Infallible>(reply.await) }
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT);
@@ -166,13 +169,22 @@ async fn connection(stream: TcpStream, mut respond: watch::Receiver<Arc<Respond>
     let _ = connection.await;
 }
 
-fn answer(method: &Method, path: &str, respond: &Respond) -> Answer {
-    if *method != Method::GET && *method != Method::HEAD {
-        let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n");
-        answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-        return answer;
-    }
-    respond(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "text/plain", "there is nothing here\n"))
+/// Pages: answers a GET of a path; `None` if there is nothing.
+pub fn pages(page: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static) -> Arc<Respond> {
+    Arc::new(move |request: &Parts| {
+        if request.method != Method::GET && request.method != Method::HEAD {
+            let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n");
+            answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+            return now(answer);
+        }
+        let nothing = || text(StatusCode::NOT_FOUND, "text/plain", "there is nothing here\n");
+        now(page(request.uri.path()).unwrap_or_else(nothing))
+    })
+}
+
+/// An answer that is there.
+pub fn now(answer: Answer) -> Reply {
+    Box::pin(std::future::ready(answer))
 }
 
 /// An answer of text.

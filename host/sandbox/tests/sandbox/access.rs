@@ -1,9 +1,11 @@
 //! What a guest sees and may change is what it described, asked for and was granted.
 
+use prost::Message as _;
 use sluice_sandbox::{Effects, FailureKind, Limits, PrepareError, Settings};
+use sluice_spans::Batch;
 
 use crate::guest::{Guest, little_endian};
-use crate::stage::{batch, instance, names, narrowed, prepare, prepare_with, settings};
+use crate::stage::{attribute, batch, instance, names, narrowed, prepare, prepare_with, request, settings};
 
 /// Logs the refusal in the answer at 600, or `granted` if it is none.
 const SAY: &str = "(if (i32.load8_u (i32.const 600))
@@ -109,9 +111,8 @@ fn entries_are_numbered_without_the_hidden_ones() {
         let mut instance = instance(guest.process(&format!("{pull} {REMOVE_FIRST}")));
         let processed = instance.process(&mut batch, &mut Effects::default()).unwrap();
         assert_eq!(processed.edited, 1);
-        let column = |batch: &mut sluice_spans::Batch, key: &[u8]| {
-            batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types
-        };
+        let column =
+            |batch: &mut Batch, key: &[u8]| batch.attribute(sluice_spans::Table::Spans, key).unwrap().values.types;
         assert_eq!((column(&mut batch, b"user.email"), column(&mut batch, b"http.route")), (vec![0], vec![1]));
     }
 }
@@ -131,6 +132,65 @@ fn strings_are_those_that_are_granted() {
         let guest = Guest::new().capabilities(&["log"]).access(grants, &[]);
         instance(guest.process(&format!("{STRINGS} {SAY_STRINGS}"))).process(&mut batch(2), &mut effects).unwrap();
         assert_eq!(said(&effects), [shown], "{grants:?}");
+    }
+}
+
+/// Logs a digest, in eight letters, of the answer at 600 and of all that the host has put on the heap.
+const TELL: &str = r"
+    (func $mix (param $at i32) (param $end i32) (result i32) (local $mixed i32)
+      (local.set $mixed (i32.const 0x811c9dc5))
+      (block $done (loop $next
+        (br_if $done (i32.ge_u (local.get $at) (local.get $end)))
+        (local.set $mixed (i32.mul (i32.xor (local.get $mixed) (i32.load8_u (local.get $at))) (i32.const 16777619)))
+        (local.set $at (i32.add (local.get $at) (i32.const 1)))
+        (br $next)))
+      (local.get $mixed))
+    (func $tell (local $mixed i32) (local $letter i32)
+      (local.set $mixed (i32.xor (call $mix (i32.const 600) (i32.const 1000)) (call $mix (i32.const 65536) (global.get $heap))))
+      (loop $next
+        (i32.store8 (i32.add (i32.const 5000) (local.get $letter)) (i32.add (i32.const 97) (i32.and (local.get $mixed) (i32.const 15))))
+        (local.set $mixed (i32.shr_u (local.get $mixed) (i32.const 4)))
+        (br_if $next (i32.lt_u (local.tee $letter (i32.add (local.get $letter) (i32.const 1))) (i32.const 8))))
+      (call $log (i32.const 2) (i32.const 5000) (i32.const 8)))";
+
+/// All that a guest with this access can find out about batches that differ in `user.email` alone: one
+/// list of digests a batch.
+fn found_out(read: &[&'static str], write: &[&'static str]) -> Vec<Vec<String>> {
+    let pulls = [
+        "(call $attribute (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 10) (i32.const 600))",
+        ENTRIES,
+        STRINGS,
+        "(call $texts (local.get $batch) (i32.const 2) (i32.const 5) (i32.const 600))",
+        "(call $trace_ids (local.get $batch) (i32.const 2) (i32.const 600))",
+        "(call $len (local.get $batch) (i32.const 2) (i32.const 600))",
+        REMOVE_FIRST,
+    ];
+    let told = |address: Option<&str>| {
+        let mut request = request(3);
+        for span in request.resource_spans.iter_mut().flat_map(|r| &mut r.scope_spans).flat_map(|s| &mut s.spans) {
+            span.attributes.retain(|attribute| attribute.key != "user.email");
+            span.attributes.extend(address.map(|address| attribute("user.email", address)));
+        }
+        let body = pulls.map(|pull| [pull, "(call $tell)"].join(" ")).join("\n");
+        let guest = Guest::new().capabilities(&["log"]).access(read, write).data(4096, "user.email");
+        let mut effects = Effects::default();
+        let mut batch = Batch::parse(request.encode_to_vec().into()).unwrap();
+        instance(guest.module(TELL).process(&body)).process(&mut batch, &mut effects).unwrap();
+        said(&effects).into_iter().map(str::to_owned).collect()
+    };
+    [Some("a@b.c"), Some("somebody@example.com"), None].map(told).to_vec()
+}
+
+#[test]
+fn a_sampler_that_never_declared_a_mail_address_cannot_learn_it() {
+    let sampler: &[&str] = &["spans.ids", "spans.trace_state", "spans.name", "spans.attributes:http.*"];
+    let found = found_out(sampler, &["spans.trace_state", "spans.drop"]);
+    assert_eq!(found[0].len(), 7);
+    assert!(found.iter().all(|one| *one == found[0]), "{found:?}");
+    // Whoever declared it does learn it, or the test would prove nothing.
+    let found = found_out(&["spans.attributes:user.*"], &[]);
+    for pull in 0..3 {
+        assert!(found[0][pull] != found[1][pull] && found[1][pull] != found[2][pull], "{pull}: {found:?}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use sluice_sandbox::{Compiler, Effects, Limits, LoadError, Options, Sandbox, Source, compile_child_main, precompile};
 
 use crate::guest::Guest;
@@ -168,6 +169,35 @@ fn an_entry_under_another_plugins_name_is_not_run() {
         fs::read_dir(kept.cache()).unwrap().map(|entry| entry.unwrap().path()).find(|path| *path != present).unwrap();
     fs::copy(&present, &other).unwrap();
     assert!(!kept.is_kept());
+}
+
+#[test]
+fn an_entry_of_another_engine_is_compiled_anew() {
+    let kept = Kept::new();
+    let component = fs::read(kept.plugin.path()).unwrap();
+    let other = wasmtime::Engine::new(wasmtime::Config::new().cranelift_opt_level(wasmtime::OptLevel::None)).unwrap();
+    let code = other.precompile_component(&component).unwrap();
+    // Sealed as ours are: only the engine can tell.
+    let digest = load_bytes(&sandbox(), &component).unwrap().digest().to_owned();
+    for foreign in [code.as_slice(), b"neither code nor anything else"] {
+        let seal = Sha256::new().chain_update(&digest).chain_update(foreign).finalize();
+        fs::write(kept.entry(), [seal.as_slice(), foreign].concat()).unwrap();
+        assert!(!kept.is_kept());
+        kept.load(Compiler::InProcess).unwrap();
+        assert!(kept.is_kept());
+    }
+}
+
+#[test]
+fn an_entry_that_another_user_owns_is_compiled_anew() {
+    let kept = Kept::new();
+    let nobody = 65534;
+    if std::os::unix::fs::chown(kept.entry(), Some(nobody), None).is_err() {
+        return println!("SKIPPED an entry of another user: only root can give a file away");
+    }
+    assert!(!kept.is_kept());
+    kept.load(Compiler::InProcess).unwrap();
+    assert!(kept.is_kept());
 }
 
 #[test]

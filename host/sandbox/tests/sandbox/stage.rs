@@ -62,7 +62,7 @@ pub fn narrowed(guest: Guest, read: &[&str]) -> Instance {
     prepare_with(guest, Settings { access, ..settings(Limits::default()) }).unwrap().instantiate().unwrap()
 }
 
-fn attribute(key: &str, value: &str) -> KeyValue {
+pub fn attribute(key: &str, value: &str) -> KeyValue {
     let value = Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) });
     KeyValue { key: key.to_owned(), value, ..Default::default() }
 }

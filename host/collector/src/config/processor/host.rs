@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits};
+use sluice_sandbox::{Access, Limits, PublicKey};
 
 use super::super::section::{NOT_YET, Section};
-use super::{Marks, OnFailure, OnPoison, Restart, Settings, tables};
+use super::{Marks, OnFailure, OnPoison, Restart, Rollout, Settings, tables};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -18,6 +18,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         kind: kind.to_owned(),
         module: None,
         sha256: None,
+        public_key: None,
         config_json,
         config_marks,
         limits: Limits::default(),
@@ -28,6 +29,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         access: None,
         capabilities: None,
         tables: Vec::new(),
+        rollout: Rollout::default(),
         persistent_store: false,
     }
 }
@@ -37,6 +39,10 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     let mut settings = defaults(kind, config_json, config_marks);
     settings.module = section.path("module");
     settings.sha256 = sha256(section);
+    settings.public_key = section.str("public_key").and_then(|text| public_key(section, "public_key", &text));
+    if settings.public_key.is_some() && settings.module.is_none() && kind != "wasm" {
+        section.error("public_key", "`public_key` needs `module`: what is in the binary is trusted as the binary is");
+    }
     if let Some(block) = section.section("limits") {
         settings.limits = limits(block);
     }
@@ -48,6 +54,9 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    if let Some(block) = section.section("rollout") {
+        settings.rollout = rollout(block);
+    }
     if let Some(mut block) = section.section("store") {
         settings.persistent_store = block.bool_or("persistent", false);
         block.finish();
@@ -55,9 +64,6 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.tables = section.section("tables").map(tables::read).unwrap_or_default();
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         section.error("profile", format!("`profile: compat` is {NOT_YET}"));
-    }
-    for key in ["public_key", "rollout"] {
-        section.unsupported(key, NOT_YET);
     }
     settings
 }
@@ -69,6 +75,11 @@ fn sha256(section: &mut Section<'_>) -> Option<String> {
     }
     section.error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
     None
+}
+
+/// Reads a key that modules may be signed with; a text that is none is a problem of `key`.
+pub fn public_key(section: &mut Section<'_>, key: &str, text: &str) -> Option<PublicKey> {
+    PublicKey::parse(text).inspect_err(|error| section.error(key, format!("`{text}`: {error}"))).ok()
 }
 
 fn on_failure(section: &mut Section<'_>) -> OnFailure {
@@ -99,6 +110,33 @@ fn restart(mut section: Section<'_>) -> Restart {
     let window = positive(&mut section, "window", default.window);
     section.finish();
     Restart { initial_interval, max_interval, budget, window }
+}
+
+impl Default for Rollout {
+    /// What traffic brings seldom comes within half a minute; of healthy plugins, hardly a call fails.
+    fn default() -> Self {
+        Self { probation: Duration::from_secs(30), max_failure_ratio: 0.05 }
+    }
+}
+
+fn rollout(mut section: Section<'_>) -> Rollout {
+    let strategy = section.one_of("strategy", &["immediate", "shadow", "canary"], "immediate");
+    if strategy != "immediate" {
+        section.error("strategy", format!("`strategy: {strategy}` is {NOT_YET}"));
+    }
+    let default = Rollout::default();
+    let rollout = Rollout {
+        probation: section.duration_or("probation", default.probation),
+        max_failure_ratio: section.f64_or("max_failure_ratio", default.max_failure_ratio),
+    };
+    if !(0.0..=1.0).contains(&rollout.max_failure_ratio) {
+        section.error("max_failure_ratio", "`max_failure_ratio` must be from 0 to 1");
+    }
+    for key in ["share", "for"] {
+        section.unsupported(key, NOT_YET);
+    }
+    section.finish();
+    rollout
 }
 
 fn access(mut section: Section<'_>) -> Access {

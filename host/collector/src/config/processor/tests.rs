@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_sandbox::{Access, Limits};
 use sluice_state::{Format, Spec};
 
-use super::{OnFailure, OnPoison, Processor, Restart, Settings, Table, read};
+use super::{OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Table, read};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -21,6 +21,7 @@ fn plugin(kind: &str, yaml: &str) -> Settings {
 const EVERYTHING: &str = "\
 module: plugins/waybill.wasm
 sha256: 9F2C000000000000000000000000000000000000000000000000000000000000
+public_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
 profile: pure
 config: { watch: [\"WB-2025-0001\"], depth: 3 }
 limits:
@@ -46,6 +47,7 @@ tables:
   places: { file: data/places.mmdb, max_mib: 100 }
   host: { env: [NODE_NAME] }
 store: { persistent: true }
+rollout: { strategy: immediate, probation: 1m, max_failure_ratio: 0.5 }
 ";
 
 #[test]
@@ -54,6 +56,8 @@ fn every_key_of_a_plugin_is_read() {
     assert_eq!(settings.kind, "wasm");
     assert_eq!(settings.module, Some("plugins/waybill.wasm".into()));
     assert_eq!(settings.sha256.as_deref(), Some("9f2c000000000000000000000000000000000000000000000000000000000000"));
+    let key = settings.public_key.as_ref().map(ToString::to_string);
+    assert_eq!(key.as_deref(), Some("RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"));
     assert_eq!(settings.config_json, json!({ "watch": ["WB-2025-0001"], "depth": 3 }).to_string());
     let limits = Limits {
         memory_bytes: 64 << 20,
@@ -90,6 +94,7 @@ fn every_key_of_a_plugin_is_read() {
         ("host".to_owned(), Table::Host { env: vec!["NODE_NAME".to_owned()] }),
     ];
     assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
+    assert_eq!(settings.rollout, Rollout { probation: Duration::from_mins(1), max_failure_ratio: 0.5 });
     let files: Vec<_> = settings.files().collect();
     assert_eq!(
         files,
@@ -140,6 +145,16 @@ fn pauses_that_shrink_are_told() {
         "c.yaml:3:12: error: `on_poison` must be `quarantine` or `drop` or `refuse`",
     ];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn the_code_in_the_binary_needs_no_key() {
+    let yaml = "sluice: { public_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3 }";
+    let (_, problems) = read_text("c.yaml", yaml, |section| read("filter", section));
+    assert_eq!(
+        problems.to_string().trim(),
+        "c.yaml:1:11: error: `public_key` needs `module`: what is in the binary is trusted as the binary is"
+    );
 }
 
 #[test]

@@ -1,9 +1,13 @@
-//! The pages about the configuration are true.
+//! The pages about the configuration are true, and so are the fragments of configurations on others.
 
 use super::{Config, GOOD, config, load, text};
 
 const PAGE: &str = include_str!("../../../../../docs/configuration.md");
 const DELIVERY: &str = include_str!("../../../../../docs/delivery.md");
+
+/// Other pages with fragments.
+const OTHERS: [&str; 2] =
+    [include_str!("../../../../../docs/operating.md"), include_str!("../../../../../docs/security.md")];
 
 /// The YAML blocks of the page with this info string.
 fn blocks(info: &str) -> Vec<&'static str> {
@@ -27,7 +31,8 @@ fn every_whole_configuration_on_the_page_can_be_used() {
 
 #[test]
 fn every_fragment_on_the_page_can_be_used() {
-    for block in blocks("yaml fragment").into_iter().chain(blocks("yaml defaults")) {
+    let others = OTHERS.into_iter().flat_map(|page| blocks_of(page, "yaml fragment"));
+    for block in blocks("yaml fragment").into_iter().chain(blocks("yaml defaults")).chain(others) {
         load(&[text(GOOD), text(block)]).map_err(|problems| format!("{problems}\n{block}")).unwrap();
     }
 }

@@ -173,9 +173,9 @@ const ADDED: &[(&str, &[&str])] = &[
          rollout: { strategy: canary }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
         &[
             "c.yaml:5:3: warning: processor `wasm` is in no pipeline",
-            "c.yaml:7:5: error: `public_key` is not supported yet",
+            "c.yaml:7:5: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
             "c.yaml:8:5: error: `profile: compat` is not supported yet",
-            "c.yaml:12:5: error: `rollout` is not supported yet",
+            "c.yaml:12:16: error: `strategy: canary` is not supported yet",
             "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
             "c.yaml:14:29: error: `memory_mib` must be at least 1",
             "c.yaml:14:44: error: `timeout` must be more than 0",
@@ -184,12 +184,13 @@ const ADDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "extensions: { sluice: { state_dir: s, admin: {}, trust: {}, require_signed: true } }",
+        "extensions: { sluice: { state_dir: s, admin: { token: t, endpoint: '0.0.0.0:1' }, trust: { keys: [k] }, require_signed: 1 } }",
         &[
             "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
-            "c.yaml:4:39: error: `admin` is not supported yet",
-            "c.yaml:4:50: error: `trust` is not supported yet",
-            "c.yaml:4:61: error: `require_signed` is not supported yet",
+            "c.yaml:4:48: error: unknown key `token`; known here: `endpoint`, `token_file`",
+            "c.yaml:4:58: error: the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",
+            "c.yaml:4:92: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
+            "c.yaml:4:121: error: `require_signed` must be true or false, not a number",
         ],
     ),
 ];

@@ -1,7 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use http::StatusCode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -34,7 +33,7 @@ impl Served {
         respond: impl Fn(&str) -> Option<Answer> + Send + Sync + 'static,
     ) -> Result<Vec<SocketAddr>, BindError> {
         let (component, endpoint) = ("telemetry".to_owned(), endpoint(text));
-        let sites = vec![Site { component, endpoint, configured: true, respond: Arc::new(respond) }];
+        let sites = vec![Site { component, endpoint, configured: true, respond: super::pages(respond) }];
         let listener = self.sockets.listen(&self.servers.wants(&sites)).remove(0)?;
         let addresses = listener.sockets.iter().map(|socket| socket.address).collect();
         self.servers.serve(sites, vec![Ok(listener)]);

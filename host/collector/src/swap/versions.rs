@@ -1,0 +1,249 @@
+//! The last versions of modules, for going back to one of them.
+//!
+//! A folder a plugin, in `versions` of the `state_dir`, else in a temporary folder that ends with the
+//! process: `DIGEST.wasm` for each version that has served, with its signature if it has one, `order` with
+//! the digests, oldest first, and `rolled_back` with the digest that must not serve any more and the one
+//! that serves instead. What is read from here is verified as any module is, and must have the digest
+//! that its name says. A disk that refuses costs the way back, not the swap.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sluice_sandbox::signature_of;
+use tempfile::{NamedTempFile, TempDir};
+
+/// Versions of a plugin that are kept, the one that serves included.
+const KEPT: usize = 4;
+
+/// Where versions are kept.
+pub struct Versions {
+    folder: PathBuf,
+    _temporary: Option<TempDir>,
+}
+
+/// A version that must not serve any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolledBack {
+    /// Its digest.
+    pub digest: String,
+    /// The digest of the version that serves instead.
+    pub instead: String,
+}
+
+impl Versions {
+    /// Opens the folder in the `state_dir`, or a temporary one.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(state_dir: Option<&Path>) -> io::Result<Self> {
+        let Some(state_dir) = state_dir else {
+            let temporary = TempDir::with_prefix("sluice-versions-")?;
+            return Ok(Self { folder: temporary.path().to_owned(), _temporary: Some(temporary) });
+        };
+        Ok(Self { folder: state_dir.join("versions"), _temporary: None })
+    }
+
+    /// The file of a version.
+    pub fn file(&self, plugin: &str, digest: &str) -> PathBuf {
+        self.of(plugin).join(format!("{digest}.wasm"))
+    }
+
+    /// The versions that are kept, oldest first.
+    pub fn kept(&self, plugin: &str) -> Vec<String> {
+        self.lines(plugin, "order")
+    }
+
+    /// The version before this one, if it is kept.
+    pub fn before(&self, plugin: &str, digest: &str) -> Option<String> {
+        let kept = self.kept(plugin);
+        let earlier = kept.split(|known| known == digest).next()?;
+        earlier.iter().rev().find(|digest| self.file(plugin, digest).exists()).cloned()
+    }
+
+    /// The version that must not serve any more, if there is one and the one instead of it is kept.
+    pub fn rolled_back(&self, plugin: &str) -> Option<RolledBack> {
+        let mut lines = self.lines(plugin, "rolled_back").into_iter();
+        let rolled_back = RolledBack { digest: lines.next()?, instead: lines.next()? };
+        self.file(plugin, &rolled_back.instead).exists().then_some(rolled_back)
+    }
+
+    /// Keeps a version that serves from now on: `module` is its bytes, read from `file`.
+    pub fn keep(&self, plugin: &str, digest: &str, module: &[u8], file: &Path) {
+        if let Err(error) = self.write(plugin, digest, module, file) {
+            tracing::warn!(event = "plugin.versions", plugin, folder = %self.folder.display(), %error, "this version is not kept; there will be no way back to it");
+        }
+    }
+
+    fn write(&self, plugin: &str, digest: &str, module: &[u8], file: &Path) -> io::Result<()> {
+        let folder = self.of(plugin);
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let mut order = self.kept(plugin);
+        let kept = self.file(plugin, digest);
+        // One that comes again moves to the end.
+        order.retain(|known| known != digest);
+        order.push(digest.to_owned());
+        if file != kept {
+            place(&folder, &kept, module)?;
+            match fs::read(signature_of(file)) {
+                Ok(signature) => place(&folder, &signature_of(&kept), &signature)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Another version than the one that serves instead: the file has changed.
+        if self.rolled_back(plugin).is_some_and(|rolled_back| rolled_back.instead != digest) {
+            self.allow(plugin)?;
+        }
+        let too_many = order.len().saturating_sub(KEPT);
+        for old in order.drain(..too_many) {
+            self.forget(plugin, &old)?;
+        }
+        place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())
+    }
+
+    /// This version must not serve any more, `instead` does. It is not kept any longer.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn roll_back(&self, plugin: &str, rolled_back: &RolledBack) -> io::Result<()> {
+        let (folder, RolledBack { digest, instead }) = (self.of(plugin), rolled_back);
+        let file = folder.join("rolled_back");
+        place(&folder, &file, format!("{digest}\n{instead}\n").as_bytes())?;
+        // After a power cut the version that must not serve would be tried again, or the one instead of it
+        // would be torn. What is torn of the others is noticed by its digest when it is wanted.
+        for written in [&file, &self.file(plugin, instead), &folder] {
+            fs::File::open(written)?.sync_all()?;
+        }
+        let mut order = self.kept(plugin);
+        order.retain(|known| known != digest);
+        place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())?;
+        self.forget(plugin, digest)
+    }
+
+    /// Any version may serve again.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn allow(&self, plugin: &str) -> io::Result<()> {
+        gone(fs::remove_file(self.of(plugin).join("rolled_back")))
+    }
+
+    fn forget(&self, plugin: &str, digest: &str) -> io::Result<()> {
+        let file = self.file(plugin, digest);
+        gone(fs::remove_file(signature_of(&file)))?;
+        gone(fs::remove_file(file))
+    }
+
+    fn of(&self, plugin: &str) -> PathBuf {
+        self.folder.join(utf8_percent_encode(plugin, NON_ALPHANUMERIC).to_string())
+    }
+
+    /// The digests in a file; none if it cannot be read.
+    fn lines(&self, plugin: &str, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.of(plugin).join(name)).unwrap_or_default();
+        let is_digest = |line: &&str| line.len() == 64 && line.bytes().all(|byte| byte.is_ascii_hexdigit());
+        text.lines().filter(is_digest).map(str::to_owned).collect()
+    }
+}
+
+/// Writes a file as a whole or not at all.
+fn place(folder: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut aside = NamedTempFile::new_in(folder)?;
+    aside.write_all(bytes)?;
+    aside.persist(file)?;
+    Ok(())
+}
+
+/// What is not there need not be removed.
+fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const PLUGIN: &str = "wasm/../a";
+
+    fn digest(letter: char) -> String {
+        letter.to_string().repeat(64)
+    }
+
+    /// Keeps versions of these letters, one after the other.
+    fn kept(letters: &str) -> (TempDir, Versions) {
+        let state = tempfile::tempdir().unwrap();
+        let versions = Versions::open(Some(state.path())).unwrap();
+        for letter in letters.chars() {
+            versions.keep(PLUGIN, &digest(letter), &[letter as u8], Path::new("/nowhere/a.wasm"));
+        }
+        (state, versions)
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_with_their_bytes_in_a_private_folder() {
+        let (state, versions) = kept("abcdbe");
+        assert_eq!(versions.kept(PLUGIN), ["c", "d", "b", "e"].map(|letter| letter.repeat(64)));
+        assert_eq!(fs::read(versions.file(PLUGIN, &digest('d'))).unwrap(), b"d");
+        assert!(!versions.file(PLUGIN, &digest('a')).exists());
+        assert_eq!(versions.before(PLUGIN, &digest('e')), Some(digest('b')));
+        assert_eq!((versions.before(PLUGIN, &digest('c')), versions.before("other", &digest('e'))), (None, None));
+        let folder = state.path().join("versions").join("wasm%2F%2E%2E%2Fa");
+        assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_signature_is_kept_beside_its_module() {
+        let (_state, versions) = kept("a");
+        let outside = tempfile::tempdir().unwrap();
+        let module = outside.path().join("b.wasm");
+        fs::write(signature_of(&module), "signed").unwrap();
+        versions.keep(PLUGIN, &digest('b'), b"b", &module);
+        let signature = signature_of(&versions.file(PLUGIN, &digest('b')));
+        assert_eq!(fs::read(&signature).unwrap(), b"signed");
+        "cdef".chars().for_each(|letter| versions.keep(PLUGIN, &digest(letter), b"", &module.with_file_name("c")));
+        assert!(!signature.exists(), "it goes with its module");
+    }
+
+    #[test]
+    fn what_was_rolled_back_is_remembered_and_not_kept() {
+        let (state, versions) = kept("abc");
+        let rolled_back = RolledBack { digest: digest('c'), instead: digest('b') };
+        versions.roll_back(PLUGIN, &rolled_back).unwrap();
+        let again = Versions::open(Some(state.path())).unwrap();
+        assert_eq!(again.rolled_back(PLUGIN), Some(rolled_back));
+        assert_eq!(again.kept(PLUGIN), [digest('a'), digest('b')]);
+        assert!(!again.file(PLUGIN, &digest('c')).exists());
+        fs::remove_file(again.file(PLUGIN, &digest('b'))).unwrap();
+        assert_eq!(again.rolled_back(PLUGIN), None, "nothing could serve instead");
+        again.allow(PLUGIN).unwrap();
+        again.allow(PLUGIN).unwrap();
+        assert!(!state.path().join("versions/wasm%2F%2E%2E%2Fa/rolled_back").exists());
+    }
+
+    #[test]
+    fn a_list_that_was_tampered_with_names_no_other_file() {
+        let (state, versions) = kept("a");
+        let folder = state.path().join("versions/wasm%2F%2E%2E%2Fa");
+        fs::write(folder.join("order"), format!("../../{}\n{}\n", digest('a'), digest('a'))).unwrap();
+        assert_eq!(versions.kept(PLUGIN), [digest('a')]);
+    }
+
+    #[test]
+    fn without_a_state_dir_versions_end_with_the_process() {
+        let versions = Versions::open(None).unwrap();
+        versions.keep(PLUGIN, &digest('a'), b"a", Path::new("/nowhere/a.wasm"));
+        let file = versions.file(PLUGIN, &digest('a'));
+        assert!(file.exists());
+        drop(versions);
+        assert!(!file.exists());
+    }
+}
