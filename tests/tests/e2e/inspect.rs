@@ -8,7 +8,7 @@ use crate::guests;
 
 /// What the tester describes, by table.
 fn described() -> (Value, Value) {
-    (json!({ "spans": ["name"], "tables": ["*"] }), json!({ "spans": ["attributes:stamp"] }))
+    (json!({ "spans": ["name", "attributes:stamp"], "tables": ["*"] }), json!({ "spans": ["attributes:stamp"] }))
 }
 
 fn shown(target: &str, folder: Option<&Folder>) -> Value {
@@ -26,6 +26,7 @@ fn what_a_plugin_asks_for_and_what_it_gets_are_shown() {
     let seen = shown("wasm/tester", Some(&folder));
     let sha256sum = std::process::Command::new("sha256sum").arg(folder.path("tester.wasm")).output().unwrap();
     let digest = String::from_utf8(sha256sum.stdout).unwrap();
+    let all = ["log", "metrics", "tables"];
     let expected = json!({
         "plugin": "wasm/tester",
         "name": "tester",
@@ -36,16 +37,16 @@ fn what_a_plugin_asks_for_and_what_it_gets_are_shown() {
         "bytes": guests::tester("one").len(),
         "signature": { "state": "unsigned" },
         "redactor": false,
-        "capabilities": { "requested": ["tables"], "imported": ["tables"], "granted": ["tables"] },
+        "capabilities": { "requested": all, "imported": all, "granted": all },
         "access": {
-            "read": { "described": read, "configured": read, "granted": { "spans": ["name"] } },
+            "read": { "described": read, "configured": read, "granted": { "spans": ["name", "attributes:stamp"] } },
             "write": { "described": write, "configured": write, "granted": { "spans": ["attributes:stamp"] } },
         },
     });
     assert_eq!(seen, expected);
     let text = run(&["plugin", "inspect", "wasm/tester"], Some(&folder.config())).stdout;
-    assert!(text.contains("granted    spans(name)\n"), "{text}");
-    assert!(text.contains("described  spans(name), tables(*)\n"), "{text}");
+    assert!(text.contains("granted    spans(name, attributes:stamp)\n"), "{text}");
+    assert!(text.contains("described  spans(name, attributes:stamp), tables(*)\n"), "{text}");
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn a_plugin_that_gets_less_than_it_needs_is_told_of() {
     folder.write("tester.wasm", guests::tester("one"));
     let refused = run(&["plugin", "inspect", "wasm/tester"], Some(&folder.config()));
     assert!(
-        refused.code == 1 && refused.stderr.contains("the capability `tables`, which `capabilities` does not allow"),
+        refused.code == 1 && refused.stderr.contains("the capability `log`, which `capabilities` does not allow"),
         "{refused:?}"
     );
 }

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use crate::chain::PluginStats;
 use crate::config::processor::Rollout;
 
-/// Fewer failures say nothing: a sender may send one bad request several times.
-const MIN_FAILURES: u64 = 5;
+/// Fewer failures say nothing: a sender may send one bad request again. A plugin that has failed is
+/// not called for a while, so more of them would take seconds.
+const MIN_FAILURES: u64 = 3;
 
 /// A version on probation.
 pub struct Probation {
@@ -79,7 +80,7 @@ mod tests {
         let rollout = Rollout { probation: Duration::from_secs(10), max_failure_ratio: 0.05 };
         let after = |seconds, calls, failures| judge(&rollout, Duration::from_secs(seconds), calls, failures);
         assert_eq!(after(1, 1000, 0), Verdict::Watch);
-        assert_eq!(after(1, 4, 4), Verdict::Watch, "too few to tell");
+        assert_eq!(after(1, 2, 2), Verdict::Watch, "too few to tell");
         assert_eq!(after(1, 100, 5), Verdict::Watch, "within the bound");
         let failed = "6 of 100 calls have failed in the 1.0s since it serves";
         assert_eq!(after(1, 100, 6), Verdict::Failed(failed.to_owned()));
