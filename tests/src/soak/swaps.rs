@@ -159,15 +159,16 @@ impl Outcome {
     pub fn is_lossless(&self) -> bool {
         let arrived = self.lost_spans == 0 && self.duplicate_spans == 0 && self.missing_spans == 0;
         let processed = self.wrongly_marked_spans == 0 && self.foreign_spans == 0 && self.mixed_requests == 0;
-        let swapped = self.wrong_outcomes.is_empty() && self.unseen_versions == 0 && self.refusals_by_swaps == 0;
+        let swapped = self.wrong_outcomes.is_empty() && self.unseen_versions == 0;
         arrived && processed && swapped && self.acknowledged_spans > 0
     }
 
-    /// Whether all that was promised was kept: also in time, and in memory.
+    /// Whether all that was promised was kept: also in time, in memory, and with nobody turned away.
     pub fn is_good(&self) -> bool {
         let prompt = PROMPT.as_millis() as u64;
         let in_time = self.slowest_good_milliseconds <= prompt && self.slowest_bad_milliseconds <= prompt;
-        self.is_lossless() && in_time && self.rss_end_bytes <= self.rss_warm_bytes + GROWTH
+        let steady = self.refusals_by_swaps == 0;
+        self.is_lossless() && in_time && steady && self.rss_end_bytes <= self.rss_warm_bytes + GROWTH
     }
 }
 
