@@ -2,6 +2,7 @@
 
 pub mod kill9;
 pub mod outage;
+pub mod swaps;
 
 use std::collections::HashMap;
 
@@ -27,6 +28,14 @@ fn id(span: &Bytes) -> Result<SpanId> {
     // OTLP's `Span`: 1 is the trace id, 2 the span id.
     let (trace, span) = (value(1).context("a span without a trace id")?, value(2).context("a span without an id")?);
     [trace, span].concat().try_into().ok().context("ids of another size")
+}
+
+/// The resident memory of a process, in bytes.
+fn resident(pid: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib << 10)
 }
 
 /// What arrived, by span: how often.

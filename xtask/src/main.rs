@@ -49,7 +49,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Does one thing for long or many times: `kill9`, `outage`. Prints one JSON line; exit code 1 on any loss.
+    /// Does one thing for long or many times: `kill9`, `outage`, `swaps`. Prints one JSON line; exit code 1 on any loss.
     Soak {
         /// NAME [--count N] [--seed S]; see `cargo xtask soak -- --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -88,7 +88,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test => return Ok(checks::run(&root)),
         Command::Demo { args } => return programs::run(&root, "sluice-demo", &args),
         Command::Bench { args } => return programs::run(&root, programs::BENCH, &args),
-        Command::Soak { args } => return programs::run(&root, "sluice-soak", &args),
+        Command::Soak { args } => return programs::run(&root, programs::SOAK, &args),
         Command::Componentize { input, output } => component::from_core(&root, &input, &output)?,
         Command::Bindings { check } => bindings::run(&root, check)?,
     }

@@ -11,6 +11,9 @@ use crate::command::{cargo, run as run_to_end};
 /// The benchmark's driver. It runs a program of another package and a plugin of its own.
 pub const BENCH: &str = "sluice-bench";
 
+/// The soaks. One of them swaps versions of a plugin of its own.
+pub const SOAK: &str = "sluice-soak";
+
 /// Builds everything and runs one of them.
 pub fn run(root: &Path, name: &str, args: &[String]) -> Result<ExitCode> {
     build::all(root)?;
@@ -19,6 +22,10 @@ pub fn run(root: &Path, name: &str, args: &[String]) -> Result<ExitCode> {
         run_to_end(cargo().args(["build", "--release", "--package", "sluice-in-process"]).current_dir(root))?;
         let component = root.join("target/bench/bench_plugin.wasm");
         build::plugin(root, &root.join("examples/bench/plugin"), Some(component))?;
+    }
+    if name == SOAK {
+        let component = root.join("target/test-guests/versions.wasm");
+        build::plugin(root, &root.join("tests/guests/versions"), Some(component))?;
     }
     let program = root.join("target/release").join(name);
     let status = Command::new(&program).args(args).current_dir(root).status();

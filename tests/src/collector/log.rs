@@ -55,9 +55,20 @@ impl Log {
         self.with(|state| state.lines.clone())
     }
 
+    /// How many lines there are.
+    pub fn count(&self) -> usize {
+        self.with(|state| state.lines.len())
+    }
+
     /// All events of this name, in order.
     pub fn events(&self, name: &str) -> Vec<Value> {
-        let lines = self.lines();
+        self.events_after(0, name)
+    }
+
+    /// All events of this name after so many lines, in order: who looks often at a long log looks at
+    /// its end.
+    pub fn events_after(&self, lines: usize, name: &str) -> Vec<Value> {
+        let lines = self.with(|state| state.lines.get(lines..).unwrap_or_default().to_vec());
         let parsed = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         parsed.filter(|event| event["event"] == name).collect()
     }

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use super::{Arrived, SpanId, ids};
+use super::{Arrived, SpanId, ids, resident};
 use crate::collector::{Config, Folder, Sluice, config};
 use crate::send::Grpc;
 use crate::shop::otlp::Exporter;
@@ -164,11 +164,4 @@ fn on_disk(folder: &Path) -> u64 {
     let segments = files.flatten().filter(|file| file.path().extension().is_some_and(|extension| extension == "seg"));
     // One that was removed meanwhile has no length.
     segments.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
-}
-
-fn resident(pid: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
-    Ok(kib << 10)
 }
