@@ -79,6 +79,19 @@ fn the_other_actions_work_on_resources() {
     assert_eq!(after(actions), expected);
 }
 
+/// In the Collector spans without a resource have an empty one.
+#[test]
+fn spans_without_a_resource_get_one() {
+    let mut request = request();
+    request.resource_spans.truncate(1);
+    request.resource_spans[0].resource = None;
+    let config = r#"{"attributes": [{"key": "a", "value": "A", "action": "insert"}, {"key": "b", "from_attribute": "a", "action": "upsert"}]}"#;
+    let outcome = run::<Resource>(config, &request.encode_to_vec()).unwrap();
+    let got = ExportTraceServiceRequest::decode(outcome.wire.as_slice()).unwrap().resource_spans.remove(0);
+    assert_eq!(got.resource.unwrap().attributes, [text("a", "A"), text("b", "A")]);
+    assert_eq!(got.scope_spans, request.resource_spans[0].scope_spans);
+}
+
 #[test]
 fn bad_configurations_are_refused_with_their_path() {
     let cases = [
