@@ -1,93 +1,56 @@
-//! The `attributes` processor: inserts, updates, upserts and deletes attributes of spans, with the
-//! Collector's keys.
+//! The `attributes` processor: sets, removes, hashes, converts and takes apart attributes of spans, with
+//! the Collector's keys. What the actions do is in `sluice_actions`.
 
-mod columns;
-mod config;
-
+use sluice_actions::{ActionConfig, Actions, MatchConfig, Selection};
 use sluice_sdk::prelude::*;
 
-use columns::Columns;
-pub use config::Config;
-use config::{Action, Effect, Source};
+/// The processor's configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    actions: Vec<ActionConfig>,
+    include: Option<MatchConfig>,
+    exclude: Option<MatchConfig>,
+}
 
 /// The plugin.
 pub struct Attributes {
-    actions: Vec<Action>,
-    /// Keys whose values an action needs.
-    read: Vec<String>,
-    /// Whether an action must be told its rows; the host knows those of the others.
-    names_rows: bool,
+    selection: Selection,
+    actions: Actions,
 }
 
 impl Plugin for Attributes {
     type Config = Config;
 
     fn describe() -> Description {
-        Description::new("attributes", env!("CARGO_PKG_VERSION")).read("spans.attributes:*").write("spans.attributes:*")
+        let mut description = Description::new("attributes", env!("CARGO_PKG_VERSION"));
+        for grant in ["spans.attributes:*", "spans.name", "scopes.name", "scopes.version", "resources.attributes:*"] {
+            description = description.read(grant);
+        }
+        description.write("spans.attributes:*")
     }
 
     fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
-        let actions = config.actions()?;
-        let mut read: Vec<String> = actions.iter().flat_map(Action::reads).map(ToOwned::to_owned).collect();
-        read.sort_unstable();
-        read.dedup();
-        let mut access = Access::default();
-        for key in &read {
-            access = access.read(format!("spans.attributes:{key}"));
-        }
-        for action in &actions {
-            access = access.write(format!("spans.attributes:{}", action.key));
-        }
-        let names_rows = actions.iter().any(|action| action.filled().is_none());
-        Ok(Configured::with_access(Self { actions, read, names_rows }, access))
+        let selection = Selection::read(config.include, config.exclude);
+        let chooses = selection.as_ref().is_ok_and(Selection::chooses);
+        let actions = Actions::read(config.actions, "actions", Table::Spans, chooses);
+        let (selection, actions) = match (selection, actions) {
+            (Ok(selection), Ok(actions)) => (selection, actions),
+            (selection, actions) => {
+                return Err([selection.err(), actions.err()].into_iter().flatten().flatten().collect());
+            }
+        };
+        let access = actions.access(selection.access(Access::default()));
+        Ok(Configured::with_access(Self { selection, actions }, access))
     }
 
     fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
-        // Later actions see what earlier ones did, as in the Collector; the batch shows edits only
-        // after the call. So the columns that are read are kept here, and kept up to date.
-        let len = if self.names_rows { batch.len(Table::Spans)? } else { 0 };
-        let rows: Vec<u32> = (0..len).collect();
-        let mut columns = Columns::pull(batch, &self.read, rows.len())?;
-        for action in &self.actions {
-            apply(action, batch, &rows, &mut columns)?;
+        if !self.selection.chooses() {
+            return self.actions.apply(batch, None);
         }
-        Ok(())
+        let rows = self.selection.rows(batch)?;
+        if rows.is_empty() { Ok(()) } else { self.actions.apply(batch, Some(&rows)) }
     }
-}
-
-fn apply(action: &Action, batch: &Batch<'_>, rows: &[u32], columns: &mut Columns) -> Result<(), Failure> {
-    let key = &action.key;
-    if let Some((value, which)) = action.filled() {
-        return Ok(batch.fill_attribute(Table::Spans, key, which, value.clone())?);
-    }
-    let (from, present, absent) = match &action.effect {
-        Effect::Delete => {
-            columns.remove(key);
-            return Ok(batch.remove_attribute(Table::Spans, key, rows)?);
-        }
-        Effect::Set { from, present, absent } => (from, *present, *absent),
-    };
-    let applies = |row: &&u32| {
-        let row = **row as usize;
-        // An attribute that is not there has no value to give.
-        let has_value = match from {
-            Source::Constant(_) => true,
-            Source::Attribute(other) => columns.has(other, row),
-        };
-        has_value && if columns.has(key, row) { present } else { absent }
-    };
-    let chosen: Vec<u32> = rows.iter().filter(applies).copied().collect();
-    if chosen.is_empty() {
-        return Ok(());
-    }
-    let values = match from {
-        Source::Constant(value) => value.clone(),
-        Source::Attribute(other) => columns.values(other, &chosen),
-    };
-    if action.is_read_later {
-        columns.set(key, &chosen, &values);
-    }
-    Ok(batch.set_attribute(Table::Spans, key, &chosen, values)?)
 }
 
 sluice_sdk::export!(Attributes);

@@ -17,6 +17,7 @@
 
 mod account;
 mod admin;
+mod attributes;
 mod auth;
 mod backpressure;
 mod bad_input;

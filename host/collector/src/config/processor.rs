@@ -24,11 +24,11 @@ pub use host::public_key;
 pub use tables::Table;
 
 /// The plugins that are in the binary.
-pub const BUNDLED: &[&str] = &["attributes", "filter", "probabilistic_sampler", "redaction"];
+pub const BUNDLED: &[&str] = &["attributes", "filter", "probabilistic_sampler", "redaction", "resource"];
 
 /// The types of processors there are.
 pub const TYPES: &[&str] =
-    &["attributes", "batch", "filter", "memory_limiter", "probabilistic_sampler", "redaction", "wasm"];
+    &["attributes", "batch", "filter", "memory_limiter", "probabilistic_sampler", "redaction", "resource", "wasm"];
 
 /// The block of the host's keys under a bundled type.
 const HOST: &str = "sluice";
