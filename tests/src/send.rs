@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
@@ -57,10 +58,14 @@ impl Grpc {
     /// # Errors
     /// With the status that the server, or the transport, answered.
     pub async fn export(&self, wire: Bytes) -> Result<ExportTraceServiceResponse, Status> {
+        self.call(tonic::Request::new(wire)).await
+    }
+
+    async fn call(&self, request: tonic::Request<Bytes>) -> Result<ExportTraceServiceResponse, Status> {
         let mut client = self.inner.clone();
         client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static(EXPORT);
-        let answer = client.unary(tonic::Request::new(wire), path, Raw).await?;
+        let answer = client.unary(request, path, Raw).await?;
         ExportTraceServiceResponse::decode(answer.into_inner()).map_err(|error| Status::internal(error.to_string()))
     }
 
@@ -70,6 +75,16 @@ impl Grpc {
     /// As [`Grpc::export`].
     pub fn send(&self, wire: &Bytes) -> Result<ExportTraceServiceResponse, Status> {
         wait::runtime().block_on(self.export(wire.clone()))
+    }
+
+    /// The same, telling the server a deadline in gRPC's words (`2S`) that this client does not keep.
+    ///
+    /// # Errors
+    /// As [`Grpc::export`].
+    pub fn send_within(&self, deadline: &'static str, wire: &Bytes) -> Result<ExportTraceServiceResponse, Status> {
+        let mut request = tonic::Request::new(wire.clone());
+        request.metadata_mut().insert("grpc-timeout", MetadataValue::from_static(deadline));
+        wait::runtime().block_on(self.call(request))
     }
 }
 

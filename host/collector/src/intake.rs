@@ -3,7 +3,7 @@
 //! A request goes through the chains of all pipelines of its receiver; then room is reserved in
 //! every destination's queue, and only if all of them have it is the request put into all. So it
 //! is taken whole or refused whole, and the sender of a refused one still has it. Where a queue is on
-//! disk, taken means that the disk has it.
+//! disk, taken means that the disk has it; where one waits for results, that upstream has it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use crate::account::ReceiverAccount;
 use crate::chain::{self, Passed};
 use crate::cores::Core;
-use crate::queue::{Full, Item, Landing, NoRoom};
-use crate::route::{PipelinePlan, ReceiverPlan, Routes};
+use crate::queue::{Arriving, Full, Item, Landing, NoRoom, Owed, Pending, Verdict};
+use crate::route::{Destination, PipelinePlan, ReceiverPlan, Routes};
 
 /// A chain that costs less than this is not worth another core's attention: waking it and being
 /// woken by it costs some 5 µs each.
@@ -30,6 +30,9 @@ const WORTH_WAITING_NS: u64 = 400_000;
 /// When a sender should come back that was refused for lack of room or while starting.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a sender is let wait for the result if it does not say for how long it does.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
 /// The way in for the requests of one receiver, on one core. Cheap to clone; not `Send`.
 #[derive(Clone)]
 pub struct Intake {
@@ -37,14 +40,24 @@ pub struct Intake {
     receiver: usize,
 }
 
-/// A request whose spans are in every destination's queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A request whose spans are in every destination's queue, or upstream where that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// How many spans the request held.
     pub spans: u32,
+    /// What its sender should know all the same; empty if there is nothing.
+    pub warning: String,
 }
 
-/// Why a request was not taken. Nothing of it has been kept.
+impl Accepted {
+    /// Without a warning.
+    pub fn all(spans: u32) -> Self {
+        Self { spans, warning: String::new() }
+    }
+}
+
+/// Why a request was not taken. Nothing of it has been kept, but where its result was waited for in vain:
+/// there it may still be delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The bytes are no OTLP request. Never to be retried (400, `INVALID_ARGUMENT`).
@@ -53,6 +66,10 @@ pub enum Refused {
     /// No destination could ever hold it. Never to be retried as it is (413, `RESOURCE_EXHAUSTED`).
     #[error("{0}")]
     TooLarge(Full),
+    /// A destination that is waited for has refused it for good. Never to be retried (500,
+    /// `INTERNAL`).
+    #[error("{0}")]
+    Final(String),
     /// No room now, or a plugin that must not be passed by has failed. To be retried
     /// (503 with Retry-After, `UNAVAILABLE` with `RetryInfo`).
     #[error("{reason}")]
@@ -70,11 +87,12 @@ impl Intake {
     }
 
     /// Passes one `ExportTraceServiceRequest` through all pipelines of the receiver and into all
-    /// their queues, or refuses it whole.
-    pub async fn submit(&self, wire: Bytes) -> Result<Accepted, Refused> {
+    /// their queues, or refuses it whole. Where results are waited for, the answer comes before
+    /// `deadline`, from when on the sender does not wait for it any more.
+    pub async fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
         let chain_ns = self.core.chain_ns.get();
         if chain_ns < WORTH_MOVING_NS {
-            return take(&self.core, self.receiver, wire).await;
+            return take(&self.core, self.receiver, wire, deadline).await;
         }
         let waits = Waits::begin(&self.core);
         // All requests that have arrived come to this point before the first of them goes on, so
@@ -83,7 +101,7 @@ impl Intake {
         let peer = self.core.less_busy_peer(WORTH_WAITING_NS.div_ceil(chain_ns) as usize);
         drop(waits);
         let Some(peer) = peer else {
-            return take(&self.core, self.receiver, wire).await;
+            return take(&self.core, self.receiver, wire, deadline).await;
         };
         let (tell, told) = oneshot::channel();
         let (receiver, moved) = (self.receiver, wire.clone());
@@ -92,12 +110,12 @@ impl Intake {
             tokio::task::spawn_local(async move {
                 core.waits(false);
                 // The sender may have gone; the request is taken all the same.
-                let _ = tell.send(take(&core, receiver, moved).await);
+                let _ = tell.send(take(&core, receiver, moved, deadline).await);
             });
         }));
         match handed {
             Ok(()) => told.await.unwrap_or_else(|_| Err(unavailable("stopping"))),
-            Err(_) => take(&self.core, self.receiver, wire).await,
+            Err(_) => take(&self.core, self.receiver, wire, deadline).await,
         }
     }
 }
@@ -153,7 +171,7 @@ impl Drop for Door {
     }
 }
 
-async fn take(core: &Core, index: usize, wire: Bytes) -> Result<Accepted, Refused> {
+async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
     let routes = core.routes();
     let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(index)) else {
         return Err(unavailable("starting"));
@@ -172,8 +190,9 @@ async fn take(core: &Core, index: usize, wire: Bytes) -> Result<Accepted, Refuse
     receiver.account.received.add(i64::from(spans));
     let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans, accepted: false };
     if spans == 0 {
-        return Ok(Accepted { spans });
+        return Ok(Accepted::all(spans));
     }
+    let arriving = arriving(&routes, receiver);
     let started = Instant::now();
     let mut all = Vec::with_capacity(receiver.pipelines.len());
     for (index, pipeline) in pipelines(&routes, receiver) {
@@ -183,19 +202,43 @@ async fn take(core: &Core, index: usize, wire: Bytes) -> Result<Accepted, Refuse
     }
     let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-    land(&routes, all, door).await
+    let queued = queue(&routes, &all).await?;
+    drop(arriving);
+    land(&routes, all, queued, door, deadline).await
 }
 
-/// Puts what passed into the queues, and counts it when they have it.
-async fn land(routes: &Rc<Routes>, all: Vec<(usize, Passed)>, door: Door) -> Result<Accepted, Refused> {
+/// Lets the queues that this receiver's requests wait for know that one is coming.
+fn arriving(routes: &Routes, receiver: &ReceiverPlan) -> Option<Arriving> {
+    let destinations = pipelines(routes, receiver).flat_map(|(_, pipeline)| &pipeline.destinations);
+    let mut waiting = destinations.filter_map(|destination| destination.queue.waiting()).peekable();
+    waiting.peek()?;
+    Some(Arriving::at(waiting.cloned().collect()))
+}
+
+/// What is owed for a request before it may be answered.
+#[derive(Default)]
+struct Queued {
+    landings: Vec<Landing>,
+    results: Vec<Pending>,
+}
+
+/// Counts what the queues have, when they have it and upstream has what is waited for.
+async fn land(
+    routes: &Rc<Routes>,
+    all: Vec<(usize, Passed)>,
+    queued: Queued,
+    door: Door,
+    deadline: Option<Instant>,
+) -> Result<Accepted, Refused> {
     let spans = door.spans;
-    let landings = queue(routes, &all).await?;
-    if landings.is_empty() {
+    let Queued { landings, results } = queued;
+    if landings.is_empty() && results.is_empty() {
         count(routes, all, spans);
         door.accept();
-        return Ok(Accepted { spans });
+        return Ok(Accepted::all(spans));
     }
-    // The disk takes it whether its sender waits or not, and it is counted as what became of it.
+    let by = answer_by(Instant::now(), deadline);
+    // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);
     let landed = tokio::task::spawn_local(async move {
         // All of them are seen to their end, so that each is in its account what it came to.
@@ -206,11 +249,41 @@ async fn land(routes: &Rc<Routes>, all: Vec<(usize, Passed)>, door: Door) -> Res
         if let Some(error) = refused {
             return Err(unavailable(&error.to_string()));
         }
+        let warning = warning(together(results, by).await)?;
         count(&routes, all, spans);
         door.accept();
-        Ok(Accepted { spans })
+        Ok(Accepted { spans, warning })
     });
     landed.await.unwrap_or_else(|_| Err(unavailable("stopping")))
+}
+
+/// When a sender has to be answered at the latest that waits until `deadline`: a little earlier than
+/// that, so that it hears it.
+fn answer_by(now: Instant, deadline: Option<Instant>) -> Instant {
+    let left = deadline.map_or(MAX_WAIT, |deadline| deadline.saturating_duration_since(now) * 9 / 10);
+    now + left.min(MAX_WAIT)
+}
+
+/// The verdict of all destinations that are waited for, or that it took too long. Then the request stays
+/// where it is; if its sender sends it again, upstream may get it twice.
+async fn together(results: Vec<Pending>, by: Instant) -> Verdict {
+    let all = async {
+        let mut verdict = Verdict::TAKEN;
+        for result in results {
+            verdict = verdict.and(result.verdict().await);
+        }
+        verdict
+    };
+    let all = tokio::time::timeout_at(by.into(), all).await;
+    all.unwrap_or_else(|_| Verdict::unavailable("upstream has not answered in time"))
+}
+
+fn warning(verdict: Verdict) -> Result<String, Refused> {
+    match verdict {
+        Verdict::Taken { warning } => Ok(warning),
+        Verdict::Refused { reason } => Err(Refused::Final(reason)),
+        Verdict::Unavailable { reason } => Err(unavailable(&reason)),
+    }
 }
 
 /// Passes spans that a plugin had failed on through that plugin of that pipeline, all that follow it,
@@ -235,7 +308,9 @@ pub(crate) async fn replay(
     account.received.add(i64::from(spans));
     let door = Door { of: Of::Quarantine(account.clone()), spans, accepted: false };
     let passed = chain::run(&routes, found, batch, from).await?;
-    land(&routes, vec![(number, passed)], door).await
+    let all = vec![(number, passed)];
+    let queued = queue(&routes, &all).await?;
+    land(&routes, all, queued, door, None).await
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {
@@ -244,20 +319,23 @@ fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterato
 }
 
 /// Puts what passed the pipelines with these numbers into all queues, or into none. Returns those
-/// that are on their way to a disk.
-async fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Result<Vec<Landing>, Refused> {
+/// that are on their way to a disk, and the results that are waited for.
+async fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Result<Queued, Refused> {
     let mut reserved = Vec::new();
     for (pipeline, passed) in of_plan(routes, all).filter(|(_, passed)| passed.spans > 0) {
         for destination in &pipeline.destinations {
             let room = destination.queue.reserve(&pipeline.id, passed.wire.len(), passed.spans).await;
-            reserved.push((room.map_err(no_room)?, passed.wire.clone(), passed.spans, &destination.account));
+            reserved.push((room.map_err(no_room)?, passed, destination));
         }
     }
-    let mut landings = Vec::new();
-    for (room, wire, spans, account) in reserved {
-        landings.extend(room.commit(Item { wire, spans, account: Arc::clone(account) }));
+    let mut queued = Queued::default();
+    for (room, passed, Destination { queue, account }) in reserved {
+        let (owed, result) = queue.waiting().map(|_| Owed::new()).unzip();
+        let item = Item { wire: passed.wire.clone(), spans: passed.spans, account: Arc::clone(account), owed };
+        queued.landings.extend(room.commit(item));
+        queued.results.extend(result);
     }
-    Ok(landings)
+    Ok(queued)
 }
 
 fn of_plan<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<Item = (&'r PipelinePlan, &'r Passed)> {

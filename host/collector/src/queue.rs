@@ -20,6 +20,7 @@ mod settings;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -40,6 +41,8 @@ pub use durable::{Durable, Landing, NotKept};
 pub(crate) use entry::{Taken, Weight};
 pub use settings::{Batching, OnFull, Settings, Sizer};
 pub use storage::{Folder, Storage};
+use verdict::Arrivals;
+pub use verdict::{Arriving, Owed, Pending, Verdict};
 
 /// A request that has passed a chain, for one destination.
 pub struct Item {
@@ -49,6 +52,8 @@ pub struct Item {
     pub spans: u32,
     /// What becomes of them is written here.
     pub account: Arc<DestinationAccount>,
+    /// What its sender waits for; none if it is answered already.
+    pub owed: Option<Owed>,
 }
 
 /// The queue has no room. Nothing was kept.
@@ -99,6 +104,8 @@ pub struct Queue {
     room: Notify,
     /// Spans that were given up because the process ends.
     shut_out: AtomicU64,
+    /// Used with `wait_for_result` only.
+    arriving: Arrivals,
 }
 
 #[derive(Default)]
@@ -157,7 +164,13 @@ impl Queue {
             work: Notify::new(),
             room: Notify::new(),
             shut_out: AtomicU64::new(0),
+            arriving: Arrivals::default(),
         })
+    }
+
+    /// Whether senders are answered when the outcome is known.
+    pub(crate) fn waits(&self) -> bool {
+        self.settings.wait_for_result
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -203,7 +216,7 @@ impl Queue {
         }
     }
 
-    fn put(&self, item: Item, weight: Weight, held: bool) {
+    fn put(&self, mut item: Item, weight: Weight, held: bool) {
         item.account.passed.add(i64::from(item.spans));
         item.account.held.add(i64::from(item.spans));
         let counted = entry::count(&item.wire);
@@ -216,7 +229,7 @@ impl Queue {
             drop(state);
             self.shut_out.fetch_add(weight.spans, Ordering::Relaxed);
             self.figures.enqueue_failed.inc_by(weight.spans);
-            return entry::failed(&item, "shutdown");
+            return entry::failed(&mut item, "shutdown");
         }
         if !held {
             while self.settings.on_full == OnFull::DropOldest && !self.settings.fits(state.used, weight) {
@@ -276,7 +289,9 @@ impl Queue {
         let Some(first) = state.waiting.front() else { return Ready::Nothing };
         if let Some(batching) = &self.settings.batch {
             let until = first.since + batching.flush_timeout;
-            if state.phase == Phase::Open && !self.settings.is_ready(state.queued) && now < until {
+            // Nobody else could come into a batch for which all senders wait already.
+            let all_wait = self.settings.wait_for_result && self.arriving.is_over();
+            if state.phase == Phase::Open && !all_wait && !self.settings.is_ready(state.queued) && now < until {
                 return Ready::At(until);
             }
         }

@@ -12,6 +12,7 @@ pub mod otlp;
 pub mod sockets;
 
 use std::future::Future;
+use std::time::Instant;
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
@@ -63,13 +64,13 @@ impl PartialEq for Endpoint {
 
 /// Takes whole requests; the door of the chain, or a stub of it.
 pub trait Submit: Clone + 'static {
-    /// Hands in one `ExportTraceServiceRequest`.
-    fn submit(&self, wire: Bytes) -> impl Future<Output = Result<Accepted, Refused>>;
+    /// Hands in one `ExportTraceServiceRequest`, whose sender waits until `deadline`.
+    fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> impl Future<Output = Result<Accepted, Refused>>;
 }
 
 impl Submit for Intake {
-    async fn submit(&self, wire: Bytes) -> Result<Accepted, Refused> {
-        Self::submit(self, wire).await
+    async fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
+        Self::submit(self, wire, deadline).await
     }
 }
 

@@ -51,3 +51,4 @@ mod swap;
 mod tls;
 mod trust;
 mod upstream;
+mod wait_for_result;

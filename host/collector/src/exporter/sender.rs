@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::circuit::Circuit;
 use super::retry::Schedule;
 use super::{Sending, debug, file, otlp_grpc, otlp_http};
-use crate::queue::{AnyQueue, Taken};
+use crate::queue::{AnyQueue, Taken, Verdict};
 
 /// A destination that is away would say so many times a second.
 const LOG_EVERY: Duration = Duration::from_secs(10);
@@ -209,7 +209,9 @@ impl Sender {
                 if (rejected > 0 || !message.is_empty()) && self.may_log() {
                     tracing::warn!(event = "export.partial", component = self.exporter, rejected, message);
                 }
-                for taken in batch {
+                let warning = warning(rejected, &message);
+                for mut taken in batch {
+                    taken.tell(|| Verdict::Taken { warning: warning.clone() });
                     let spans = u64::from(taken.spans());
                     // Upstream does not say which ones.
                     let its_share = rejected.min(spans);
@@ -225,7 +227,13 @@ impl Sender {
                     let Refusal { reason, message, .. } = &refusal;
                     tracing::error!(event = "export.failed", component = self.exporter, spans, reason, message);
                 }
-                for taken in batch {
+                for mut taken in batch {
+                    if matches!(refusal.retry, Retry::Never | Retry::NotThis) {
+                        let Refusal { reason, message, .. } = &refusal;
+                        taken.tell(|| Verdict::Refused {
+                            reason: format!("upstream has refused it: {reason}: {message}"),
+                        });
+                    }
                     taken.failed(&refusal.reason);
                 }
             }
@@ -245,6 +253,16 @@ impl Sender {
             *logged = Some(Instant::now());
         }
         may
+    }
+}
+
+/// What senders that wait are told of a success that is not a whole one. Upstream does not say whose
+/// spans it has rejected, so all that were in the export are told the same.
+fn warning(rejected: u64, message: &str) -> String {
+    match (rejected, message) {
+        (0, message) => message.to_owned(),
+        (_, "") => format!("upstream has rejected {rejected} spans of an export that these were part of"),
+        _ => format!("upstream has rejected {rejected} spans of an export that these were part of: {message}"),
     }
 }
 

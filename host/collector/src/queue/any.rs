@@ -35,6 +35,14 @@ impl AnyQueue {
         }
     }
 
+    /// The queue, if senders are answered when the outcome of their requests is known.
+    pub(crate) fn waiting(&self) -> Option<&Arc<Queue>> {
+        match self {
+            Self::Memory(queue) => Some(queue).filter(|queue| queue.waits()),
+            Self::Durable(_) => None,
+        }
+    }
+
     /// Takes the next batch. Waits until there is one. There must be one taker only.
     pub(crate) async fn take(&self) -> Vec<Taken> {
         match self {

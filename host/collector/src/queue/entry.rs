@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::durable::Place;
-use super::{Item, Queue, Settings, Waiting};
+use super::{Item, Owed, Queue, Settings, Verdict, Waiting};
 
 /// How much of the queue something takes, in every measure there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,8 +57,12 @@ impl SubAssign for Weight {
 /// Cuts a request into parts that may be sent. Each weighs its share, so that the queue is empty
 /// only when all of them have gone; the last one gives back what is left of the room.
 pub(super) fn cut(waiting: Waiting, settings: &Settings) -> Vec<Waiting> {
-    let Waiting { item, weight, since, .. } = waiting;
-    let wires = sluice_spans::split_encoded(item.wire, settings.max_send_bytes(), settings.max_send_spans());
+    let Waiting { mut item, weight, since, .. } = waiting;
+    let wires = sluice_spans::split_encoded(
+        std::mem::take(&mut item.wire),
+        settings.max_send_bytes(),
+        settings.max_send_spans(),
+    );
     let last = wires.len().saturating_sub(1);
     let (mut left, mut room) = (item.spans, weight);
     let part = |(index, wire): (usize, Bytes)| {
@@ -69,9 +73,15 @@ pub(super) fn cut(waiting: Waiting, settings: &Settings) -> Vec<Waiting> {
         let share = Weight { bytes: room.bytes.min(wire.len() as u64), requests: 0, spans: u64::from(spans) };
         let weight = if index == last { room } else { share };
         room -= weight;
-        Waiting { item: Item { wire, spans, account: Arc::clone(&item.account) }, weight, counted, since }
+        let owed = item.owed.as_ref().map(Owed::part);
+        Waiting { item: Item { wire, spans, account: Arc::clone(&item.account), owed }, weight, counted, since }
     };
-    wires.into_iter().enumerate().map(part).collect()
+    let parts = wires.into_iter().enumerate().map(part).collect();
+    if let Some(owed) = &mut item.owed {
+        // The parts owe it now.
+        owed.give(Verdict::TAKEN);
+    }
+    parts
 }
 
 /// Counts the spans of bytes. What is no request holds none, so the account does not add up and
@@ -115,6 +125,14 @@ impl Taken {
         self.item.spans
     }
 
+    /// Tells the sender that waits, if there is one, what it would not be told else: a warning, or
+    /// that the outcome is final. Nothing is settled by it.
+    pub fn tell(&mut self, verdict: impl FnOnce() -> Verdict) {
+        if let Some(owed) = &mut self.item.owed {
+            owed.give(verdict());
+        }
+    }
+
     /// Upstream has taken it but for `rejected` spans. Returns how many it took: they are counted
     /// from the bytes that were sent.
     pub fn delivered(mut self, rejected: u64) -> u64 {
@@ -127,6 +145,9 @@ impl Taken {
         if rejected > 0 {
             account.failed("partial_success", rejected);
         }
+        if let Some(owed) = &mut self.item.owed {
+            owed.give(Verdict::TAKEN);
+        }
         if let Home::Disk(place) = &self.home {
             place.delivered(&self.item, sent - rejected);
         }
@@ -136,7 +157,7 @@ impl Taken {
     /// It will never be delivered.
     pub fn failed(mut self, reason: &str) {
         self.settled = true;
-        failed(&self.item, reason);
+        failed(&mut self.item, reason);
     }
 
     /// The process ends, or another exporter takes over, before it could be delivered. Returns how
@@ -163,18 +184,21 @@ impl Drop for Taken {
         match &self.home {
             Home::Memory(queue, weight) => {
                 if !self.settled {
-                    failed(&self.item, "internal");
+                    failed(&mut self.item, "internal");
                 }
                 queue.release(*weight);
             }
-            Home::Disk(place) if !self.settled => place.lost(&self.item),
+            Home::Disk(place) if !self.settled => place.lost(&mut self.item),
             // It is acknowledged when nobody has a part of it any more.
             Home::Disk(_) => {}
         }
     }
 }
 
-pub(super) fn failed(item: &Item, reason: &str) {
+pub(super) fn failed(item: &mut Item, reason: &str) {
+    if let Some(owed) = &mut item.owed {
+        owed.give(Verdict::unavailable(format!("not delivered: {reason}")));
+    }
     item.account.held.sub(i64::from(item.spans));
     item.account.failed(reason, u64::from(item.spans));
 }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub max_send_bytes: u64,
     /// Where it is kept, if not in memory.
     pub storage: Option<Storage>,
+    /// Whether senders are answered only when the outcome of their requests is known.
+    pub wait_for_result: bool,
 }
 
 /// A measure.
@@ -97,6 +99,7 @@ impl Default for Settings {
             batch: Some(Batching::default()),
             max_send_bytes: MAX_SEND_BYTES,
             storage: None,
+            wait_for_result: false,
         }
     }
 }
@@ -148,13 +151,9 @@ impl Settings {
         settings.on_full = on_full(&mut section);
         settings.batch = Batching::read(&mut section, settings.batch);
         settings.storage = storage(&mut section);
-        if section.bool_or("wait_for_result", false) {
-            let why = if settings.storage.is_some() {
-                "cannot be combined with `storage`: a request is answered when it is on disk".to_owned()
-            } else {
-                format!("is {NOT_YET}")
-            };
-            section.error("wait_for_result", format!("`wait_for_result` {why}"));
+        settings.wait_for_result = section.bool_or("wait_for_result", settings.wait_for_result);
+        if let Some(why) = settings.why_not_wait() {
+            section.error("wait_for_result", format!("`wait_for_result` cannot be combined with {why}"));
         }
         if settings.storage.is_some() && settings.max_bytes < MIN_DISK_BYTES {
             section.error("queue_size", format!("a queue with `storage` needs at least {MIN_DISK_BYTES} bytes"));
@@ -170,6 +169,16 @@ impl Settings {
             exporter.error("sending_queue", format!("`storage` for an exporter of this type is {NOT_YET}"));
         }
         settings
+    }
+
+    /// Why senders cannot wait for results with these settings, though they shall.
+    fn why_not_wait(&self) -> Option<&'static str> {
+        let drops = matches!(self.on_full, OnFull::DropNewest | OnFull::DropOldest);
+        match (self.wait_for_result, self.storage.is_some(), drops) {
+            (true, true, _) => Some("`storage`: a request is answered when it is on disk"),
+            (true, false, true) => Some("an `on_full` that drops: use `refuse` or `block`"),
+            _ => None,
+        }
     }
 
     /// The queue's capacity in the measure that its figures have.

@@ -59,7 +59,7 @@ impl Fixture {
     fn put(&self, spans: u32) -> Result<(), Full> {
         let wire = request(spans);
         let room = now(self.queue.reserve(wire.len(), spans)).expect("no policy here waits")?;
-        room.commit(Item { wire, spans, account: Arc::clone(&self.destination) });
+        room.commit(Item { wire, spans, account: Arc::clone(&self.destination), owed: None });
         Ok(())
     }
 
@@ -291,7 +291,7 @@ fn what_comes_too_late_for_a_closed_queue_has_failed() {
     let room = now(fixture.queue.reserve(wire.len(), 3)).unwrap().unwrap();
     fixture.put(2).unwrap();
     fixture.queue.close();
-    room.commit(Item { wire, spans: 3, account: fixture.destination.clone() });
+    room.commit(Item { wire, spans: 3, account: fixture.destination.clone(), owed: None });
     assert_eq!(fixture.account(), [5, 0, 5, 0, 0]);
     assert_eq!(fixture.queue.shut_out(), 5);
     assert_eq!(fixture.queue.used(), Weight::default());

@@ -323,12 +323,17 @@ async fn admit(server: &Server, auth: Option<&Auth>, headers: &HeaderMap) -> Res
     Err(problem)
 }
 
-/// Hands a request in and counts its spans.
-async fn hand_in<S: Submit>(server: &Server, submit: &S, wire: Bytes) -> Result<(), Problem> {
-    match submit.submit(wire.clone()).await {
+/// Hands a request in and counts its spans. Gives what its sender is to be warned of.
+async fn hand_in<S: Submit>(
+    server: &Server,
+    submit: &S,
+    wire: Bytes,
+    deadline: Option<Instant>,
+) -> Result<String, Problem> {
+    match submit.submit(wire.clone(), deadline).await {
         Ok(accepted) => {
             server.counters.accepted.inc_by(u64::from(accepted.spans));
-            Ok(())
+            Ok(accepted.warning)
         }
         Err(refused) => {
             // What is malformed has no number of spans.

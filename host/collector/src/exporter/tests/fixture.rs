@@ -162,7 +162,7 @@ impl Fixture {
     pub async fn put(&self, wire: Bytes) {
         let account = self.account.destination("traces", "otlp");
         let room = self.exporter.queue().reserve("traces", wire.len(), 1).await.unwrap();
-        assert!(room.commit(Item { wire, spans: 1, account }).is_none());
+        assert!(room.commit(Item { wire, spans: 1, account, owed: None }).is_none());
     }
 
     pub async fn drain(&self) -> u64 {

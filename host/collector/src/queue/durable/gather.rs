@@ -152,7 +152,7 @@ impl Durable {
             };
             let weight = Weight::of(wire.len(), spans);
             let counted = entry::count(&wire);
-            let item = Item { wire, spans, account: self.account_of(&pipeline) };
+            let item = Item { wire, spans, account: self.account_of(&pipeline), owed: None };
             return Some(Part { item, weight, counted, record: Record::new(self, delivery, weight) });
         }
     }

@@ -72,7 +72,7 @@ impl Durable {
             let account = self.account_of(&pipeline);
             self.figures.enqueue_failed.inc_by(u64::from(spans));
             self.release(Weight::of(wire.len(), spans));
-            entry::dropped(&Item { wire, spans, account }, "queue_full");
+            entry::dropped(&Item { wire, spans, account, owed: None }, "queue_full");
         }
         delivery.ack();
         Some(bytes as u64)

@@ -66,7 +66,7 @@ impl Place {
     }
 
     /// The task that had it has died. What kills a task would do so again.
-    pub fn lost(&self, item: &Item) {
+    pub fn lost(&self, item: &mut Item) {
         if std::thread::panicking() {
             entry::failed(item, "internal");
         } else {

@@ -51,7 +51,7 @@ impl Process {
         let wire = request(spans);
         let room = self.durable.reserve(pipeline, wire.len(), spans).await?;
         let account = self.account.destination(pipeline, "otlp");
-        if let Some(landing) = room.commit(Item { wire, spans, account }) {
+        if let Some(landing) = room.commit(Item { wire, spans, account, owed: None }) {
             landing.landed().await.unwrap();
         }
         Ok(())
@@ -347,7 +347,7 @@ fn a_disk_that_fails_refuses_and_leaves_nothing_in_the_account() {
         let room = process.durable.reserve("traces", wire.len(), 3).await.unwrap();
         process.durable.disk.log.close().unwrap();
         let account = process.account.destination("traces", "otlp");
-        let landing = room.commit(Item { wire, spans: 3, account }).unwrap();
+        let landing = room.commit(Item { wire, spans: 3, account, owed: None }).unwrap();
         let error = landing.landed().await.unwrap_err();
         assert_eq!(error.to_string(), "the queue of exporter otlp cannot be written");
         assert_eq!((process.account("traces"), process.durable.held()), ([0; 7], 0));

@@ -42,6 +42,7 @@ fn the_collectors_keys_are_read() {
         Some(Batching { flush_timeout: Duration::from_secs(1), min_size: 10, max_size: 20, sizer: Sizer::Bytes })
     );
     assert_eq!(read("sending_queue: { batch: { enabled: false } }").0.batch, None);
+    assert!(read("sending_queue: { wait_for_result: true }").0.wait_for_result && !settings.wait_for_result);
     assert_eq!(read("sending_queue: { on_full: drop_oldest }").0.on_full, OnFull::DropOldest);
 }
 
@@ -60,7 +61,7 @@ fn what_is_not_supported_or_cannot_be_is_told() {
         ("sending_queue: { storage: 'file_storage/' }", "is no extension id"),
         ("sending_queue: { storage: file_storage, wait_for_result: true }", "cannot be combined with `storage`"),
         ("sending_queue: { storage: file_storage, sizer: bytes, queue_size: 1000 }", "needs at least 65536 bytes"),
-        ("sending_queue: { wait_for_result: true }", "`wait_for_result` is not supported yet"),
+        ("sending_queue: { wait_for_result: true, on_full: drop_oldest }", "use `refuse` or `block`"),
         ("sending_queue: { enabled: false }", "an exporter without a queue is not supported yet"),
         ("sending_queue: { queue_size: 0 }", "a queue holds at least 1"),
         ("sending_queue: { batch: { min_size: 5, max_size: 4 } }", "must not be smaller than `min_size`"),

@@ -20,7 +20,7 @@ use super::body::Unread;
 use crate::intake::Refused;
 use crate::otlp::compression::Broken;
 use crate::otlp::grpc::{Code, PREFIX_BYTES, encode_message};
-use crate::otlp::rpc::{Any, Status};
+use crate::otlp::rpc::{Any, ExportResponse, PartialSuccess, Status};
 use crate::receiver::admission::OverBudget;
 
 /// A message goes into a header, and OTLP bounds answers.
@@ -116,7 +116,7 @@ impl Problem {
     }
 
     fn message(&self) -> &str {
-        self.message.get(..self.message.floor_char_boundary(MAX_MESSAGE_BYTES)).unwrap_or_default()
+        cut(&self.message)
     }
 
     fn status(&self) -> Status {
@@ -129,11 +129,17 @@ impl Problem {
     }
 }
 
+/// As much of a message as an answer may hold.
+fn cut(message: &str) -> &str {
+    message.get(..message.floor_char_boundary(MAX_MESSAGE_BYTES)).unwrap_or_default()
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Malformed(malformed) => Self::bad_data(&malformed.path, malformed.to_string()),
             Refused::TooLarge(full) => Self::too_large(full.to_string()),
+            Refused::Final(reason) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, reason),
             Refused::Unavailable { reason, retry_after } => Self::unavailable(reason, retry_after),
         }
     }
@@ -167,12 +173,25 @@ impl From<OverBudget> for Problem {
     }
 }
 
-/// The gRPC answer to a request that was taken: an empty message.
-pub(super) fn grpc_success() -> Response<Body> {
+/// `ExportTraceServiceResponse` with a warning: nothing was rejected that its sender could know of.
+fn warned(warning: &str) -> ExportResponse {
+    let error_message = cut(warning).to_owned();
+    ExportResponse { partial_success: Some(PartialSuccess { rejected_spans: 0, error_message }) }
+}
+
+/// The gRPC answer to a request that was taken: an empty message, or one with a warning.
+pub(super) fn grpc_success(warning: &str) -> Response<Body> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
-    let mut response =
-        Response::new(Body { data: Some(Bytes::from_static(&[0; PREFIX_BYTES])), trailers: Some(trailers) });
+    let data = if warning.is_empty() {
+        Bytes::from_static(&[0; PREFIX_BYTES])
+    } else {
+        let message = warned(warning).encode_to_vec();
+        // Not longer than a message may be; see `warned`.
+        let length = (message.len() as u32).to_be_bytes();
+        [&[0], length.as_slice(), message.as_slice()].concat().into()
+    };
+    let mut response = Response::new(Body { data: Some(data), trailers: Some(trailers) });
     response.headers_mut().insert(CONTENT_TYPE, APPLICATION_GRPC);
     response
 }
@@ -227,11 +246,18 @@ impl Format {
     }
 }
 
-/// The HTTP answer to a request that was taken: an empty `ExportTraceServiceResponse`.
-pub(super) fn http_success(format: Format) -> Response<Body> {
-    let data = match format {
-        Format::Protobuf => None,
-        Format::Json => Some(Bytes::from_static(b"{}")),
+/// The HTTP answer to a request that was taken: an `ExportTraceServiceResponse`, empty or with a
+/// warning.
+pub(super) fn http_success(format: Format, warning: &str) -> Response<Body> {
+    let data = match (format, warning.is_empty()) {
+        (Format::Protobuf, true) => None,
+        (Format::Json, true) => Some(Bytes::from_static(b"{}")),
+        (Format::Protobuf, false) => Some(warned(warning).encode_to_vec().into()),
+        // A count of zero is left out, as protobuf's JSON prescribes.
+        (Format::Json, false) => {
+            let answer = serde_json::json!({ "partialSuccess": { "errorMessage": cut(warning) } });
+            Some(answer.to_string().into())
+        }
     };
     let mut response = Response::new(Body { data, trailers: None });
     response.headers_mut().insert(CONTENT_TYPE, format.content_type());

@@ -3,9 +3,11 @@
 //! Spoken directly on HTTP/2: the message is handed in as the bytes that arrived, and the limit
 //! holds for what comes out of decompression as well.
 
+use std::time::{Duration, Instant};
+
 use bytes::{Buf, Bytes};
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{Body, Problem, grpc_problem, grpc_success, http_text};
@@ -16,6 +18,8 @@ use crate::otlp::compression::Encoding;
 use crate::otlp::grpc::{Code, PREFIX_BYTES, read_prefix};
 use crate::receiver::Submit;
 use crate::receiver::admission::{Charge, Share};
+
+const GRPC_TIMEOUT: &str = "grpc-timeout";
 
 /// Answers one request.
 pub(super) async fn answer<S: Submit>(
@@ -43,14 +47,15 @@ pub(super) async fn answer<S: Submit>(
     if let Err(problem) = super::admit(server, settings.auth.as_ref(), request.headers()).await {
         return grpc_problem(&problem);
     }
+    let deadline = request.headers().get(GRPC_TIMEOUT).and_then(timeout).map(|timeout| Instant::now() + timeout);
     // The charge lasts until the request is answered.
     let mut charge = share.charge();
     let taken = match message(settings, &mut request, &mut charge).await {
-        Ok(wire) => super::hand_in(server, submit, wire).await,
+        Ok(wire) => super::hand_in(server, submit, wire, deadline).await,
         Err(problem) => Err(problem),
     };
     match taken {
-        Ok(()) => grpc_success(),
+        Ok(warning) => grpc_success(&warning),
         Err(problem) => grpc_problem(&problem),
     }
 }
@@ -93,6 +98,24 @@ async fn message(settings: &Grpc, request: &mut Request<Incoming>, charge: &mut 
     }
 }
 
+/// How long a sender waits: at most eight digits and a unit. None if it is written otherwise.
+fn timeout(value: &HeaderValue) -> Option<Duration> {
+    let (unit, digits) = value.as_bytes().split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let count = digits.iter().fold(0, |count, digit| count * 10 + u64::from(digit - b'0'));
+    match unit {
+        b'H' => Some(Duration::from_secs(count * 3600)),
+        b'M' => Some(Duration::from_secs(count * 60)),
+        b'S' => Some(Duration::from_secs(count)),
+        b'm' => Some(Duration::from_millis(count)),
+        b'u' => Some(Duration::from_micros(count)),
+        b'n' => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let Some(header) = headers.get("grpc-encoding") else { return Ok(Encoding::Identity) };
     Encoding::parse(header.as_bytes()).ok_or_else(|| {
@@ -103,4 +126,23 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 
 fn broken(message: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::Internal, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_as_grpc_writes_it() {
+        let read = |text| timeout(&HeaderValue::from_static(text));
+        assert_eq!(read("2H"), Some(Duration::from_hours(2)));
+        assert_eq!(read("3M"), Some(Duration::from_mins(3)));
+        assert_eq!(read("10S"), Some(Duration::from_secs(10)));
+        assert_eq!(read("99999999m"), Some(Duration::from_millis(99_999_999)));
+        assert_eq!(read("7u"), Some(Duration::from_micros(7)));
+        assert_eq!(read("5n"), Some(Duration::from_nanos(5)));
+        for wrong in ["", "S", "10", "10s", "+1S", "-1S", "1.5S", "123456789S"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 }

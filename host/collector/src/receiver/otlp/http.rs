@@ -39,7 +39,7 @@ pub(super) async fn answer<S: Submit>(
         Err(problem) => Err(problem),
     };
     let taken = match message {
-        Ok(wire) => super::hand_in(server, submit, wire).await,
+        Ok(wire) => super::hand_in(server, submit, wire, None).await,
         Err(problem) => {
             drop(charge);
             // Over HTTP/1 a sender in the middle of its body would see a reset instead of the
@@ -51,7 +51,7 @@ pub(super) async fn answer<S: Submit>(
         }
     };
     match taken {
-        Ok(()) => http_success(format),
+        Ok(warning) => http_success(format, &warning),
         Err(problem) => http_problem(format, &problem),
     }
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD_NO_PAD;
@@ -36,7 +36,7 @@ pub struct Stub {
 }
 
 impl Submit for Stub {
-    async fn submit(&self, wire: Bytes) -> Result<Accepted, Refused> {
+    async fn submit(&self, wire: Bytes, _: Option<Instant>) -> Result<Accepted, Refused> {
         self.seen.borrow_mut().push(wire.clone());
         let mut answers = self.answers.subscribe();
         answers.wait_for(|answers| *answers).await.unwrap();
@@ -45,7 +45,7 @@ impl Submit for Stub {
 }
 
 pub fn accepts() -> Stub {
-    stub(|wire| Ok(Accepted { spans: wire.len() as u32 }))
+    stub(|wire| Ok(Accepted::all(wire.len() as u32)))
 }
 
 pub fn stub(says: impl Fn(&Bytes) -> Result<Accepted, Refused> + 'static) -> Stub {
