@@ -75,7 +75,7 @@ const BEFORE: Duration = Duration::from_secs(2);
 const BEFORE_EACH: Duration = Duration::from_millis(60);
 /// After so many changes memory has to be flat but for [`GROWTH`].
 const WARM: u32 = 20;
-const GROWTH: u64 = 15 << 20;
+const GROWTH: u64 = 15_000_000;
 /// Within this a good file serves and a bad one is reported.
 const PROMPT: Duration = Duration::from_secs(2);
 
