@@ -48,7 +48,7 @@ fn sorted(mut attributes: Vec<KeyValue>) -> Vec<KeyValue> {
 
 #[test]
 fn attributes_and_resource_act_in_one_chain() {
-    let actions = r#"
+    let actions = r"
 include:
   match_type: strict
   services: [shop]
@@ -62,13 +62,13 @@ actions:
   - { key: http.url, action: delete }
   - { pattern: '^user\.', action: hash }
   - { key: region, from_attribute: cloud.region, default_value: us-east-1, action: insert }
-"#;
+";
     // An earlier processor's edits are what a later one chooses by.
-    let resources = r#"
+    let resources = r"
 attributes:
   - { key: service.name, from_attribute: app, action: insert }
   - { key: app, action: delete }
-"#;
+";
     let sent = [text("http.status_code", "200"), text("http.url", "https://shop.example/cart"), text("user.id", "x")];
     let upstream = Sink::start();
     let config = Config::to(&upstream).processor("resource", resources).processor("attributes", actions);

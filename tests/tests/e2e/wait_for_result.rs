@@ -128,7 +128,7 @@ fn what_upstream_refuses_for_good_is_refused_for_good() {
     assert_eq!(status, 500);
     let end = sluice.terminate();
     closes(&end);
-    assert_eq!(end.account.sum("receiver", "refused"), 2 * count(&[request.clone()]));
+    assert_eq!(end.account.sum("receiver", "refused"), 2 * count(std::slice::from_ref(&request)));
     assert_eq!(end.account.sum("destination", "failed"), 2 * count(&[request]));
 }
 
