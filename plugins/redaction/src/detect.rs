@@ -19,6 +19,15 @@ mod secret;
 
 use national::{COUNTRIES, Country};
 
+/// What a detector finds in a text.
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "what cuts a character in two is a failed test")]
+fn found_in(detector: impl FnOnce(&[u8], &mut Vec<Range<usize>>), text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    detector(text.as_bytes(), &mut found);
+    found.into_iter().map(|range| text.get(range).unwrap()).collect()
+}
+
 /// A kind of thing that must not leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detector {

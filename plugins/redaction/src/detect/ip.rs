@@ -127,14 +127,8 @@ fn is_v6(run: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn find(detector: fn(&[u8], &mut Vec<Range<usize>>), text: &str) -> Vec<&str> {
-        let mut found = Vec::new();
-        detector(text.as_bytes(), &mut found);
-        found.into_iter().map(|range| text.get(range).unwrap()).collect()
-    }
+    use crate::detect::found_in as find;
 
     #[test]
     fn ipv4_addresses_are_found() {

@@ -109,12 +109,8 @@ fn north_american(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     fn find(text: &str) -> Vec<&str> {
-        let mut found = Vec::new();
-        super::find(text.as_bytes(), &mut found);
-        found.into_iter().map(|range| text.get(range).unwrap()).collect()
+        crate::detect::found_in(super::find, text)
     }
 
     /// Numbers that the regulators of their countries keep for fiction.

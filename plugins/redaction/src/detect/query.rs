@@ -108,12 +108,8 @@ const LAST: &[u8] = b"deghlnprsty";
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     fn find(text: &str) -> Vec<&str> {
-        let mut found = Vec::new();
-        super::find(text.as_bytes(), &mut found);
-        found.into_iter().map(|range| text.get(range).unwrap()).collect()
+        crate::detect::found_in(super::find, text)
     }
 
     #[test]

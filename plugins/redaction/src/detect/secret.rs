@@ -84,14 +84,8 @@ pub(super) fn url_credentials(bytes: &[u8], found: &mut Vec<Range<usize>>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
-
-    fn find(detector: fn(&[u8], &mut Vec<Range<usize>>), text: &str) -> Vec<&str> {
-        let mut found = Vec::new();
-        detector(text.as_bytes(), &mut found);
-        found.into_iter().map(|range| text.get(range).unwrap()).collect()
-    }
+    use crate::detect::found_in as find;
 
     #[test]
     fn bearer_tokens_are_found() {
