@@ -7,6 +7,7 @@
 //! survive a power loss; after [`Disk::sync_dir`], so do the directory's entries. Nothing else is
 //! assumed, the order of writes that were not synced least of all.
 
+mod direct;
 mod real;
 
 use std::any::Any;
@@ -15,6 +16,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub(crate) use direct::BLOCK;
 pub use real::RealDisk;
 
 /// Keeps a directory locked until it is dropped.
@@ -29,6 +31,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn lock(&self, path: &Path) -> io::Result<DiskLock>;
     /// Creates an empty file, or empties the one that is there.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Creates a file as [`Disk::create`] does. It is only written at its end, and everything in it is
+    /// synced. When the process is killed, zeros may follow what was written, up to a block's end.
+    fn create_log(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.create(path)
+    }
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// The names of what is in a directory, in any order.
@@ -45,6 +52,10 @@ pub trait Disk: Debug + Send + Sync + 'static {
 pub trait File: Debug + Send + Sync {
     /// Writes at a position, growing the file if need be. May write less than it was given.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of these parts, one behind the other, growing the file if need be.
+    fn write_parts(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
+        write_all_with(&parts.concat(), offset, |part, at| self.write_at(part, at))
+    }
     /// Reads at a position. May read less than there is room for; 0 is the end of the file.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// The file's length.
@@ -60,9 +71,17 @@ pub trait File: Debug + Send + Sync {
 }
 
 /// Writes all of it, as many calls as it takes.
-pub(crate) fn write_all(file: &dyn File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+pub(crate) fn write_all(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    write_all_with(bytes, offset, |part, at| file.write_at(part, at))
+}
+
+fn write_all_with(
+    mut bytes: &[u8],
+    mut offset: u64,
+    mut write_at: impl FnMut(&[u8], u64) -> io::Result<usize>,
+) -> io::Result<()> {
     while !bytes.is_empty() {
-        match file.write_at(bytes, offset) {
+        match write_at(bytes, offset) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 bytes = bytes.get(written..).unwrap_or_default();

@@ -51,6 +51,9 @@
 //! The running totals tell how many spans a gap held: the total of the record after it, less the
 //! total of the record before it and that record's own spans.
 //!
+//! Zeros may follow the last record up to the next multiple of 4096: a disk is written in blocks. They
+//! are cut off when the segment is done, but stay if the process is killed before.
+//!
 //! A segment ends where the next one begins: a record with the sequence of the next segment's first
 //! record, or a later one, was written but could not be synced. Its sender was told so, and the next
 //! segment used its sequence again.

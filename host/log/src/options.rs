@@ -20,7 +20,8 @@ const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(5);
 const DEFAULT_SYNC_BYTES: u64 = 1 << 20;
 /// What a power loss may deliver again beyond what was in flight.
 const DEFAULT_ACK_INTERVAL: Duration = Duration::from_millis(50);
-const DEFAULT_READ_AHEAD: u64 = 4 << 20;
+/// Two exports of the usual size and what comes in meanwhile; what finds no room is read from disk later.
+const DEFAULT_READ_AHEAD: u64 = 8 << 20;
 const DEFAULT_MAX_WAITING: u64 = 16 << 20;
 const DEFAULT_QUARANTINE: u64 = 16 << 20;
 

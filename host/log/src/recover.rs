@@ -101,7 +101,6 @@ pub(crate) fn recover(
         last_cursor_sync: now,
         retry_at: None,
         unneeded: Vec::new(),
-        buffer: Vec::new(),
         lock,
     };
     Ok((shared, writer, recovered))

@@ -6,13 +6,11 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
-use crate::disk::{File, read_full};
+use crate::disk::{BLOCK, File, read_full};
 use crate::format::{Checksums, RECORD_HEADER, RECORD_MAGIC, RecordHeader};
 
 /// How much is read at once; a record may be larger.
 const WINDOW: u64 = 256 << 10;
-/// What a disk that cannot read a sector is asked for instead.
-const BLOCK: usize = 4096;
 
 /// What comes next in a segment.
 #[derive(Debug)]
@@ -94,8 +92,20 @@ impl Scanner {
                 self.at = found;
                 Ok(Step::Damaged(from..found))
             }
+            None if self.is_padding(from)? => Ok(Step::End { at: from, trailing: 0 }),
             None => Ok(Step::End { at: from, trailing: self.end.saturating_sub(from) }),
         }
+    }
+
+    /// Whether what follows are the zeros that fill up the last block of a file.
+    fn is_padding(&mut self, at: u64) -> io::Result<bool> {
+        let length = self.end.saturating_sub(at);
+        if length >= BLOCK as u64 || !self.end.is_multiple_of(BLOCK as u64) {
+            return Ok(false);
+        }
+        let mut rest = vec![0; length as usize];
+        let read = read_tolerant(self.file.as_ref(), &mut rest, at)?;
+        Ok(read == rest.len() && rest.iter().all(|byte| *byte == 0))
     }
 
     /// The place of the next record behind this one.

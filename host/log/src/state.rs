@@ -17,9 +17,10 @@ use crate::options::Options;
 use crate::reserve::Outcome;
 use crate::survey::Lost;
 
-/// So many records may be marked as handed out before they are. It spares a write to the cursor for
-/// each record that is taken; after a crash so many records may count as delivered that were not.
-pub(crate) const HAND_OUT_AHEAD: usize = 16;
+/// So many records may be marked as handed out before they are. The mark is made between two syncs, so
+/// this bounds how many records are handed out in the time of a sync; after a crash so many records
+/// may count as delivered that were not.
+pub(crate) const HAND_OUT_AHEAD: usize = 256;
 
 /// A log's shared half.
 #[derive(Debug)]

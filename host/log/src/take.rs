@@ -93,7 +93,7 @@ impl Delivery {
     }
 
     /// How often it was handed out before and not acknowledged. All hand-outs before the log was
-    /// opened count as one. After a crash that one may be wrong for up to 16 records, which were about
+    /// opened count as one. After a crash that one may be wrong for up to 256 records, which were about
     /// to be handed out. It is never missing after a crash of the process, and after a power loss
     /// only for what was handed out within `ack_interval`.
     pub fn earlier(&self) -> u32 {

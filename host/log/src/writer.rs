@@ -50,7 +50,6 @@ pub(crate) struct Writer {
     pub retry_at: Option<Instant>,
     /// Files that are not needed any more.
     pub unneeded: Vec<PathBuf>,
-    pub buffer: Vec<u8>,
     /// Held as long as the thread lives.
     pub lock: DiskLock,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::direct::DirectFile;
 use super::{Disk, DiskLock, File};
 
 /// Spans may hold secrets: nobody but the user reads them.
@@ -51,6 +52,14 @@ impl Disk for RealDisk {
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(RealFile(options().create(true).truncate(true).open(path)?)))
+    }
+
+    fn create_log(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = options().create(true).truncate(true).open(path)?;
+        Ok(match DirectFile::open(file, path)? {
+            Ok(file) => Arc::new(file),
+            Err(file) => Arc::new(RealFile(file)),
+        })
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {

@@ -46,8 +46,8 @@ pub(crate) struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Appends the record to a buffer. `length` and `payload_crc` are computed here.
-    pub fn encode(&self, payload: &[u8], checksums: Checksums, into: &mut Vec<u8>) {
+    /// The bytes that stand before this payload. `length` and `payload_crc` are computed here.
+    pub fn encode(&self, payload: &[u8], checksums: Checksums) -> [u8; RECORD_HEADER] {
         let mut header = [0; RECORD_HEADER];
         put(&mut header, 0, RECORD_MAGIC);
         put(&mut header, 8, &(payload.len() as u32).to_le_bytes());
@@ -61,8 +61,7 @@ impl RecordHeader {
         put(&mut header, 52, &checksums.stamp().to_le_bytes());
         let crc = checksums.of(header.get(8..).unwrap_or_default());
         put(&mut header, 4, &crc.to_le_bytes());
-        into.extend_from_slice(&header);
-        into.extend_from_slice(payload);
+        header
     }
 
     /// The header, if these bytes are one of this segment.

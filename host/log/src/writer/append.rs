@@ -1,18 +1,15 @@
 //! Writes records, many at a time, and syncs them before anybody is told that they are safe.
 
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::{Active, Writer};
-use crate::disk::write_all;
 use crate::error::{AppendError, Context, IoFailure};
 use crate::format::{Checksums, DATA_START, Mark, RECORD_HEADER, RecordHeader, SegmentHeader, ZSTD, segment_name};
 use crate::options::OnFull;
 use crate::reserve::Outcome;
 use crate::state::{Entry, Pending, SegmentInfo, State};
-
-/// A buffer that one large write has made larger than this is not kept.
-const KEEP_BUFFER: usize = 4 << 20;
 
 fn stored(pending: &Pending) -> &[u8] {
     pending.stored.as_ref().unwrap_or(&pending.payload)
@@ -46,23 +43,21 @@ impl Writer {
                 Err(failure) => self.refuse(chunk, &failure),
             }
         }
-        if self.buffer.capacity() > KEEP_BUFFER {
-            self.buffer = Vec::new();
-        }
         self.shared.room.notify_waiters();
     }
 
     /// Writes records into the active segment, or begins one with them.
     fn write_chunk(&mut self, chunk: &[Pending]) -> Result<Written, IoFailure> {
         self.last_unix_nano = self.last_unix_nano.max(self.shared.options.clock.now_unix_nano());
-        self.buffer.clear();
         self.last_sync = Some(Instant::now());
-        let (active, fresh) = match self.active.take() {
-            Some(active) => (active, false),
-            None => (self.begin_segment()?, true),
+        let (active, segment_header) = match self.active.take() {
+            Some(active) => (active, Vec::new()),
+            None => self.begin_segment()?,
         };
+        let fresh = !segment_header.is_empty();
         let mut mark = self.next;
         let checksums = Checksums::new(active.salt);
+        let mut headers = Vec::with_capacity(chunk.len());
         for record in chunk {
             let header = RecordHeader {
                 length: 0,
@@ -74,11 +69,13 @@ impl Writer {
                 unix_nano: self.last_unix_nano,
                 plain_length: record.payload.len() as u32,
             };
-            header.encode(stored(record), checksums, &mut self.buffer);
+            headers.push(header.encode(stored(record), checksums));
             mark = Mark { sequence: mark.sequence + 1, spans: mark.spans + u64::from(record.spans) };
         }
         let path = self.segment_path(active.number);
-        if let Err(failure) = write_all(active.file.as_ref(), &self.buffer, active.length).context("write", &path) {
+        let records = headers.iter().zip(chunk).flat_map(|(header, record)| [header.as_slice(), stored(record)]);
+        let parts: Vec<&[u8]> = iter::once(segment_header.as_slice()).chain(records).collect();
+        if let Err(failure) = active.file.write_parts(&parts, active.length).context("write", &path) {
             self.after_failed_write(active, fresh, &failure);
             return Err(failure);
         }
@@ -90,7 +87,7 @@ impl Writer {
             return Err(failure);
         }
         let from = active.length;
-        let length = from + self.buffer.len() as u64;
+        let length = from + parts.iter().map(|part| part.len() as u64).sum::<u64>();
         let written = Written { number: active.number, salt: active.salt, fresh, from, length, base: self.next };
         self.active = Some(Active { length, ..active });
         self.next = mark;
@@ -108,15 +105,16 @@ impl Writer {
         Ok(())
     }
 
-    /// A segment of which the buffer holds the header; it is written with the first records.
-    fn begin_segment(&mut self) -> Result<Active, IoFailure> {
+    /// A segment and its header, which is written with the first records.
+    fn begin_segment(&mut self) -> Result<(Active, Vec<u8>), IoFailure> {
         let (number, salt) = (self.next_segment, rand::random());
         self.next_segment += 1;
         let path = self.segment_path(number);
-        let file = self.disk.create(&path).context("create", &path)?;
+        // Without syncs the page cache is where records wait for the disk.
+        let created = if self.shared.options.fsync { self.disk.create_log(&path) } else { self.disk.create(&path) };
+        let file = created.context("create", &path)?;
         let header = SegmentHeader { number, base: self.next, salt, unix_nano: self.last_unix_nano };
-        self.buffer = header.encode();
-        Ok(Active { file, number, salt, length: 0 })
+        Ok((Active { file, number, salt, length: 0 }, header.encode()))
     }
 
     /// A disk without room has not harmed what was there before: the file is cut back and used again.

@@ -4,6 +4,7 @@
 
 mod basics;
 mod damage;
+mod direct;
 mod faults;
 mod faulty_disk;
 mod forgets;
