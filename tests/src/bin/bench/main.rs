@@ -13,6 +13,7 @@
     reason = "a JSON value gives null for what it has not"
 )]
 
+mod durable;
 mod in_process;
 mod memory;
 mod one;
@@ -78,6 +79,8 @@ enum Part {
     Plugins,
     /// One connection that uses all cores.
     One,
+    /// A queue on disk beside one in memory.
+    Durable,
     /// Memory under load.
     Memory,
 }
@@ -97,6 +100,7 @@ fn main() -> Result<()> {
             Part::E2e => ("end to end", end_to_end(&args)?),
             Part::Plugins => ("in process", in_process::measure(args.plugin_rounds)?),
             Part::One => ("one connection", one::measure(args.rounds, args.spans)?),
+            Part::Durable => ("queue on disk", durable::measure(args.rounds, args.spans)?),
             Part::Memory => ("memory", memory::measure(args.memory_seconds)?),
         };
         println!("{text}");

@@ -26,6 +26,9 @@ pub enum Shape {
     Pass,
     /// Sluice with four plugins.
     Four,
+    /// Sluice without plugins, with a queue on disk.
+    #[value(skip)]
+    Durable,
 }
 
 impl Shape {
@@ -36,13 +39,14 @@ impl Shape {
             Self::NullPerCore => "null proxy, single-thread per core",
             Self::Pass => "sluice, pass-through",
             Self::Four => "sluice, four plugins",
+            Self::Durable => "sluice, queue on disk",
         }
     }
 
     /// The most CPU that it may take, in times of the null proxy's.
     pub fn bar(self) -> Option<f64> {
         match self {
-            Self::Null | Self::NullPerCore => None,
+            Self::Null | Self::NullPerCore | Self::Durable => None,
             Self::Pass => Some(0.7),
             Self::Four => Some(1.2),
         }
@@ -60,11 +64,12 @@ impl Shape {
             }
             Self::Pass => "pass.yaml",
             Self::Four => "four.yaml",
+            Self::Durable => "durable.yaml",
         };
         let mut command = Command::new(process::sluice());
         command.args(["run", "--config"]).arg(process::workspace().join("examples/bench").join(config));
         command.env("RECEIVER", listen.to_string()).env("UPSTREAM", upstream.to_string());
-        command.env("SLUICE_CACHE_DIR", cache.path());
+        command.env("SLUICE_CACHE_DIR", cache.path()).env("QUEUE", cache.path().join("queue"));
         command
     }
 }
@@ -108,7 +113,8 @@ pub struct Peak {
 impl Subject {
     /// Starts the process with an empty code cache and waits until it takes connections.
     pub fn start(shape: Shape, upstream: SocketAddr) -> Result<Self> {
-        let cache = tempfile::tempdir()?;
+        // Folders for temporary files may be in memory; this one is on a disk.
+        let cache = tempfile::tempdir_in(process::workspace().join("target"))?;
         let log = cache.path().join("log");
         let listen = free_address()?;
         let mut command = shape.command(listen, upstream, &cache);
