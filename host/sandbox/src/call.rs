@@ -7,8 +7,8 @@ use crate::effects::LogLevel;
 use crate::engine::{Clock, Shared};
 use crate::failure::{CallError, FailureKind};
 
-/// Ticks until the clock first looks at a call. Two, because the first may come at once.
-const FIRST_LOOK: u64 = 2;
+/// Ticks until the clock first looks at a call, and from one look to the next.
+const TICKS: u64 = 1;
 
 /// How wasmtime says that a guest handed over more bytes at once than [`Host::transfer_bytes`]; the
 /// error's type is private.
@@ -23,9 +23,9 @@ pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
     let clock = shared.clock.clone();
     store.epoch_deadline_callback(move |mut context| {
         clock.call();
-        Ok(if context.data_mut().time_is_spent() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
+        Ok(if context.data_mut().time_is_spent() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(TICKS) })
     });
-    store.set_epoch_deadline(FIRST_LOOK);
+    store.set_epoch_deadline(TICKS);
     store
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
 pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
     store.data_mut().begin();
     clock.call();
-    store.set_epoch_deadline(FIRST_LOOK);
+    store.set_epoch_deadline(TICKS);
 }
 
 /// What a trap was. Being over a limit often shows as a panic of the guest, so the limit that was

@@ -18,8 +18,8 @@ use crate::engine::{Compiler, Reach, Shared, config};
 
 /// Address space of the child: Cranelift needs some 30 times the component; 16 MiB is the largest.
 const CHILD_BYTES: u64 = 2 << 30;
-/// How much the child yields to the process that serves.
-const CHILD_NICE: i32 = 10;
+/// How much the child yields to the process that serves: as much as there is.
+const CHILD_NICE: i32 = 19;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
 

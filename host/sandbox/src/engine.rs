@@ -13,12 +13,13 @@ use wasmtime::{Config, Engine, EngineWeak, OptLevel};
 use crate::abi::Host;
 use crate::cache::Cache;
 
-/// How often running guests are looked at.
-const TICK: Duration = Duration::from_millis(1);
+/// How often running guests are looked at, and so by how much a call may exceed its time. Each look is
+/// a wake-up of a thread, which costs some 10 µs.
+const TICK: Duration = Duration::from_millis(4);
 
 /// Ticks without a call after which the clock sleeps. Waking it costs some µs; a busy collector
 /// never lets it sleep.
-const IDLE_TICKS: u32 = 200;
+const IDLE_TICKS: u32 = 50;
 
 /// The CPU that embedded plugins are compiled for: x86-64-v2 (2009), because Cranelift needs SSE4.1
 /// to translate SIMD well and every 64-bit edge box of the last decade has it. A machine that has

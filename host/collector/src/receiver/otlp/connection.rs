@@ -158,6 +158,8 @@ fn builder(server: &Server) -> auto::Builder<Local> {
         Protocol::Grpc(grpc) => {
             builder
                 .http2()
+                // Nobody reads it, and gRPC's own servers send none.
+                .auto_date_header(false)
                 .max_concurrent_streams(grpc.max_streams)
                 .keep_alive_interval(grpc.keepalive_time)
                 .keep_alive_timeout(grpc.keepalive_timeout);
