@@ -167,9 +167,9 @@ impl Reader {
             "const" => self.wrong(path, "of `const` must be 1 (keep all) or 0 (keep none)"),
             "probabilistic" if (0.0..=1.0).contains(&param) => self.probabilistic(param),
             "probabilistic" => self.wrong(path, "of `probabilistic` must be between 0 and 1"),
-            // Jaeger's clients let one through however small the rate is.
+            // A second's worth, and one trace at least however small the rate is.
             "ratelimiting" if (0.0..=1e9).contains(&param) => {
-                Choice::Limited(Bucket { rate_per_s: param, burst: param.ceil().max(1.0) as u64 })
+                Choice::Limited(Bucket { rate_per_s: param, burst: param.ceil() as u64 })
             }
             "ratelimiting" => self.wrong(path, "of `ratelimiting` must be traces a second, from 0 to 1e9"),
             _ => {

@@ -43,6 +43,11 @@ fn each_service_has_a_limit_of_its_own() {
 }
 
 #[test]
+fn a_limit_of_nothing_keeps_nothing() {
+    assert_eq!(kept(&config(0.0, ""), &[("shop", traces(1, 10))]), [""; 0]);
+}
+
+#[test]
 fn a_trace_costs_one_token_however_many_spans_it_has() {
     let spans = vec![span(1, "a"), span(2, "b"), span(1, "c"), span(3, "d"), span(2, "e"), span(1, "f")];
     assert_eq!(kept(&config(2.0, ""), &[("shop", spans)]), ["a", "b", "c", "e", "f"]);

@@ -1,11 +1,13 @@
 //! Totals that are estimated from what was kept are right: 100,000 traces of three services of very
 //! different sizes, through two samplers in series, with 100 seeds.
 
+use std::thread;
+
 use probabilistic_sampler::ProbabilisticSampler;
+use prost::Message;
 use sluice_sdk::testing::Stage;
 
 use crate::{span, stage};
-use prost::Message;
 
 const TRACES: u32 = 100_000;
 const SEEDS: u64 = 100;
@@ -54,32 +56,39 @@ fn estimate(wire: &[u8], totals: &mut [f64; 3]) {
     }
 }
 
-#[test]
-fn totals_estimated_behind_two_samplers_are_right() {
-    let mut within = [0; 3];
-    for seed in 0..SEEDS {
-        let mut random = Random(seed);
-        let mut first = stage(STRATEGIES);
-        let second = format!(r#"{{"mode": "proportional", "sampling_percentage": {}}}"#, SECOND * 100.0);
-        let mut second = Stage::<ProbabilisticSampler>::new(&second).unwrap();
-        let mut totals = [0.0; 3];
-        for (name, count, _) in SERVICES {
-            for part in 0..count.div_ceil(REQUEST) {
-                let spans = (part * REQUEST..count.min((part + 1) * REQUEST)).map(|_| span(random.id(), name));
-                let wire = crate::request(&[(name, spans.collect())]);
-                let kept = first.process(&wire).unwrap().wire;
-                estimate(&second.process(&kept).unwrap().wire, &mut totals);
-            }
-        }
-        for (i, (_, count, probability)) in SERVICES.into_iter().enumerate() {
-            // Each of n spans counts 1/p with probability p: the variance of the sum is n (1 - p) / p.
-            let p = probability * SECOND;
-            let error = (f64::from(count) * (1.0 - p) / p).sqrt();
-            within[i] += u64::from((totals[i] - f64::from(count)).abs() <= 3.0 * error);
+/// The totals that are estimated behind both samplers with one seed.
+fn estimated(seed: u64) -> [f64; 3] {
+    let mut random = Random(seed);
+    let mut first = stage(STRATEGIES);
+    let second = format!(r#"{{"mode": "proportional", "sampling_percentage": {}}}"#, SECOND * 100.0);
+    let mut second = Stage::<ProbabilisticSampler>::new(&second).unwrap();
+    let mut totals = [0.0; 3];
+    for (name, count, _) in SERVICES {
+        for part in 0..count.div_ceil(REQUEST) {
+            let spans = (part * REQUEST..count.min((part + 1) * REQUEST)).map(|_| span(random.id(), name));
+            let wire = crate::request(&[(name, spans.collect())]);
+            let kept = first.process(&wire).unwrap().wire;
+            estimate(&second.process(&kept).unwrap().wire, &mut totals);
         }
     }
+    totals
+}
+
+#[test]
+fn totals_estimated_behind_two_samplers_are_right() {
+    let threads = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let totals: Vec<[f64; 3]> = thread::scope(|scope| {
+        let some = |thread| scope.spawn(move || (thread..SEEDS).step_by(threads as usize).map(estimated).collect());
+        let running: Vec<thread::ScopedJoinHandle<'_, Vec<_>>> = (0..threads).map(some).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(totals.len() as u64, SEEDS);
     assert_eq!(SERVICES.iter().map(|(_, count, _)| count).sum::<u32>(), TRACES);
-    for (within, (name, ..)) in within.into_iter().zip(SERVICES) {
+    for (i, (name, count, probability)) in SERVICES.into_iter().enumerate() {
+        // Each of n spans counts 1/p with probability p: the variance of the sum is n (1 - p) / p.
+        let p = probability * SECOND;
+        let error = (f64::from(count) * (1.0 - p) / p).sqrt();
+        let within = totals.iter().filter(|totals| (totals[i] - f64::from(count)).abs() <= 3.0 * error).count();
         assert!(within >= 95, "{name}: within three standard errors with {within} of {SEEDS} seeds only");
     }
 }
