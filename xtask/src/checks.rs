@@ -55,7 +55,7 @@ pub fn run(root: &Path) -> ExitCode {
     tests(root, "tests", &mut workspace, &mut tally);
     // The plugins of the docs are workspaces of their own, as their authors would have them.
     // `--locked`: what their lock files name are versions of ours, so that there is nothing to download.
-    for example in ["examples/first-plugin", "examples/stations"] {
+    for example in ["examples/first-plugin", "examples/stations", "examples/waybill"] {
         let mut plugin = cargo();
         plugin.args(["test", "--release", "--locked", "--manifest-path", &format!("{example}/Cargo.toml")]);
         plugin.args(["--target-dir", "target"]).current_dir(root);

@@ -4,7 +4,7 @@ use sluice_sdk::prelude::*;
 use sluice_sdk::{Refusal, kind};
 
 use super::path::{Column, Path};
-use super::value::Value;
+use super::value::{Literal, Value};
 
 /// The columns of all conditions on one table.
 #[derive(Debug, Default)]
@@ -26,6 +26,8 @@ enum Data {
     Numbers(Vec<u64>),
     Durations(Vec<u64>),
     Values(Values),
+    /// What statements have made of a column.
+    Edited(Vec<Literal>),
 }
 
 /// Whose row a column is indexed by.
@@ -40,10 +42,20 @@ enum Owner {
 impl Columns {
     /// The number of a path's column.
     pub(super) fn add(&mut self, path: Path) -> usize {
-        self.paths.iter().position(|known| *known == path).unwrap_or_else(|| {
+        self.find(&path).unwrap_or_else(|| {
             self.paths.push(path);
             self.paths.len() - 1
         })
+    }
+
+    /// The number of a path's column, if there is one.
+    pub(super) fn find(&self, path: &Path) -> Option<usize> {
+        self.paths.iter().position(|known| known == path)
+    }
+
+    /// The paths, by the numbers of their columns.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.iter()
     }
 
     /// What must be granted to load them.
@@ -154,16 +166,37 @@ impl Loaded {
             Data::Durations(nanos) => {
                 nanos.get(row).map_or(Value::Nil, |&nanos| Value::Duration(i64::try_from(nanos).unwrap_or(i64::MAX)))
             }
-            Data::Values(values) => match values.kind(row) {
-                kind::STRING => Value::String(values.texts.get(row)),
-                kind::BOOL => Value::Bool(values.bits(row) != 0),
-                kind::INT => Value::Int(values.bits(row) as i64),
-                kind::DOUBLE => Value::Float(f64::from_bits(values.bits(row))),
-                kind::ARRAY => Value::List(values.texts.get(row)),
-                kind::KVLIST => Value::Map(values.texts.get(row)),
-                kind::BYTES => Value::Bytes(values.texts.get(row)),
-                _ => Value::Nil,
-            },
+            Data::Values(values) => value_of(values, row),
+            Data::Edited(values) => values.get(row).map_or(Value::Nil, Literal::value),
         }
+    }
+
+    /// Puts a value in place of another, in a column of the table itself, which has so many rows.
+    pub(super) fn set(&mut self, column: usize, row: usize, value: Literal, rows: usize) {
+        if !matches!(self.columns.get(column), Some((Data::Edited(_), _))) {
+            let all = (0..rows).map(|row| self.value(column, row).literal()).collect();
+            if let Some((data, _)) = self.columns.get_mut(column) {
+                *data = Data::Edited(all);
+            }
+        }
+        if let Some((Data::Edited(values), _)) = self.columns.get_mut(column)
+            && let Some(place) = values.get_mut(row)
+        {
+            *place = value;
+        }
+    }
+}
+
+/// An attribute's value.
+pub(super) fn value_of(values: &Values, row: usize) -> Value<'_> {
+    match values.kind(row) {
+        kind::STRING => Value::String(values.texts.get(row)),
+        kind::BOOL => Value::Bool(values.bits(row) != 0),
+        kind::INT => Value::Int(values.bits(row) as i64),
+        kind::DOUBLE => Value::Float(f64::from_bits(values.bits(row))),
+        kind::ARRAY => Value::List(values.texts.get(row)),
+        kind::KVLIST => Value::Map(values.texts.get(row)),
+        kind::BYTES => Value::Bytes(values.texts.get(row)),
+        _ => Value::Nil,
     }
 }

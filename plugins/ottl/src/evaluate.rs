@@ -67,7 +67,7 @@ impl Expression {
 }
 
 impl Node {
-    fn is_true(&self, loaded: &Loaded, row: usize) -> Result<bool, EvaluationError> {
+    pub(super) fn is_true(&self, loaded: &Loaded, row: usize) -> Result<bool, EvaluationError> {
         match self {
             Self::Constant(value) => Ok(*value),
             // Most conditions are like this, and most rows differ in length already.
@@ -141,7 +141,7 @@ fn all(nodes: &[Node], wanted: bool, loaded: &Loaded, row: usize) -> Result<bool
 }
 
 impl Operand {
-    fn value<'a>(&'a self, loaded: &'a Loaded, row: usize) -> Result<Got<'a>, EvaluationError> {
+    pub(super) fn value<'a>(&'a self, loaded: &'a Loaded, row: usize) -> Result<Got<'a>, EvaluationError> {
         Ok(match self {
             Self::Column(column) => Got::There(loaded.value(*column, row)),
             Self::Literal(literal) => Got::There(literal.value()),
@@ -169,7 +169,7 @@ impl Operand {
         }
     }
 
-    fn renumber(&mut self, number: &dyn Fn(usize) -> usize) {
+    pub(super) fn renumber(&mut self, number: &dyn Fn(usize) -> usize) {
         match self {
             Self::Column(column) => *column = number(*column),
             Self::Literal(_) => {}

@@ -1,6 +1,7 @@
-//! Conditions: a subset of the OpenTelemetry Transformation Language (OTTL).
+//! Conditions and statements: a subset of the OpenTelemetry Transformation Language (OTTL).
 //!
 //! ```text
+//! statement  = EDITOR "(" arguments ")" [ "where" condition ]
 //! condition  = term { "or" term }
 //! term       = factor { "and" factor }
 //! factor     = [ "not" ] ( comparison | "true" | "false" | predicate | "(" condition ")" )
@@ -29,9 +30,12 @@ mod nested;
 mod parser;
 mod path;
 mod pattern;
+mod sheet;
+mod statements;
 mod value;
 
 pub use columns::{Columns, Loaded};
 pub use evaluate::{EvaluationError, Expression};
-pub use parser::{Parsed, SyntaxError};
+pub use parser::{Parsed, ParsedStatement, SyntaxError};
 pub use path::Context;
+pub use statements::Statements;

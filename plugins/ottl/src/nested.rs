@@ -1,6 +1,6 @@
 //! What is within arrays and maps, which are protobuf bytes that the host has validated.
 
-use super::value::Value;
+use super::value::{Literal, Value};
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
@@ -21,6 +21,51 @@ pub(super) fn entries(map: &[u8]) -> impl Iterator<Item = (&[u8], Value<'_>)> {
         let last = |wanted| Fields(entry).filter(|(field, _, _)| *field == wanted).last().map(|(_, bytes, _)| bytes);
         (last(1).unwrap_or_default(), last(2).map_or(Value::Nil, value))
     })
+}
+
+/// A list as the bytes of an array.
+pub(super) fn list(items: &[Literal]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for item in items {
+        message(1, &any(item), &mut out);
+    }
+    out
+}
+
+/// The bytes of an `AnyValue`.
+fn any(value: &Literal) -> Vec<u8> {
+    let mut out = Vec::new();
+    match value {
+        Literal::Nil | Literal::Duration(_) => {}
+        Literal::String(text) => message(1, text.as_bytes(), &mut out),
+        Literal::Bool(value) => out.extend([2 << 3, u8::from(*value)]),
+        Literal::Int(number) => {
+            out.push(3 << 3);
+            varint(number.cast_unsigned(), &mut out);
+        }
+        Literal::Float(number) => {
+            out.push(4 << 3 | FIXED64 as u8);
+            out.extend(number.to_bits().to_le_bytes());
+        }
+        Literal::List(items) => message(5, &list(items), &mut out),
+        Literal::Map(bytes) => message(6, bytes, &mut out),
+        Literal::Bytes(bytes) => message(7, bytes, &mut out),
+    }
+    out
+}
+
+fn message(field: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    out.push(field << 3 | BYTES as u8);
+    varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }
 
 /// An `AnyValue`, of which the last member counts.

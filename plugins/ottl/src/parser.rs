@@ -12,6 +12,9 @@ use super::path::{Column, Context, Path, enumeration};
 use super::value::Literal;
 
 mod calls;
+mod statement;
+
+pub use statement::ParsedStatement;
 
 /// Parentheses and calls within each other. The stack of a plugin is small.
 const MAX_DEPTH: usize = 32;

@@ -116,6 +116,17 @@ impl Path {
     }
 }
 
+impl Path {
+    /// What must be granted to set it. What cannot be set has none that the host knows.
+    pub(super) fn grant_to_write(&self) -> String {
+        match self.column {
+            Column::Number(fields::STATUS_CODE) => "spans.status_code".to_owned(),
+            Column::Number(_) => "spans.kind".to_owned(),
+            _ => self.grant().unwrap_or_default(),
+        }
+    }
+}
+
 /// The number that an enum's name stands for.
 pub(super) fn enumeration(name: &str) -> Option<i64> {
     Some(match name {

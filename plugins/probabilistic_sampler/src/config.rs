@@ -1,10 +1,7 @@
 //! The processor's keys.
 
-use serde::de::IgnoredAny;
+use sluice_sampling::{HEX_DIGITS, MIN_PROBABILITY, Mode, Sampler, Threshold};
 use sluice_sdk::prelude::*;
-
-use crate::sampler::{Mode, Sampler};
-use crate::threshold::{HEX_DIGITS, MIN_PROBABILITY, Threshold};
 
 /// Four hex digits are 16 bits: enough for any percentage that people write.
 const DEFAULT_PRECISION: usize = 4;
@@ -22,15 +19,28 @@ pub struct Config {
     fail_closed: bool,
     #[serde(default = "default_precision")]
     sampling_precision: usize,
-    attribute_source: Option<IgnoredAny>,
-    from_attribute: Option<IgnoredAny>,
-    sampling_priority: Option<IgnoredAny>,
+    // Of the Collector, for logs. Its users have one configuration for all signals; to spans these
+    // mean nothing there either.
+    attribute_source: Option<Source>,
+    from_attribute: Option<String>,
+    sampling_priority: Option<String>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// What spans are judged by in any case.
+    #[serde(rename = "traceID", alias = "")]
+    TraceId,
+    #[serde(rename = "record")]
+    Record,
 }
 
 #[derive(Deserialize, Default, Clone, Copy)]
 #[serde(rename_all = "snake_case")]
 enum ModeName {
+    // Not set, to the Collector.
     #[default]
+    #[serde(alias = "")]
     HashSeed,
     Proportional,
     Equalizing,
@@ -53,6 +63,17 @@ impl Config {
         Ok(Sampler::new(self.mode(), self.fail_closed))
     }
 
+    /// Keys that are set and change nothing, because they are about logs.
+    pub(crate) fn of_logs(&self) -> impl Iterator<Item = &'static str> {
+        let set = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let keys = [
+            ("attribute_source", self.attribute_source == Some(Source::Record)),
+            ("from_attribute", set(&self.from_attribute)),
+            ("sampling_priority", set(&self.sampling_priority)),
+        ];
+        keys.into_iter().filter_map(|(key, set)| set.then_some(key))
+    }
+
     fn problems(&self) -> Vec<ConfigError> {
         let mut problems = Vec::new();
         let ratio = f64::from(self.sampling_percentage) / 100.0;
@@ -63,14 +84,6 @@ impl Config {
         }
         if !(1..=HEX_DIGITS).contains(&self.sampling_precision) {
             problems.push(ConfigError::new("sampling_precision", "must be between 1 and 14 hexadecimal digits"));
-        }
-        let of_logs = [
-            ("attribute_source", &self.attribute_source),
-            ("from_attribute", &self.from_attribute),
-            ("sampling_priority", &self.sampling_priority),
-        ];
-        for (key, _) in of_logs.iter().filter(|(_, value)| value.is_some()) {
-            problems.push(ConfigError::new(*key, "is for logs only: leave it out"));
         }
         problems
     }

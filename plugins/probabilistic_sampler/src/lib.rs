@@ -5,20 +5,15 @@
 //! judged by their ids alone, so every collector with the same configuration keeps the same ones.
 
 mod config;
-mod priority;
-mod randomness;
-mod sampler;
-mod threshold;
-mod tracestate;
 
 use std::ops::Range;
 
+use sluice_sampling::{Priority, Sampler, Verdict};
 use sluice_sdk::fields::TRACE_STATE;
+use sluice_sdk::log;
 use sluice_sdk::prelude::*;
 
 pub use config::Config;
-use priority::Priority;
-use sampler::{Sampler, Verdict};
 
 const PRIORITY: &str = "sampling.priority";
 const TRACE_ID_BYTES: usize = 16;
@@ -33,6 +28,7 @@ impl Plugin for ProbabilisticSampler {
 
     fn describe() -> Description {
         Description::new("probabilistic_sampler", env!("CARGO_PKG_VERSION"))
+            .capability("log")
             .read("spans.ids")
             .read("spans.trace_state")
             .read("spans.attributes:sampling.priority")
@@ -41,6 +37,9 @@ impl Plugin for ProbabilisticSampler {
     }
 
     fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
+        for key in config.of_logs() {
+            log::warn(&format!("`{key}` is about logs and changes nothing for spans"));
+        }
         config.sampler().map(|sampler| Configured::new(Self { sampler }))
     }
 

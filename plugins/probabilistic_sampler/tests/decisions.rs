@@ -190,7 +190,8 @@ fn bad_configurations_are_refused_with_their_path() {
         (r#"{"sampling_percentage": -1}"#, "sampling_percentage", "must be between"),
         (r#"{"sampling_percentage": 1, "mode": "random"}"#, "mode", "unknown variant `random`"),
         (r#"{"sampling_percentage": 1, "sampling_precision": 15}"#, "sampling_precision", "between 1 and 14"),
-        (r#"{"sampling_percentage": 1, "from_attribute": "x"}"#, "from_attribute", "logs only"),
+        (r#"{"sampling_percentage": 1, "attribute_source": "span"}"#, "attribute_source", "unknown variant `span`"),
+        (r#"{"sampling_percentage": 1, "from_attribute": 7}"#, "from_attribute", "expected a string"),
         (r#"{"sampling_percentage": 1, "seed": 4}"#, "seed", "unknown field `seed`"),
     ];
     for (config, path, message) in cases {
@@ -200,4 +201,16 @@ fn bad_configurations_are_refused_with_their_path() {
         assert_eq!(errors[0].path, path, "{config}");
         assert!(errors[0].message.contains(message), "{config}: {}", errors[0].message);
     }
+}
+
+/// The Collector looks at them when it samples logs.
+#[test]
+fn keys_of_logs_change_nothing() {
+    let spans = || vec![span(HALF, ""), span(LUCKY, "a=b"), span("1", "")];
+    let plain = kept(&config("proportional", 10.0, ""), spans());
+    for key in [r#""attribute_source": "record""#, r#""from_attribute": "id""#, r#""sampling_priority": "priority""#] {
+        assert_eq!(kept(&config("proportional", 10.0, &format!(", {key}")), spans()), plain, "{key}");
+    }
+    // What Go writes for "not set".
+    assert_eq!(kept(&config("", 100.0, r#", "attribute_source": """#), spans()).len(), 3);
 }

@@ -21,6 +21,9 @@ const FILTER: &str = r#"{"traces":{"span":["name == \"router flagservice egress\
 const REDACTION: &str = r#"{"allow_all_keys":true,"detectors":["payment_card","email"]}"#;
 const ATTRIBUTES: &str = r#"{"actions":[{"key":"deployment.environment.name","value":"production","action":"upsert"},{"key":"collector.node","value":"edge-1","action":"insert"}]}"#;
 const SAMPLER: &str = r#"{"sampling_percentage":99}"#;
+/// Others, by themselves.
+const STRATEGIES: &str = r#"{"strategies":{"default_strategy":{"type":"probabilistic","param":0.99}}}"#;
+const SPAN: &str = r#"{"name":{"to_attributes":{"rules":["^(?P<service>[a-z]+)service"]}}}"#;
 
 /// Which steps of a batch's life are in the time. Unless said otherwise nobody has looked into the
 /// batch before, so that the first look pays for the index.
@@ -105,7 +108,7 @@ fn bundled(plugins: &Plugins, requests: &Requests, rows: &mut Vec<Row>) -> Resul
     };
     let four =
         [("filter", FILTER), ("redaction", REDACTION), ("attributes", ATTRIBUTES), ("probabilistic_sampler", SAMPLER)];
-    for (name, config) in four {
+    for (name, config) in four.into_iter().chain([("strategy_sampler", STRATEGIES), ("span", SPAN)]) {
         add(name, Steps::Call, plugins.bundled(name, config)?, natively(name, config)?);
     }
     let chain = |of: &dyn Fn(&'static str, &str) -> Result<Subject>| -> Result<Subject> {
@@ -122,6 +125,8 @@ fn natively(name: &'static str, config: &str) -> Result<Subject> {
         "filter" => native::plugin::<filter::Filter>(config),
         "redaction" => native::plugin::<redaction::Redaction>(config),
         "attributes" => native::plugin::<attributes::Attributes>(config),
+        "span" => native::plugin::<span::SpanProcessor>(config),
+        "strategy_sampler" => native::plugin::<strategy_sampler::StrategySampler>(config),
         _ => native::plugin::<probabilistic_sampler::ProbabilisticSampler>(config),
     }
 }

@@ -24,11 +24,31 @@ pub use host::public_key;
 pub use tables::Table;
 
 /// The plugins that are in the binary.
-pub const BUNDLED: &[&str] = &["attributes", "filter", "probabilistic_sampler", "redaction", "resource"];
+pub const BUNDLED: &[&str] = &[
+    "attributes",
+    "filter",
+    "probabilistic_sampler",
+    "redaction",
+    "resource",
+    "span",
+    "strategy_sampler",
+    "transform",
+];
 
 /// The types of processors there are.
-pub const TYPES: &[&str] =
-    &["attributes", "batch", "filter", "memory_limiter", "probabilistic_sampler", "redaction", "resource", "wasm"];
+pub const TYPES: &[&str] = &[
+    "attributes",
+    "batch",
+    "filter",
+    "memory_limiter",
+    "probabilistic_sampler",
+    "redaction",
+    "resource",
+    "span",
+    "strategy_sampler",
+    "transform",
+    "wasm",
+];
 
 /// The block of the host's keys under a bundled type.
 const HOST: &str = "sluice";

@@ -1,25 +1,27 @@
 //! Rejection thresholds of OTEP 235: a span is kept if its randomness is at least the threshold.
 
 /// Hex digits of 56 bits.
-pub(crate) const HEX_DIGITS: usize = 14;
+pub const HEX_DIGITS: usize = 14;
 const HEX_BITS: i32 = 4;
 const SCALE: u64 = 1 << 56;
 /// The smallest probability that a threshold can express, 2^-56.
-pub(crate) const MIN_PROBABILITY: f64 = 1.0 / SCALE as f64;
+pub const MIN_PROBABILITY: f64 = 1.0 / SCALE as f64;
 /// The Collector's `hash_seed` mode knows 2^14 shares.
 const BUCKETS: u32 = 1 << 14;
 
 /// A threshold: 0 keeps everything, 2^56 nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Threshold(u64);
+pub struct Threshold(u64);
 
 impl Threshold {
-    pub(crate) const ALWAYS: Self = Self(0);
-    pub(crate) const NEVER: Self = Self(SCALE);
+    /// Keeps everything.
+    pub const ALWAYS: Self = Self(0);
+    /// Keeps nothing.
+    pub const NEVER: Self = Self(SCALE);
 
     /// Of a probability, with so many significant hex digits. Digits that a probability near 0
     /// or 1 has in front (`f` or `0`) do not count. Never if the probability is below 2^-56.
-    pub(crate) fn of_probability(probability: f64, precision: usize) -> Self {
+    pub fn of_probability(probability: f64, precision: usize) -> Self {
         if probability < MIN_PROBABILITY {
             return Self::NEVER;
         }
@@ -39,7 +41,7 @@ impl Threshold {
 
     /// Of a percentage in the `hash_seed` mode: rounded down to 2^14ths, in 32-bit arithmetic, as
     /// the Collector has always done. None if nothing is left.
-    pub(crate) fn of_buckets(percentage: f32) -> Option<Self> {
+    pub fn of_buckets(percentage: f32) -> Option<Self> {
         let kept = (percentage * (BUCKETS as f32 / 100.0)) as u32;
         (kept > 0).then(|| Self(u64::from(BUCKETS.saturating_sub(kept)) << 42))
     }

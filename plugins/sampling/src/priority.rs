@@ -4,7 +4,7 @@ use sluice_sdk::{Values, kind};
 
 /// What the span's own attribute asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Priority {
+pub enum Priority {
     /// Nothing: the sampler decides.
     Defer,
     /// Above zero: keep it.
@@ -16,7 +16,7 @@ pub(crate) enum Priority {
 impl Priority {
     /// Reads one row. Libraries write it as an integer, a double or a string; anything else, and
     /// a negative number, says nothing.
-    pub(crate) fn of(values: &Values, row: usize) -> Self {
+    pub fn of(values: &Values, row: usize) -> Self {
         match values.kind(row) {
             kind::INT => Self::of_number((values.bits(row) as i64) as f64),
             kind::DOUBLE => Self::of_number(f64::from_bits(values.bits(row))),

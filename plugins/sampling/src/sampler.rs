@@ -7,20 +7,33 @@ use crate::tracestate::TraceState;
 
 /// How thresholds are set.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// 0 %: only what asks for it itself is kept.
     Never,
     /// By a hash of the trace id, whatever its bits are like.
-    HashSeed { threshold: Threshold, seed: u32 },
+    HashSeed {
+        /// Of 14 bits.
+        threshold: Threshold,
+        /// Goes into the hash.
+        seed: u32,
+    },
     /// So that every span is kept with at most this probability in all.
-    Equalizing { threshold: Threshold },
+    Equalizing {
+        /// The least that every span gets.
+        threshold: Threshold,
+    },
     /// So that this share of what arrives is kept.
-    Proportional { ratio: f64, precision: usize },
+    Proportional {
+        /// The share, up to 1.
+        ratio: f64,
+        /// Significant hexadecimal digits of thresholds.
+        precision: usize,
+    },
 }
 
 /// The sampler of one configuration.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Sampler {
+pub struct Sampler {
     mode: Mode,
     /// What cannot be judged is dropped, else kept.
     fail_closed: bool,
@@ -32,7 +45,8 @@ pub(crate) struct Sampler {
 
 /// What is to be done with a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// It goes.
     Drop,
     /// As it is.
     Keep,
@@ -50,7 +64,8 @@ struct Arrived<'a> {
 }
 
 impl Sampler {
-    pub(crate) fn new(mode: Mode, fail_closed: bool) -> Self {
+    /// A sampler; `fail_closed` says that what cannot be judged is dropped.
+    pub fn new(mode: Mode, fail_closed: bool) -> Self {
         let fresh = threshold(mode, None);
         let mut fresh_state = b"th:".to_vec();
         fresh.write(&mut fresh_state);
@@ -58,7 +73,7 @@ impl Sampler {
     }
 
     /// Decides, and writes the new `tracestate` of a span that is kept to the end of `out`.
-    pub(crate) fn judge(&self, trace_id: &[u8; 16], text: &str, priority: Priority, out: &mut Vec<u8>) -> Verdict {
+    pub fn judge(&self, trace_id: &[u8; 16], text: &str, priority: Priority, out: &mut Vec<u8>) -> Verdict {
         if text.is_empty()
             && priority == Priority::Defer
             && let Some(own) = randomness::of_trace_id(trace_id)
@@ -149,6 +164,19 @@ impl Sampler {
     }
 }
 
+/// Keeps a span with a probability that nobody knows, as a limit of traces a second does: its
+/// threshold would no longer be true and goes.
+pub fn without_threshold(text: &str, out: &mut Vec<u8>) -> Verdict {
+    match TraceState::parse(text) {
+        Ok(mut state) if state.threshold().is_some() => {
+            state.clear_threshold();
+            state.write(out);
+            Verdict::KeepWithState
+        }
+        _ => Verdict::Keep,
+    }
+}
+
 fn threshold(mode: Mode, arriving: Option<Threshold>) -> Threshold {
     match mode {
         Mode::Never => Threshold::NEVER,
@@ -164,6 +192,22 @@ fn threshold(mode: Mode, arriving: Option<Threshold>) -> Threshold {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_with_an_unknown_probability_does_not_say_one() {
+        let cases = [
+            ("ot=rv:90000000000000;th:8,a=b", Verdict::KeepWithState, "ot=rv:90000000000000,a=b"),
+            ("ot=th:8", Verdict::KeepWithState, ""),
+            ("a=b", Verdict::Keep, ""),
+            ("", Verdict::Keep, ""),
+            ("not a tracestate", Verdict::Keep, ""),
+        ];
+        for (text, verdict, expected) in cases {
+            let mut out = Vec::new();
+            assert_eq!(without_threshold(text, &mut out), verdict, "{text}");
+            assert_eq!(out, expected.as_bytes(), "{text}");
+        }
+    }
 
     /// The long way: a `tracestate` of one empty member means the same as none.
     #[test]
