@@ -4,7 +4,8 @@
 //! - pipeline: `accepted = passed + dropped{by, reason} + quarantined + held`
 //! - pipeline and destination: `passed = delivered + failed{reason} + dropped{reason} + held`;
 //!   `restored` is the part of `passed` that a queue on disk held when the process began,
-//!   `redelivered` the part of `delivered` that upstream may have had before
+//!   `redelivered` the part of `delivered` that upstream may have had before; where a destination has
+//!   several upstreams, `by` says which of them has taken what
 //!
 //! All of it lives in one metric family, `sluice_account_spans{level,name,destination,outcome,by,reason}`,
 //! so that what /metrics shows and what the closing account says cannot differ. No figure is ever
@@ -57,8 +58,8 @@ pub struct DestinationAccount {
     destination: String,
     /// Spans put into the destination's queue.
     pub passed: IntGauge,
-    /// Spans that upstream accepted.
-    pub delivered: IntGauge,
+    /// Spans that upstream accepted, where there is one.
+    delivered: IntGauge,
     /// Spans that are in the queue or on their way.
     pub held: IntGauge,
 }
@@ -137,7 +138,15 @@ impl DestinationAccount {
         self.add("restored", "", spans);
     }
 
-    /// Counts, beside `delivered`, spans that may have been delivered before this process began.
+    /// Counts spans that upstream accepted; `by` is which one if there are several.
+    pub fn delivered(&self, by: Option<&str>, spans: u64) {
+        match by {
+            None => self.delivered.add(spans as i64),
+            Some(by) => self.cell("delivered", by, "").add(spans as i64),
+        }
+    }
+
+    /// Counts, beside `delivered`, spans that may have been delivered before.
     pub fn redelivered(&self, spans: u64) {
         self.add("redelivered", "", spans);
     }
@@ -153,6 +162,10 @@ impl DestinationAccount {
     }
 
     fn add(&self, outcome: &str, reason: &str, spans: u64) {
-        self.account.cell(["destination", &self.pipeline, &self.destination, outcome, "", reason]).add(spans as i64);
+        self.cell(outcome, "", reason).add(spans as i64);
+    }
+
+    fn cell(&self, outcome: &str, by: &str, reason: &str) -> IntGauge {
+        self.account.cell(["destination", &self.pipeline, &self.destination, outcome, by, reason])
     }
 }

@@ -28,6 +28,7 @@ mod dependencies;
 mod durable;
 mod examples;
 mod exporters;
+mod failover;
 mod fan_out;
 mod fidelity;
 mod filter;

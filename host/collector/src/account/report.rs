@@ -55,6 +55,9 @@ pub enum Entry {
         passed: i64,
         /// Accepted by upstream.
         delivered: i64,
+        /// Of `delivered`: by upstream, where there are several.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        delivered_by: Breakdown,
         /// Tried and not taken, by reason.
         failed: Breakdown,
         /// Dropped by a policy of the queue, by reason.
@@ -63,7 +66,7 @@ pub enum Entry {
         held: i64,
         /// Of `passed`: found in the queue on disk when the process began.
         restored: i64,
-        /// Of `delivered`: upstream may have had them from an earlier process.
+        /// Of `delivered`: upstream may have had them before.
         redelivered: i64,
         /// What does not add up.
         missing: i64,
@@ -113,6 +116,10 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
         let by = cells.get(outcome).into_iter().flat_map(BTreeMap::values);
         by.flatten().filter(|(_, spans)| **spans != 0).map(|(reason, spans)| (reason.clone(), *spans)).collect()
     };
+    let by = |outcome: &str| {
+        let named = cells.get(outcome).into_iter().flatten().filter(|(by, _)| !by.is_empty());
+        named.map(|(by, reasons)| (by.clone(), reasons.values().sum())).collect()
+    };
     match level {
         "receiver" => {
             let (received, accepted, refused) = (total("received"), total("accepted"), total("refused"));
@@ -133,6 +140,7 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
                 destination,
                 passed,
                 delivered,
+                delivered_by: by("delivered"),
                 failed: reasons("failed"),
                 dropped: reasons("dropped"),
                 held,
@@ -183,6 +191,7 @@ impl Entry {
                 destination,
                 passed,
                 delivered,
+                delivered_by,
                 failed,
                 dropped,
                 held,
@@ -190,6 +199,7 @@ impl Entry {
                 redelivered,
                 missing,
             } => {
+                let by = (!delivered_by.is_empty()).then(|| json(delivered_by));
                 let (failed, dropped) = (json(failed), json(dropped));
                 tracing::info!(
                     event = "account",
@@ -198,6 +208,7 @@ impl Entry {
                     destination,
                     passed,
                     delivered,
+                    json.delivered_by = by,
                     json.failed = failed,
                     json.dropped = dropped,
                     held,

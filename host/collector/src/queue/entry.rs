@@ -133,23 +133,24 @@ impl Taken {
         }
     }
 
-    /// Upstream has taken it but for `rejected` spans. Returns how many it took: they are counted
-    /// from the bytes that were sent.
-    pub fn delivered(mut self, rejected: u64) -> u64 {
+    /// Upstream has taken it but for `rejected` spans; `by` is which one if there are several, `again`
+    /// says that it may have had it before. Returns how many it took: they are counted from the bytes
+    /// that were sent.
+    pub fn delivered(mut self, rejected: u64, by: Option<&str>, again: bool) -> u64 {
         self.settled = true;
         let sent = u64::from(self.counted);
         let rejected = rejected.min(sent);
         let account = &self.item.account;
         account.held.sub(i64::from(self.item.spans));
-        account.delivered.add((sent - rejected) as i64);
+        account.delivered(by, sent - rejected);
+        if again || matches!(&self.home, Home::Disk(place) if place.may_be_again()) {
+            account.redelivered(sent - rejected);
+        }
         if rejected > 0 {
             account.failed("partial_success", rejected);
         }
         if let Some(owed) = &mut self.item.owed {
             owed.give(Verdict::TAKEN);
-        }
-        if let Home::Disk(place) = &self.home {
-            place.delivered(&self.item, sent - rejected);
         }
         sent - rejected
     }

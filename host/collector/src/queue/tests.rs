@@ -172,7 +172,7 @@ proptest! {
                     let which = which % taken.len();
                     let spans = i64::from(model.taken.swap_remove(which));
                     let rejected = rejected.min(spans as u64);
-                    prop_assert_eq!(taken.swap_remove(which).delivered(rejected), spans as u64 - rejected);
+                    prop_assert_eq!(taken.swap_remove(which).delivered(rejected, None, false), spans as u64 - rejected);
                     model.failed += rejected as i64;
                     model.delivered += spans - rejected as i64;
                 }
@@ -204,7 +204,7 @@ fn it_is_bounded_by_bytes_and_takes_one_that_is_larger_than_itself_when_empty() 
     let full = fixture.put(1).unwrap_err();
     assert_eq!(full.to_string(), "the queue of exporter otlp is full");
     assert_eq!(fixture.queue.figures.enqueue_failed.get(), 1);
-    fixture.take().unwrap().remove(0).delivered(0);
+    fixture.take().unwrap().remove(0).delivered(0, None, false);
     fixture.put(1).unwrap();
 }
 
@@ -277,7 +277,7 @@ fn a_request_that_is_too_large_goes_out_in_parts_and_each_weighs_until_it_has_go
     let mut left = 250;
     while let Some(part) = parts.pop() {
         assert_eq!(fixture.queue.used().spans, left);
-        left -= part.delivered(0);
+        left -= part.delivered(0, None, false);
         assert_eq!(fixture.account()[1], 250 - left as i64);
     }
     assert_eq!(fixture.queue.used(), Weight::default());
