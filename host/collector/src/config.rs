@@ -35,7 +35,7 @@ use tree::Tree;
 
 use crate::auth::End;
 use crate::receiver::admission;
-use crate::{exporter, extension, receiver};
+use crate::{account, exporter, extension, receiver};
 
 pub use component::{Component, Id};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
@@ -267,6 +267,11 @@ impl Config {
     /// How long the process may take to deliver what it holds when it is told to stop.
     pub fn drain_timeout(&self) -> Duration {
         self.sluice().map_or(extension::DRAIN_TIMEOUT, |sluice| sluice.drain_timeout)
+    }
+
+    /// How long an account may not add up before it is told.
+    pub fn imbalance_after(&self) -> Duration {
+        self.sluice().map_or(account::IMBALANCE_AFTER, |sluice| sluice.imbalance_after)
     }
 
     /// Where compiled plugins are kept: `$SLUICE_CACHE_DIR`, else in the `state_dir`, else

@@ -166,8 +166,7 @@ impl Drop for Door {
             Of::Quarantine(account) => Some(account),
         };
         let Some(account) = account else { return };
-        let outcome = if self.accepted { &account.accepted } else { &account.refused };
-        outcome.add(i64::from(self.spans));
+        account.answered(self.spans, self.accepted);
     }
 }
 
@@ -187,7 +186,7 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
         None => sluice_spans::validate(&wire)?,
     };
     let spans = verdict.spans;
-    receiver.account.received.add(i64::from(spans));
+    receiver.account.received(spans);
     let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans, accepted: false };
     if spans == 0 {
         return Ok(Accepted::all(spans));
@@ -305,7 +304,7 @@ pub(crate) async fn replay(
     let from = from.ok_or_else(|| unavailable(&format!("the pipeline `{pipeline}` has no processor `{plugin}`")))?;
     let batch = Batch::parse(wire)?;
     let spans = batch.spans();
-    account.received.add(i64::from(spans));
+    account.received(spans);
     let door = Door { of: Of::Quarantine(account.clone()), spans, accepted: false };
     let passed = chain::run(&routes, found, batch, from).await?;
     let all = vec![(number, passed)];
@@ -347,9 +346,7 @@ fn of_plan<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<
 fn count(routes: &Routes, all: Vec<(usize, Passed)>, entered: u32) {
     for (index, passed) in all {
         let Some(pipeline) = routes.plan.as_ref().and_then(|plan| plan.pipelines.get(index)) else { continue };
-        pipeline.account.accepted.add(i64::from(entered));
-        pipeline.account.passed.add(i64::from(passed.spans));
-        passed.count(routes, pipeline);
+        passed.count(routes, pipeline, entered);
     }
 }
 

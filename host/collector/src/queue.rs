@@ -217,8 +217,7 @@ impl Queue {
     }
 
     fn put(&self, mut item: Item, weight: Weight, held: bool) {
-        item.account.passed.add(i64::from(item.spans));
-        item.account.held.add(i64::from(item.spans));
+        item.account.passed(u64::from(item.spans));
         let counted = entry::count(&item.wire);
         let mut dropped = Vec::new();
         let mut state = self.state();

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::core::Collector;
 use serde::Serialize;
 
 use super::Account;
@@ -15,7 +14,7 @@ type Breakdown = BTreeMap<String, i64>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "level", rename_all = "snake_case")]
 pub enum Entry {
-    /// `received = accepted + refused`.
+    /// `received = accepted + refused + held`.
     Receiver {
         /// The component id.
         name: String,
@@ -25,6 +24,8 @@ pub enum Entry {
         accepted: i64,
         /// Answered with an error.
         refused: i64,
+        /// Not answered yet.
+        held: i64,
         /// What does not add up.
         missing: i64,
     },
@@ -77,10 +78,10 @@ pub enum Entry {
 type Cells = BTreeMap<String, BTreeMap<String, Breakdown>>;
 
 impl Account {
-    /// The account as it stands. Consistent only when nothing is on its way.
+    /// The account as it stands.
     pub fn report(&self) -> Vec<Entry> {
         let mut all: BTreeMap<(String, String, String), Cells> = BTreeMap::new();
-        for family in self.spans.collect() {
+        for family in self.still() {
             for metric in family.get_metric() {
                 let label = |name: &str| {
                     let pair = metric.get_label().iter().find(|pair| pair.name() == name);
@@ -122,8 +123,9 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
     };
     match level {
         "receiver" => {
-            let (received, accepted, refused) = (total("received"), total("accepted"), total("refused"));
-            Entry::Receiver { name, received, accepted, refused, missing: received - accepted - refused }
+            let (received, accepted, refused, held) =
+                (total("received"), total("accepted"), total("refused"), total("held"));
+            Entry::Receiver { name, received, accepted, refused, held, missing: received - accepted - refused - held }
         }
         "pipeline" => {
             let (accepted, passed, quarantined, held) =
@@ -169,8 +171,8 @@ impl Entry {
 
     fn log(&self) {
         match self {
-            Self::Receiver { name, received, accepted, refused, missing } => {
-                tracing::info!(event = "account", kind = "receiver", name, received, accepted, refused, missing);
+            Self::Receiver { name, received, accepted, refused, held, missing } => {
+                tracing::info!(event = "account", kind = "receiver", name, received, accepted, refused, held, missing);
             }
             Self::Pipeline { name, accepted, passed, dropped, quarantined, held, missing } => {
                 let dropped = json(dropped);

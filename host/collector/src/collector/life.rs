@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Collector;
-use crate::account::Account;
+use crate::account::{self, Account};
 use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
@@ -207,6 +207,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     });
     readiness.ready();
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
+    let mut balance = account::Watch::new(account.clone());
     let mut save = tokio::time::interval(SAVE_EVERY);
     loop {
         tokio::select! {
@@ -218,6 +219,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             _ = save.tick() => {
                 save_stores(&sandbox).await;
                 collector.watch_probations().await;
+                balance.look(Instant::now(), collector.config().imbalance_after());
                 continue;
             }
         }

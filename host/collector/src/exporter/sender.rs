@@ -7,7 +7,6 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::circuit::Leave;
 use super::retry::Schedule;
 use super::upstreams::{Course, Turn, Upstream, Upstreams};
 use super::{Sending, debug, file, otlp_grpc, otlp_http};

@@ -258,14 +258,12 @@ impl Durable {
 impl Room {
     /// Puts the request in. None if it is settled already: dropped by the policy.
     pub(super) fn commit(mut self, item: Item) -> Option<Landing> {
-        let spans = i64::from(item.spans);
-        item.account.passed.add(spans);
+        item.account.passed(u64::from(item.spans));
         let Some(log) = self.log.take() else {
             self.durable.figures.enqueue_failed.inc_by(u64::from(item.spans));
             item.account.dropped("queue_full", u64::from(item.spans));
             return None;
         };
-        item.account.held.add(spans);
         let ticket = log.commit(envelope::seal(item.account.pipeline(), &item.wire), item.spans);
         Some(Landing { durable: Arc::clone(&self.durable), account: item.account, weight: self.weight, ticket })
     }
@@ -292,8 +290,7 @@ impl Landing {
             Ok(Outcome::Dropped) => AppendError::Closed,
             Err(error) => error,
         };
-        account.passed.sub(weight.spans as i64);
-        account.held.sub(weight.spans as i64);
+        account.not_kept(weight.spans);
         durable.release(weight);
         durable.figures.enqueue_failed.inc_by(weight.spans);
         durable.tell(&error);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::durable::Place;
 use super::{Item, Owed, Queue, Settings, Verdict, Waiting};
+use crate::account::Delivery;
 
 /// How much of the queue something takes, in every measure there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -141,14 +142,8 @@ impl Taken {
         let sent = u64::from(self.counted);
         let rejected = rejected.min(sent);
         let account = &self.item.account;
-        account.held.sub(i64::from(self.item.spans));
-        account.delivered(by, sent - rejected);
-        if again || matches!(&self.home, Home::Disk(place) if place.may_be_again()) {
-            account.redelivered(sent - rejected);
-        }
-        if rejected > 0 {
-            account.failed("partial_success", rejected);
-        }
+        let again = again || matches!(&self.home, Home::Disk(place) if place.may_be_again());
+        account.delivered(&Delivery { held: self.item.spans, delivered: sent - rejected, rejected, by, again });
         if let Some(owed) = &mut self.item.owed {
             owed.give(Verdict::TAKEN);
         }
@@ -200,11 +195,9 @@ pub(super) fn failed(item: &mut Item, reason: &str) {
     if let Some(owed) = &mut item.owed {
         owed.give(Verdict::unavailable(format!("not delivered: {reason}")));
     }
-    item.account.held.sub(i64::from(item.spans));
     item.account.failed(reason, u64::from(item.spans));
 }
 
 pub(super) fn dropped(item: &Item, reason: &str) {
-    item.account.held.sub(i64::from(item.spans));
     item.account.dropped(reason, u64::from(item.spans));
 }
