@@ -13,20 +13,26 @@
 //!
 //! What happens to a span changes two figures or more. They change together for whoever reads the
 //! account, so that it adds up at every moment, and not only in the end; [`Watch`] sees to that.
+//! [`Keeper`] has it outlive the process.
 
+mod cells;
 mod destination;
+mod kept;
 mod report;
 #[cfg(test)]
 mod tests;
 mod watch;
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::SystemTime;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
+use cells::Cell;
 pub use destination::{Delivery, DestinationAccount};
+pub use kept::Keeper;
 pub use report::Entry;
 pub use watch::{IMBALANCE_AFTER, Watch};
 
@@ -40,6 +46,7 @@ pub struct Account {
     /// Whoever counts shares it; whoever reads has it alone. It is never held while anything else is
     /// waited for.
     turn: Arc<RwLock<()>>,
+    since: Arc<Mutex<SystemTime>>,
 }
 
 /// What /metrics reads: figures that add up.
@@ -89,6 +96,7 @@ impl Account {
             spans: IntGaugeVec::new(opts, &LABELS)?,
             missing: IntGaugeVec::new(missing, &["level", "name", "destination"])?,
             turn: Arc::default(),
+            since: Arc::new(Mutex::new(SystemTime::now())),
         };
         registry.register(Box::new(Shown(account.clone())))?;
         registry.register(Box::new(account.missing.clone()))?;

@@ -269,6 +269,17 @@ impl Config {
         self.sluice().map_or(extension::DRAIN_TIMEOUT, |sluice| sluice.drain_timeout)
     }
 
+    /// Where the account is kept: the `state_dir`, else the folder of the first queue on disk, else
+    /// nowhere.
+    pub fn account_dir(&self) -> Option<&Path> {
+        self.state_dir().or_else(|| self.used_exporters().find_map(|component| component.settings.folder()))
+    }
+
+    /// Whether every queue is on disk.
+    pub fn is_durable(&self) -> bool {
+        self.used_exporters().all(|component| component.settings.folder().is_some())
+    }
+
     /// How long an account may not add up before it is told.
     pub fn imbalance_after(&self) -> Duration {
         self.sluice().map_or(account::IMBALANCE_AFTER, |sluice| sluice.imbalance_after)

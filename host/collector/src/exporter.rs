@@ -19,6 +19,7 @@ mod tests;
 mod upstreams;
 
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -206,6 +207,11 @@ impl Settings {
             Self::Failover(settings) => &settings.queue,
             Self::File(settings) => &settings.queue,
         }
+    }
+
+    /// Where its queue is kept, if that is on disk.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        Some(&self.queue().storage.as_ref()?.folder.as_ref()?.directory)
     }
 
     /// As whom it sends, to be looked up.

@@ -201,9 +201,17 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
     }
     let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-    let queued = queue(&routes, &all).await?;
-    drop(arriving);
-    land(&routes, all, queued, door, deadline).await
+    let by = answer_by(Instant::now(), deadline);
+    let queued = match arriving {
+        // Who waits for the result does not wait longer for room.
+        Some(arriving) => {
+            let queued = tokio::time::timeout_at(by.into(), queue(&routes, &all)).await;
+            drop(arriving);
+            queued.map_err(|_| unavailable("the queue has found no room in time"))??
+        }
+        None => queue(&routes, &all).await?,
+    };
+    land(&routes, all, queued, door, by).await
 }
 
 /// Lets the queues that this receiver's requests wait for know that one is coming.
@@ -227,7 +235,7 @@ async fn land(
     all: Vec<(usize, Passed)>,
     queued: Queued,
     door: Door,
-    deadline: Option<Instant>,
+    by: Instant,
 ) -> Result<Accepted, Refused> {
     let spans = door.spans;
     let Queued { landings, results } = queued;
@@ -236,7 +244,6 @@ async fn land(
         door.accept();
         return Ok(Accepted::all(spans));
     }
-    let by = answer_by(Instant::now(), deadline);
     // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);
     let landed = tokio::task::spawn_local(async move {
@@ -309,7 +316,7 @@ pub(crate) async fn replay(
     let passed = chain::run(&routes, found, batch, from).await?;
     let all = vec![(number, passed)];
     let queued = queue(&routes, &all).await?;
-    land(&routes, all, queued, door, None).await
+    land(&routes, all, queued, door, answer_by(Instant::now(), None)).await
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {

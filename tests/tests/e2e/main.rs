@@ -16,6 +16,7 @@
 )]
 
 mod account;
+mod account_lives;
 mod admin;
 mod attributes;
 mod auth;
@@ -40,6 +41,7 @@ mod metrics;
 mod odd;
 mod poison;
 mod protocols;
+mod readiness;
 mod redaction;
 mod reload;
 mod rollback;

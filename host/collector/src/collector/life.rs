@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Collector;
-use crate::account::{self, Account};
+use crate::account::{self, Account, Keeper};
 use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
@@ -177,6 +177,16 @@ async fn save_stores(sandbox: &Sandbox) {
     }
 }
 
+/// Writes the account, beside the control thread as well.
+async fn keep_account(keeper: Option<Keeper>) -> Option<Keeper> {
+    let mut keeper = keeper?;
+    let turn = tokio::task::spawn_blocking(move || {
+        keeper.turn();
+        keeper
+    });
+    turn.await.map_err(|error| tracing::error!(event = "internal", %error, "keeping the account has failed")).ok()
+}
+
 async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let (mut interrupt, mut terminate, mut hangup) =
@@ -201,6 +211,8 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
     collector.apply(loaded.config, processors, None).await?;
+    let mut keeper = Keeper::new(&account, collector.config().account_dir(), collector.config().is_durable());
+    keeper = keep_account(keeper).await;
     let replays = quarantine.map(|quarantine| {
         let account = account.receiver("quarantine");
         tokio::spawn(quarantine::replay::serve(quarantine, collector.courier(), account))
@@ -219,6 +231,8 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             _ = save.tick() => {
                 save_stores(&sandbox).await;
                 collector.watch_probations().await;
+                keeper = keep_account(keeper).await;
+                collector.watch_queues();
                 balance.look(Instant::now(), collector.config().imbalance_after());
                 continue;
             }
@@ -237,6 +251,9 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         _ = terminate.recv() => u64::MAX,
     };
     save_stores(&sandbox).await;
+    if let Some(keeper) = keeper {
+        keeper.end(lost == u64::MAX);
+    }
     account.log();
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
 }

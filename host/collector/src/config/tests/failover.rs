@@ -20,7 +20,7 @@ fn its_upstreams_are_exporters_that_leave_queue_and_retries_to_it() {
     assert_eq!(told("  failover: { exporters: [otlp/a, otlphttp/b] }", "failover, otlphttp/b, debug"), [""; 0]);
     assert_eq!(
         told("  failover: { exporters: [otlp/a, otlphttp/b] }", "failover, debug"),
-        ["c.yaml:6:36: error: exporter `failover`: `sending_queue` and `retry_on_failure` of `otlphttp/b` would do \
+        ["c.yaml:6:35: error: exporter `failover`: `sending_queue` and `retry_on_failure` of `otlphttp/b` would do \
           nothing, since it is in no pipeline: those of the failover hold, move them there"]
     );
     assert_eq!(
@@ -29,9 +29,9 @@ fn its_upstreams_are_exporters_that_leave_queue_and_retries_to_it() {
             "failover, failover/x, otlphttp/b, debug"
         ),
         [
-            "c.yaml:6:36: error: exporter `failover`: exporter `otlphttp/c` is not defined in `exporters`; did you mean `otlphttp/b`?",
-            "c.yaml:6:48: error: exporter `failover`: `failover/x` cannot be an upstream: exporters of type `otlp_grpc` and `otlp_http` can",
-            "c.yaml:6:60: error: exporter `failover`: `debug` cannot be an upstream: exporters of type `otlp_grpc` and `otlp_http` can",
+            "c.yaml:6:35: error: exporter `failover`: exporter `otlphttp/c` is not defined in `exporters`; did you mean `otlphttp/b`?",
+            "c.yaml:6:47: error: exporter `failover`: `failover/x` cannot be an upstream: exporters of type `otlp_grpc` and `otlp_http` can",
+            "c.yaml:6:59: error: exporter `failover`: `debug` cannot be an upstream: exporters of type `otlp_grpc` and `otlp_http` can",
             "c.yaml:7:17: error: a failover needs two `exporters` at least, the best first",
         ]
     );

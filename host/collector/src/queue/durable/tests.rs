@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod trouble;
+
 use std::sync::Arc;
 use std::time::Duration;
 
