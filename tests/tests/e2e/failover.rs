@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
-use sluice_tests::collector::{Config, End, Sluice};
+use sluice_tests::collector::{Config, End, Folder, Sluice};
 use sluice_tests::send::Grpc;
 use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
@@ -177,6 +177,21 @@ fn an_upstream_that_wants_to_be_left_alone_is_while_the_other_is_there() {
     far.wait_for_attempts(4);
     closes(&sluice.terminate());
     assert_eq!((near.totals().attempts, far.totals().requests), (1, 1));
+}
+
+#[test]
+fn without_retries_each_is_asked_once() {
+    let (near, far) = (Sink::start(), Sink::start());
+    near.always(Answer::UNAVAILABLE);
+    far.always(Answer::UNAVAILABLE);
+    let once = failover(&near, &far, "").yaml().replace(QUICK, "retry_on_failure: { enabled: false }");
+    let sluice = Sluice::start_in(Folder::new(&once));
+    send::all(sluice.grpc(), &[Exporter::new(508).request(30)]).unwrap();
+    far.wait_for_attempts(1);
+    let end = sluice.terminate();
+    closes(&end);
+    assert_eq!((near.totals().attempts, far.totals().attempts), (1, 1));
+    assert_eq!(end.account.sum("destination", "failed"), end.account.sum("receiver", "accepted"));
 }
 
 #[test]

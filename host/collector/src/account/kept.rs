@@ -36,6 +36,8 @@ struct Content {
     version: u32,
     /// Whether the process that wrote it had ended.
     ended: bool,
+    /// Whether all its queues were on disk.
+    durable: bool,
     /// When the account began, in Unix time.
     since_unix_s: u64,
     cells: Vec<Cell>,
@@ -45,13 +47,11 @@ struct Content {
 pub struct Keeper {
     account: Account,
     dir: PathBuf,
-    /// Whether all queues are on disk.
-    durable: bool,
     /// None as long as another process has it.
     lock: Option<File>,
     written: Option<(Instant, String)>,
-    /// An error is told once, not each second.
-    failing: bool,
+    /// An error is told once, not each second; so is that another process has the file.
+    told: bool,
 }
 
 /// Why an account begins from zero.
@@ -66,40 +66,47 @@ enum FromZero {
 }
 
 impl Keeper {
-    /// Keeps the account in a folder, if there is one; `durable` says whether all queues are on disk.
-    /// Nothing happens before [`Keeper::turn`].
-    pub fn new(account: &Account, dir: Option<&Path>, durable: bool) -> Option<Self> {
+    /// Keeps the account in a folder, if there is one. Nothing happens before [`Keeper::turn`].
+    pub fn new(account: &Account, dir: Option<&Path>) -> Option<Self> {
         let Some(dir) = dir else {
             let reason = "it is not kept: there is neither a `state_dir` nor a queue on disk";
             tracing::info!(event = "account.begun", from = "zero", reason);
             return None;
         };
         let (account, dir) = (account.clone(), dir.to_owned());
-        Some(Self { account, dir, durable, lock: None, written: None, failing: false })
+        Some(Self { account, dir, lock: None, written: None, told: false })
     }
 
     /// Takes over what an earlier process has left, when that is to be had, and writes what has
-    /// changed. To be called now and then.
-    pub fn turn(&mut self) {
-        let turn = self.take_over().and_then(|()| self.write(false));
+    /// changed. To be called now and then; `durable` says whether all queues are on disk.
+    pub fn turn(&mut self, durable: bool) {
+        let turn = self.take_over().and_then(|()| self.write(false, durable));
         self.tell(&turn);
     }
 
     /// Writes the account for the last time. `cut` says that some of it was not seen to its end.
-    pub fn end(mut self, cut: bool) {
-        self.written = None;
-        let end = self.take_over().and_then(|()| self.write(!cut));
+    pub fn end(mut self, cut: bool, durable: bool) {
+        (self.written, self.told) = (None, false);
+        let end = self.take_over().and_then(|()| self.write(!cut, durable));
         self.tell(&end);
+        if let Some(lock) = self.lock {
+            // A child that is just being started has it open for a moment longer.
+            let _ = flock(&lock, FlockOperation::Unlock);
+        }
     }
 
     fn tell(&mut self, result: &io::Result<()>) {
-        if let Err(error) = result
-            && !self.failing
-        {
-            let file = self.dir.join(FILE);
+        let told = std::mem::replace(&mut self.told, result.is_err());
+        let Err(error) = result else { return };
+        if told {
+            return;
+        }
+        let file = self.dir.join(FILE);
+        if error.kind() == io::ErrorKind::WouldBlock {
+            tracing::info!(event = "account.kept", file = %file.display(), %error);
+        } else {
             tracing::error!(event = "account.kept", file = %file.display(), %error, "the account will not outlive the process");
         }
-        self.failing = result.is_err();
     }
 
     fn take_over(&mut self) -> io::Result<()> {
@@ -108,7 +115,10 @@ impl Keeper {
         }
         let lock = File::options().create(true).truncate(false).write(true).mode(0o600).open(self.dir.join(LOCK))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let why = "another process has it; what that one counts is added when it has ended";
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, why));
+            }
             other => other?,
         }
         self.lock = Some(lock);
@@ -138,17 +148,17 @@ impl Keeper {
         if content.version != VERSION {
             return Err(unreadable(format!("it has version {}, known is {VERSION}", content.version)));
         }
-        if content.ended || self.durable { Ok(content) } else { Err(FromZero::Killed) }
+        if content.ended || content.durable { Ok(content) } else { Err(FromZero::Killed) }
     }
 
-    fn write(&mut self, ended: bool) -> io::Result<()> {
+    fn write(&mut self, ended: bool, durable: bool) -> io::Result<()> {
         let due = self.written.as_ref().is_none_or(|(at, _)| at.elapsed() >= WRITE_EVERY);
-        if self.lock.is_none() || !(ended || due) {
+        if !(ended || due) {
             return Ok(());
         }
         let (cells, since) = self.account.cells();
         let since_unix_s = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let text = serde_json::to_string(&Content { version: VERSION, ended, since_unix_s, cells })?;
+        let text = serde_json::to_string(&Content { version: VERSION, ended, durable, since_unix_s, cells })?;
         if self.written.as_ref().is_some_and(|(_, written)| *written == text) {
             return Ok(());
         }

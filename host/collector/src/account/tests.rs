@@ -1,13 +1,14 @@
 //! The account adds up whenever it is read, and says so when it does not.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use prometheus::Registry;
 
-use super::{Account, Delivery, Settled, Watch};
+use super::{Account, Delivery, Entry, Keeper, Settled, Watch};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -98,4 +99,74 @@ fn it_adds_up_at_every_moment_while_others_count() {
         }
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// A process: its account, and what keeps it in this folder.
+fn process(dir: &Path) -> (Account, Keeper) {
+    let (account, _) = account();
+    let keeper = Keeper::new(&account, Some(dir)).unwrap();
+    (account, keeper)
+}
+
+/// received, accepted and held of the only receiver; passed, delivered and held of the only destination.
+fn figures(account: &Account) -> [i64; 6] {
+    let mut figures = [0; 6];
+    for entry in account.report() {
+        assert_eq!(entry.missing(), 0, "{entry:?}");
+        match entry {
+            Entry::Receiver { received, accepted, held, .. } => {
+                figures[..3].copy_from_slice(&[received, accepted, held]);
+            }
+            Entry::Destination { passed, delivered, held, .. } => {
+                figures[3..].copy_from_slice(&[passed, delivered, held]);
+            }
+            Entry::Pipeline { .. } => {}
+        }
+    }
+    figures
+}
+
+/// Ten spans received, four of them answered; four passed, of which one is delivered.
+fn count_some(account: &Account) {
+    let (receiver, destination) = (account.receiver("otlp"), account.destination("traces", "otlp"));
+    receiver.received(10);
+    receiver.answered(4, true);
+    destination.passed(4);
+    destination.delivered(&Delivery { held: 1, delivered: 1, by: Some("a"), ..Delivery::default() });
+}
+
+#[test]
+fn what_was_held_is_not_carried_on_after_a_kill_and_nothing_is_if_it_was_in_memory() {
+    for (durable, carried) in [(true, [4, 4, 0, 1, 1, 0]), (false, [0; 6])] {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, mut keeper) = process(dir.path());
+        count_some(&first);
+        keeper.turn(durable);
+        assert_eq!(figures(&first), [10, 4, 6, 4, 1, 3]);
+        drop(keeper);
+        let (second, mut keeper) = process(dir.path());
+        keeper.turn(true);
+        assert_eq!(figures(&second), carried, "durable: {durable}");
+    }
+}
+
+#[test]
+fn two_processes_of_one_folder_add_up_when_the_first_has_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let ((first, mut ending), (second, mut starting)) = (process(dir.path()), process(dir.path()));
+    ending.turn(false);
+    starting.turn(false);
+    count_some(&first);
+    count_some(&second);
+    starting.turn(false);
+    assert_eq!(figures(&second), [10, 4, 6, 4, 1, 3], "the first one has it");
+    first.receiver("otlp").answered(6, true);
+    first.destination("traces", "otlp").failed("shutdown", 3);
+    ending.end(false, false);
+    starting.turn(false);
+    assert_eq!(figures(&second), [20, 14, 6, 8, 2, 3]);
+    let (third, mut keeper) = process(dir.path());
+    starting.end(false, false);
+    keeper.turn(false);
+    assert_eq!(figures(&third), [14, 14, 0, 5, 2, 0], "what the second one held is gone with it");
 }

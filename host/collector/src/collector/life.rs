@@ -178,10 +178,10 @@ async fn save_stores(sandbox: &Sandbox) {
 }
 
 /// Writes the account, beside the control thread as well.
-async fn keep_account(keeper: Option<Keeper>) -> Option<Keeper> {
+async fn keep_account(keeper: Option<Keeper>, durable: bool) -> Option<Keeper> {
     let mut keeper = keeper?;
     let turn = tokio::task::spawn_blocking(move || {
-        keeper.turn();
+        keeper.turn(durable);
         keeper
     });
     turn.await.map_err(|error| tracing::error!(event = "internal", %error, "keeping the account has failed")).ok()
@@ -211,8 +211,8 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
     collector.apply(loaded.config, processors, None).await?;
-    let mut keeper = Keeper::new(&account, collector.config().account_dir(), collector.config().is_durable());
-    keeper = keep_account(keeper).await;
+    let mut keeper = Keeper::new(&account, collector.config().account_dir());
+    keeper = keep_account(keeper, collector.config().is_durable()).await;
     let replays = quarantine.map(|quarantine| {
         let account = account.receiver("quarantine");
         tokio::spawn(quarantine::replay::serve(quarantine, collector.courier(), account))
@@ -231,7 +231,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             _ = save.tick() => {
                 save_stores(&sandbox).await;
                 collector.watch_probations().await;
-                keeper = keep_account(keeper).await;
+                keeper = keep_account(keeper, collector.config().is_durable()).await;
                 collector.watch_queues();
                 balance.look(Instant::now(), collector.config().imbalance_after());
                 continue;
@@ -243,7 +243,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     if let Some(replays) = replays {
         replays.abort();
     }
-    let drain_timeout = collector.config().drain_timeout();
+    let (drain_timeout, durable) = (collector.config().drain_timeout(), collector.config().is_durable());
     tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
     let lost = tokio::select! {
         lost = collector.drain(Instant::now() + drain_timeout) => lost,
@@ -252,7 +252,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     };
     save_stores(&sandbox).await;
     if let Some(keeper) = keeper {
-        keeper.end(lost == u64::MAX);
+        keeper.end(lost == u64::MAX, durable);
     }
     account.log();
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
