@@ -1,22 +1,40 @@
 //! The account: every span that came in is accounted for, on three levels that each add up.
 //!
-//! - receiver: `received = accepted + refused`
+//! - receiver: `received = accepted + refused + held`; what is held has not been answered yet
 //! - pipeline: `accepted = passed + dropped{by, reason} + quarantined + held`
 //! - pipeline and destination: `passed = delivered + failed{reason} + dropped{reason} + held`;
 //!   `restored` is the part of `passed` that a queue on disk held when the process began,
-//!   `redelivered` the part of `delivered` that upstream may have had before
+//!   `redelivered` the part of `delivered` that upstream may have had before; where a destination has
+//!   several upstreams, `by` says which of them has taken what
 //!
 //! All of it lives in one metric family, `sluice_account_spans{level,name,destination,outcome,by,reason}`,
 //! so that what /metrics shows and what the closing account says cannot differ. No figure is ever
 //! computed from another: `missing` is what does not add up.
+//!
+//! What happens to a span changes two figures or more. They change together for whoever reads the
+//! account, so that it adds up at every moment, and not only in the end; [`Watch`] sees to that.
+//! [`Keeper`] has it outlive the process.
 
+mod cells;
+mod destination;
+mod kept;
 mod report;
+#[cfg(test)]
+mod tests;
+mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::SystemTime;
 
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
 use prometheus::{IntGauge, IntGaugeVec, Opts, Registry};
 
+use cells::Cell;
+pub use destination::{Delivery, DestinationAccount};
+pub use kept::Keeper;
 pub use report::Entry;
+pub use watch::{IMBALANCE_AFTER, Watch};
 
 const LABELS: [&str; 6] = ["level", "name", "destination", "outcome", "by", "reason"];
 
@@ -24,17 +42,24 @@ const LABELS: [&str; 6] = ["level", "name", "destination", "outcome", "by", "rea
 #[derive(Clone)]
 pub struct Account {
     spans: IntGaugeVec,
+    missing: IntGaugeVec,
+    /// Whoever counts shares it; whoever reads has it alone. It is never held while anything else is
+    /// waited for.
+    turn: Arc<RwLock<()>>,
+    since: Arc<Mutex<SystemTime>>,
 }
+
+/// What /metrics reads: figures that add up.
+struct Shown(Account);
 
 /// The account of one receiver.
 #[derive(Clone)]
 pub struct ReceiverAccount {
-    /// Spans that reached the door, counted from the request's bytes.
-    pub received: IntGauge,
-    /// Spans of requests that were answered with success.
-    pub accepted: IntGauge,
-    /// Spans of requests that were answered with an error.
-    pub refused: IntGauge,
+    account: Account,
+    received: IntGauge,
+    accepted: IntGauge,
+    refused: IntGauge,
+    held: IntGauge,
 }
 
 /// The account of one pipeline.
@@ -42,117 +67,127 @@ pub struct ReceiverAccount {
 pub struct PipelineAccount {
     account: Account,
     name: String,
-    /// Spans that receivers answered for with success.
-    pub accepted: IntGauge,
-    /// Spans that left the chain towards the destinations.
-    pub passed: IntGauge,
-    /// Spans that the chain keeps for later.
-    pub held: IntGauge,
+    accepted: IntGauge,
+    passed: IntGauge,
 }
 
-/// The account of one destination of one pipeline.
-pub struct DestinationAccount {
-    account: Account,
-    pipeline: String,
-    destination: String,
-    /// Spans put into the destination's queue.
-    pub passed: IntGauge,
-    /// Spans that upstream accepted.
-    pub delivered: IntGauge,
-    /// Spans that are in the queue or on their way.
-    pub held: IntGauge,
+/// What a chain has made of a request, in spans.
+#[derive(Debug, Default)]
+pub struct Settled<'s> {
+    /// Of the request, for which its receiver answers with success.
+    pub accepted: u32,
+    /// That left the chain towards the destinations.
+    pub passed: u32,
+    /// That a component dropped: its id, the reason, how many.
+    pub dropped: Vec<(&'s str, &'s str, u64)>,
+    /// In the quarantine, because a component failed on them: its id, how many.
+    pub quarantined: Vec<(&'s str, u64)>,
 }
 
 impl Account {
-    /// Registers the metric family.
+    /// Registers the metric families.
     ///
     /// # Errors
-    /// When the registry holds one of that name already.
+    /// When the registry holds one of these names already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
         let opts = Opts::new("sluice_account_spans", "Every span, by what became of it.");
-        let spans = IntGaugeVec::new(opts, &LABELS)?;
-        registry.register(Box::new(spans.clone()))?;
-        Ok(Self { spans })
+        let missing = Opts::new("sluice_account_missing_spans", "Spans by which an account has not added up for long.");
+        let account = Self {
+            spans: IntGaugeVec::new(opts, &LABELS)?,
+            missing: IntGaugeVec::new(missing, &["level", "name", "destination"])?,
+            turn: Arc::default(),
+            since: Arc::new(Mutex::new(SystemTime::now())),
+        };
+        registry.register(Box::new(Shown(account.clone())))?;
+        registry.register(Box::new(account.missing.clone()))?;
+        Ok(account)
     }
 
     fn cell(&self, values: [&str; 6]) -> IntGauge {
         self.spans.with_label_values(&values)
     }
 
+    /// What is counted while it is held is seen together.
+    fn counting(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All figures, as they are between two changes.
+    fn still(&self) -> Vec<MetricFamily> {
+        let _alone = self.turn.write().unwrap_or_else(PoisonError::into_inner);
+        self.spans.collect()
+    }
+
     /// The account of the receiver with this id.
     pub fn receiver(&self, name: &str) -> ReceiverAccount {
         let cell = |outcome| self.cell(["receiver", name, "", outcome, "", ""]);
-        ReceiverAccount { received: cell("received"), accepted: cell("accepted"), refused: cell("refused") }
+        ReceiverAccount {
+            received: cell("received"),
+            accepted: cell("accepted"),
+            refused: cell("refused"),
+            held: cell("held"),
+            account: self.clone(),
+        }
     }
 
     /// The account of the pipeline with this id.
     pub fn pipeline(&self, name: &str) -> PipelineAccount {
         let cell = |outcome| self.cell(["pipeline", name, "", outcome, "", ""]);
-        PipelineAccount {
-            account: self.clone(),
-            name: name.to_owned(),
-            accepted: cell("accepted"),
-            passed: cell("passed"),
-            held: cell("held"),
-        }
+        // Nothing is kept by a chain between two requests, and it is shown that it is so.
+        cell("held");
+        let (accepted, passed) = (cell("accepted"), cell("passed"));
+        PipelineAccount { account: self.clone(), name: name.to_owned(), accepted, passed }
     }
 
     /// The account of a destination of a pipeline.
     pub fn destination(&self, pipeline: &str, destination: &str) -> Arc<DestinationAccount> {
-        let cell = |outcome| self.cell(["destination", pipeline, destination, outcome, "", ""]);
-        Arc::new(DestinationAccount {
-            account: self.clone(),
-            pipeline: pipeline.to_owned(),
-            destination: destination.to_owned(),
-            passed: cell("passed"),
-            delivered: cell("delivered"),
-            held: cell("held"),
-        })
+        Arc::new(DestinationAccount::new(self, pipeline, destination))
+    }
+}
+
+impl Collector for Shown {
+    fn desc(&self) -> Vec<&Desc> {
+        self.0.spans.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.0.still()
+    }
+}
+
+impl ReceiverAccount {
+    /// Counts spans that have reached the door, from the request's bytes. They are held until they
+    /// are answered for.
+    pub fn received(&self, spans: u32) {
+        let _together = self.account.counting();
+        self.received.add(i64::from(spans));
+        self.held.add(i64::from(spans));
+    }
+
+    /// Counts spans whose request was answered: with success, or with an error.
+    pub fn answered(&self, spans: u32, success: bool) {
+        let _together = self.account.counting();
+        self.held.sub(i64::from(spans));
+        let outcome = if success { &self.accepted } else { &self.refused };
+        outcome.add(i64::from(spans));
     }
 }
 
 impl PipelineAccount {
-    /// The cell of the spans that are in the quarantine because `by` (a component id) failed on them.
-    pub fn quarantined(&self, by: &str) -> IntGauge {
-        self.account.cell(["pipeline", &self.name, "", "quarantined", by, ""])
+    /// Counts the spans of a request that its queues have.
+    pub fn settled(&self, settled: &Settled<'_>) {
+        let _together = self.account.counting();
+        self.accepted.add(i64::from(settled.accepted));
+        self.passed.add(i64::from(settled.passed));
+        for (by, reason, spans) in &settled.dropped {
+            self.cell("dropped", by, reason).add(*spans as i64);
+        }
+        for (by, spans) in &settled.quarantined {
+            self.cell("quarantined", by, "").add(*spans as i64);
+        }
     }
 
-    /// The cell of the spans that `by` (a component id) dropped for `reason`.
-    pub fn dropped(&self, by: &str, reason: &str) -> IntGauge {
-        self.account.cell(["pipeline", &self.name, "", "dropped", by, reason])
-    }
-}
-
-impl DestinationAccount {
-    /// The pipeline's id.
-    pub fn pipeline(&self) -> &str {
-        &self.pipeline
-    }
-
-    /// Counts spans that were found in the destination's queue on disk: they passed before this
-    /// process began.
-    pub fn restored(&self, spans: u64) {
-        self.passed.add(spans as i64);
-        self.held.add(spans as i64);
-        self.add("restored", "", spans);
-    }
-
-    /// Counts, beside `delivered`, spans that may have been delivered before this process began.
-    pub fn redelivered(&self, spans: u64) {
-        self.add("redelivered", "", spans);
-    }
-
-    /// Counts spans that we tried to deliver and upstream did not take.
-    pub fn failed(&self, reason: &str, spans: u64) {
-        self.add("failed", reason, spans);
-    }
-
-    /// Counts spans that a policy of the queue dropped.
-    pub fn dropped(&self, reason: &str, spans: u64) {
-        self.add("dropped", reason, spans);
-    }
-
-    fn add(&self, outcome: &str, reason: &str, spans: u64) {
-        self.account.cell(["destination", &self.pipeline, &self.destination, outcome, "", reason]).add(spans as i64);
+    fn cell(&self, outcome: &str, by: &str, reason: &str) -> IntGauge {
+        self.account.cell(["pipeline", &self.name, "", outcome, by, reason])
     }
 }

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
 use sluice_spans::Batch;
 
+use crate::account::Settled;
 use crate::config::processor::OnFailure;
 use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
@@ -298,26 +299,28 @@ fn unavailable(reason: String) -> Refused {
 }
 
 impl Passed {
-    /// Counts what the plugins did: their drops in the pipeline's account, their figures, their
-    /// log lines and metrics.
-    pub fn count(self, routes: &Routes, pipeline: &PipelinePlan) {
+    /// Counts what became of a request of `entered` spans in the pipeline's account, and what the plugins
+    /// did: their figures, their log lines and metrics.
+    pub fn count(self, routes: &Routes, pipeline: &PipelinePlan, entered: u32) {
+        let mut settled = Settled { accepted: entered, passed: self.spans, ..Settled::default() };
         for (&processor, done) in pipeline.processors.iter().zip(self.done) {
             let Some(Some(slot)) = routes.slots.get(processor) else { continue };
             let SlotPlan { id, stats, .. } = &slot.plan;
             slot.stats.count(done.entered, done.dropped, done.edited);
             if done.dropped > 0 {
-                pipeline.account.dropped(id, "plugin").add(done.dropped as i64);
+                settled.dropped.push((id, "plugin", done.dropped));
             }
             if let Some((spans, kind)) = done.gave_up {
-                pipeline.account.dropped(id, kind).add(spans as i64);
+                settled.dropped.push((id, kind, spans));
             }
             if done.poison > 0 {
-                pipeline.account.dropped(id, "poison").add(done.poison as i64);
+                settled.dropped.push((id, "poison", done.poison));
             }
             for kept in done.kept {
-                pipeline.account.quarantined(id).add(i64::from(kept.accepted()));
+                settled.quarantined.push((id, u64::from(kept.accepted())));
             }
             stats.commit(id, done.effects);
         }
+        pipeline.account.settled(&settled);
     }
 }

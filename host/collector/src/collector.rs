@@ -3,6 +3,7 @@
 mod leaving;
 mod life;
 mod listening;
+mod readiness;
 mod reload;
 
 use std::collections::HashMap;
@@ -245,6 +246,7 @@ impl Collector {
     fn let_go(&mut self, before: HashMap<Id, Serving>, deadline: Instant) {
         for (id, Serving { exporter, .. }) in before {
             if !self.exporters.get(&id).is_some_and(|now| Arc::ptr_eq(&now.exporter, &exporter)) {
+                self.forget_queue(&id);
                 self.leaving.exporter(id, exporter, deadline);
             }
         }

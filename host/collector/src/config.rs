@@ -9,6 +9,7 @@ mod check;
 mod component;
 mod diagnostic;
 mod duration;
+mod failover;
 mod mark;
 mod nearest;
 mod node;
@@ -34,12 +35,13 @@ use tree::Tree;
 
 use crate::auth::End;
 use crate::receiver::admission;
-use crate::{exporter, extension, receiver};
+use crate::{account, exporter, extension, receiver};
 
 pub use component::{Component, Id};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
 pub use mark::{Mark, Origin};
 pub use node::Node;
+pub(crate) use service::ids;
 pub use service::{Named, Pipeline, Service, Telemetry};
 pub use source::{DEFAULT, Source};
 pub use tree::{Entry, Value};
@@ -141,7 +143,9 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     let extensions = component::read(&mut top, &EXTENSIONS, extension::read);
     if let Some(mut connectors) = top.section("connectors") {
         for (id, _, _) in connectors.entries() {
-            connectors.error(&id, format!("connector `{id}`: connectors are {NOT_YET}"));
+            let is_failover = Id::parse(&id).is_ok_and(|id| id.kind() == "failover");
+            let hint = if is_failover { "; the exporter `failover` does this one's work" } else { "" };
+            connectors.error(&id, format!("connector `{id}`: connectors are {NOT_YET}{hint}"));
         }
     }
     let service = top.section("service").map(Service::read);
@@ -154,7 +158,7 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
         names.insert(kind.key, &mut top);
     }
     top.finish();
-    check::references(&names, &service, problems);
+    check::references(&names, &service, &failover::named(&exporters), problems);
     let known = auth::Known { extensions: &extensions, service: &service, names: &names };
     for component in &mut receivers {
         known.resolve(component.settings.auth_mut(), End::Receiver, problems);
@@ -163,6 +167,7 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
         known.resolve(component.settings.auth_mut(), End::Exporter, problems);
     }
     let exporters = storage::resolve(exporters, &extensions, &service, problems);
+    let exporters = failover::resolve(exporters, &service, &names, problems);
     only_plugins(Config { receivers, exporters, extensions, service, ..Config::default() }, processors)
 }
 
@@ -262,6 +267,22 @@ impl Config {
     /// How long the process may take to deliver what it holds when it is told to stop.
     pub fn drain_timeout(&self) -> Duration {
         self.sluice().map_or(extension::DRAIN_TIMEOUT, |sluice| sluice.drain_timeout)
+    }
+
+    /// Where the account is kept: the `state_dir`, else the folder of the first queue on disk, else
+    /// nowhere.
+    pub fn account_dir(&self) -> Option<&Path> {
+        self.state_dir().or_else(|| self.used_exporters().find_map(|component| component.settings.folder()))
+    }
+
+    /// Whether every queue is on disk.
+    pub fn is_durable(&self) -> bool {
+        self.used_exporters().all(|component| component.settings.folder().is_some())
+    }
+
+    /// How long an account may not add up before it is told.
+    pub fn imbalance_after(&self) -> Duration {
+        self.sluice().map_or(account::IMBALANCE_AFTER, |sluice| sluice.imbalance_after)
     }
 
     /// Where compiled plugins are kept: `$SLUICE_CACHE_DIR`, else in the `state_dir`, else

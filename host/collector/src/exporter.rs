@@ -7,6 +7,7 @@
 mod circuit;
 mod client;
 pub mod debug;
+pub mod failover;
 pub mod file;
 mod headers;
 pub mod otlp_grpc;
@@ -15,8 +16,10 @@ mod retry;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod upstreams;
 
 use std::fmt::Display;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,9 +34,10 @@ use crate::queue::{self, AnyQueue, Disks, Durable, Figures, Lease, Queue};
 
 use retry::Schedule;
 use sender::{Sender, Transport};
+use upstreams::Upstreams;
 
 /// The types of exporters there are, with the Collector's older names.
-pub const TYPES: &[&str] = &["otlp_grpc", "otlp", "otlp_http", "otlphttp", "debug", "file"];
+pub const TYPES: &[&str] = &["otlp_grpc", "otlp", "otlp_http", "otlphttp", "debug", "failover", "file"];
 
 /// How long tasks get after the drain deadline to say what became of what they had in hand.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
@@ -47,6 +51,8 @@ pub enum Settings {
     OtlpHttp(otlp_http::Settings),
     /// Into the log.
     Debug(debug::Settings),
+    /// To the first of several that is there.
+    Failover(failover::Settings),
     /// Into a file.
     File(file::Settings),
 }
@@ -57,6 +63,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
         "otlp_grpc" | "otlp" => Some(Settings::OtlpGrpc(otlp_grpc::Settings::read(section))),
         "otlp_http" | "otlphttp" => Some(Settings::OtlpHttp(otlp_http::Settings::read(section))),
         "debug" => Some(Settings::Debug(debug::Settings::read(section))),
+        "failover" => Some(Settings::Failover(failover::Settings::read(section))),
         "file" => Some(Settings::File(file::Settings::read(section))),
         _ => None,
     }
@@ -73,6 +80,7 @@ pub struct Metrics {
     in_flight: IntGaugeVec,
     lost: IntCounterVec,
     circuit_open: IntGaugeVec,
+    upstream_circuit_open: IntGaugeVec,
 }
 
 /// The figures of one exporter's sending.
@@ -81,7 +89,6 @@ pub(crate) struct Sending {
     sent: IntCounter,
     send_failed: IntCounter,
     in_flight: IntGauge,
-    circuit_open: IntGauge,
 }
 
 impl Metrics {
@@ -95,11 +102,12 @@ impl Metrics {
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
-        let gauges = |name: &str, help: &str| {
-            let family = IntGaugeVec::new(Opts::new(name, help), &["exporter"])?;
+        let gauges_by = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
+        let gauges = |name: &str, help: &str| gauges_by(name, help, &["exporter"]);
         Ok(Self {
             sent: counters("otelcol_exporter_sent_spans", "Spans that upstream has taken.")?,
             send_failed: counters("otelcol_exporter_send_failed_spans", "Spans that upstream has refused for good.")?,
@@ -113,6 +121,11 @@ impl Metrics {
             circuit_open: gauges(
                 "sluice_exporter_circuit_open",
                 "1 while upstream is away and asked by one request at a time.",
+            )?,
+            upstream_circuit_open: gauges_by(
+                "sluice_failover_circuit_open",
+                "1 while this upstream of a failover is away and asked by one request at a time.",
+                &["exporter", "upstream"],
             )?,
             lost: counters("sluice_queue_lost_spans", "Spans in damaged records of a queue on disk.")?,
         })
@@ -132,7 +145,14 @@ impl Metrics {
             sent: self.sent.with_label_values(&labels),
             send_failed: self.send_failed.with_label_values(&labels),
             in_flight: self.in_flight.with_label_values(&labels),
-            circuit_open: self.circuit_open.with_label_values(&labels),
+        }
+    }
+
+    /// What shows the circuit of an exporter, or of one of its upstreams.
+    fn circuit(&self, exporter: &str, upstream: Option<&str>) -> IntGauge {
+        match upstream {
+            None => self.circuit_open.with_label_values(&[exporter]),
+            Some(upstream) => self.upstream_circuit_open.with_label_values(&[exporter, upstream]),
         }
     }
 }
@@ -184,8 +204,14 @@ impl Settings {
             Self::OtlpGrpc(settings) => &settings.queue,
             Self::OtlpHttp(settings) => &settings.queue,
             Self::Debug(settings) => &settings.queue,
+            Self::Failover(settings) => &settings.queue,
             Self::File(settings) => &settings.queue,
         }
+    }
+
+    /// Where its queue is kept, if that is on disk.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        Some(&self.queue().storage.as_ref()?.folder.as_ref()?.directory)
     }
 
     /// As whom it sends, to be looked up.
@@ -193,8 +219,14 @@ impl Settings {
         match self {
             Self::OtlpGrpc(settings) => settings.auth.as_mut(),
             Self::OtlpHttp(settings) => settings.auth.as_mut(),
-            Self::Debug(_) | Self::File(_) => None,
+            // Its upstreams have their own.
+            Self::Failover(_) | Self::Debug(_) | Self::File(_) => None,
         }
+    }
+
+    /// Whether anything is said of the queue, or of when to try again.
+    pub(crate) fn has_own_delivery(&self) -> bool {
+        *self.queue() != queue::Settings::default() || self.retry() != Schedule::DEFAULT
     }
 
     /// The settings of its queue, to be completed.
@@ -203,6 +235,7 @@ impl Settings {
             Self::OtlpGrpc(settings) => &mut settings.queue,
             Self::OtlpHttp(settings) => &mut settings.queue,
             Self::Debug(settings) => &mut settings.queue,
+            Self::Failover(settings) => &mut settings.queue,
             Self::File(settings) => &mut settings.queue,
         }
     }
@@ -211,18 +244,31 @@ impl Settings {
         match self {
             Self::OtlpGrpc(settings) => settings.retry,
             Self::OtlpHttp(settings) => settings.retry,
+            Self::Failover(settings) => settings.retry,
             // What cannot be written now is written a little later or not at all.
             Self::Debug(_) | Self::File(_) => Schedule::OFF,
         }
     }
 
-    fn transport(&self, id: &str) -> Result<Transport, String> {
-        Ok(match self {
+    /// The way to each upstream, with the exporter that it is configured as if that is another one.
+    fn transports(&self, id: &str) -> Result<Vec<(Option<String>, Transport)>, String> {
+        let transport = match self {
             Self::OtlpGrpc(settings) => Transport::Grpc(otlp_grpc::Client::new(settings)?),
             Self::OtlpHttp(settings) => Transport::Http(otlp_http::Client::new(settings)?),
             Self::Debug(settings) => Transport::Debug(debug::Printer::new(id, settings)),
             Self::File(settings) => Transport::File(file::Writer::open(settings)?),
-        })
+            Self::Failover(failover) => {
+                let mut all = Vec::new();
+                for failover::Upstream { named, settings } in &failover.upstreams {
+                    let id = named.id.to_string();
+                    let known = settings.as_ref().ok_or_else(|| format!("exporter `{id}` is not defined"))?;
+                    let transports = known.transports(&id).map_err(|reason| format!("{id}: {reason}"))?;
+                    all.extend(transports.into_iter().map(|(_, transport)| (Some(id.clone()), transport)));
+                }
+                return Ok(all);
+            }
+        };
+        Ok(vec![(None, transport)])
     }
 }
 
@@ -236,13 +282,14 @@ pub fn start(id: &impl Display, settings: &Settings, context: &ExporterContext) 
     let runtime = context.runtime.clone().ok_or_else(|| fail("the process is ending".to_owned()))?;
     // Clients look for the runtime that they are made in.
     let guard = runtime.enter();
-    let transport = settings.transport(&id).map_err(fail)?;
+    let transports = settings.transports(&id).map_err(fail)?;
     drop(guard);
     let (queue, lease) = open_queue(&id, settings.queue(), context).map_err(fail)?;
     // Of two exporters of one name, the old one draining, the new one's is the capacity.
     context.metrics.capacity.with_label_values(&[id.as_str()]).set(settings.queue().capacity() as i64);
     let (cut, cuts) = watch::channel(false);
-    let sender = Sender::new(&id, transport, settings.retry(), context.metrics.sending(&id), cuts);
+    let upstreams = Upstreams::new(&id, transports, settings.retry(), &context.metrics);
+    let sender = Sender::new(&id, upstreams, settings.retry(), context.metrics.sending(&id), cuts);
     runtime.spawn(sender.run(queue.clone(), settings.queue().consumers));
     Ok(Arc::new(Exporter { queue, lease: Mutex::new(lease), cut }))
 }

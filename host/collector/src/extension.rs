@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sluice_sandbox::PublicKey;
 
+use crate::account::IMBALANCE_AFTER;
 use crate::auth::{Authenticator, Basic, Bearer};
 use crate::config::section::{Mark, Section};
 use crate::config::{Component, Config, processor};
@@ -51,6 +52,8 @@ pub struct Sluice {
     pub quarantine: quarantine::Bounds,
     /// How long it may take to deliver what it holds when it is told to stop.
     pub drain_timeout: Duration,
+    /// How long an account may not add up before it is told.
+    pub imbalance_after: Duration,
     /// The admin API, if it is served.
     pub admin: Option<admin::Settings>,
     /// The keys that modules of plugins may be signed with.
@@ -64,7 +67,8 @@ impl PartialEq for Sluice {
     fn eq(&self, other: &Self) -> bool {
         (&self.state_dir, self.quarantine, self.drain_timeout, &self.admin)
             == (&other.state_dir, other.quarantine, other.drain_timeout, &other.admin)
-            && (&self.keys, self.require_signed) == (&other.keys, other.require_signed)
+            && (&self.keys, self.require_signed, self.imbalance_after)
+                == (&other.keys, other.require_signed, other.imbalance_after)
     }
 }
 
@@ -96,6 +100,11 @@ impl Sluice {
             state_dir_mark: section.mark("state_dir"),
             quarantine: section.section("quarantine").map(quarantine::Bounds::read).unwrap_or_default(),
             drain_timeout: section.duration_or("drain_timeout", DRAIN_TIMEOUT),
+            imbalance_after: section.section("account").map_or(IMBALANCE_AFTER, |mut account| {
+                let after = account.duration_or("imbalance_after", IMBALANCE_AFTER);
+                account.finish();
+                after
+            }),
         };
         section.finish();
         settings

@@ -166,8 +166,7 @@ impl Drop for Door {
             Of::Quarantine(account) => Some(account),
         };
         let Some(account) = account else { return };
-        let outcome = if self.accepted { &account.accepted } else { &account.refused };
-        outcome.add(i64::from(self.spans));
+        account.answered(self.spans, self.accepted);
     }
 }
 
@@ -187,7 +186,7 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
         None => sluice_spans::validate(&wire)?,
     };
     let spans = verdict.spans;
-    receiver.account.received.add(i64::from(spans));
+    receiver.account.received(spans);
     let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans, accepted: false };
     if spans == 0 {
         return Ok(Accepted::all(spans));
@@ -202,9 +201,17 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
     }
     let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
     core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
-    let queued = queue(&routes, &all).await?;
-    drop(arriving);
-    land(&routes, all, queued, door, deadline).await
+    let by = answer_by(Instant::now(), deadline);
+    let queued = match arriving {
+        // Who waits for the result does not wait longer for room.
+        Some(arriving) => {
+            let queued = tokio::time::timeout_at(by.into(), queue(&routes, &all)).await;
+            drop(arriving);
+            queued.map_err(|_| unavailable("the queue has found no room in time"))??
+        }
+        None => queue(&routes, &all).await?,
+    };
+    land(&routes, all, queued, door, by).await
 }
 
 /// Lets the queues that this receiver's requests wait for know that one is coming.
@@ -228,7 +235,7 @@ async fn land(
     all: Vec<(usize, Passed)>,
     queued: Queued,
     door: Door,
-    deadline: Option<Instant>,
+    by: Instant,
 ) -> Result<Accepted, Refused> {
     let spans = door.spans;
     let Queued { landings, results } = queued;
@@ -237,7 +244,6 @@ async fn land(
         door.accept();
         return Ok(Accepted::all(spans));
     }
-    let by = answer_by(Instant::now(), deadline);
     // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);
     let landed = tokio::task::spawn_local(async move {
@@ -305,12 +311,12 @@ pub(crate) async fn replay(
     let from = from.ok_or_else(|| unavailable(&format!("the pipeline `{pipeline}` has no processor `{plugin}`")))?;
     let batch = Batch::parse(wire)?;
     let spans = batch.spans();
-    account.received.add(i64::from(spans));
+    account.received(spans);
     let door = Door { of: Of::Quarantine(account.clone()), spans, accepted: false };
     let passed = chain::run(&routes, found, batch, from).await?;
     let all = vec![(number, passed)];
     let queued = queue(&routes, &all).await?;
-    land(&routes, all, queued, door, None).await
+    land(&routes, all, queued, door, answer_by(Instant::now(), None)).await
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {
@@ -347,9 +353,7 @@ fn of_plan<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<
 fn count(routes: &Routes, all: Vec<(usize, Passed)>, entered: u32) {
     for (index, passed) in all {
         let Some(pipeline) = routes.plan.as_ref().and_then(|plan| plan.pipelines.get(index)) else { continue };
-        pipeline.account.accepted.add(i64::from(entered));
-        pipeline.account.passed.add(i64::from(passed.spans));
-        passed.count(routes, pipeline);
+        passed.count(routes, pipeline, entered);
     }
 }
 

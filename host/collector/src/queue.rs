@@ -20,6 +20,7 @@ mod settings;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod verdict;
 
 use std::collections::VecDeque;
@@ -115,6 +116,8 @@ struct State {
     queued: Weight,
     /// What is reserved, waiting, or being sent.
     used: Weight,
+    /// What has found no room, until there is room for so much.
+    short: Option<Weight>,
     phase: Phase,
 }
 
@@ -200,6 +203,7 @@ impl Queue {
                     state.used += weight;
                     return Ok(Reservation { queue: self, weight, held: true });
                 }
+                state.short = Some(weight).filter(|_| !self.settings.on_full.drops());
                 match self.settings.on_full {
                     OnFull::Refuse => return Err(self.full(weight.spans, NoRoom::Full)),
                     // They make room, or do without, when the item is put in.
@@ -217,8 +221,7 @@ impl Queue {
     }
 
     fn put(&self, mut item: Item, weight: Weight, held: bool) {
-        item.account.passed.add(i64::from(item.spans));
-        item.account.held.add(i64::from(item.spans));
+        item.account.passed(u64::from(item.spans));
         let counted = entry::count(&item.wire);
         let mut dropped = Vec::new();
         let mut state = self.state();

@@ -16,6 +16,7 @@
 )]
 
 mod account;
+mod account_lives;
 mod admin;
 mod attributes;
 mod auth;
@@ -28,6 +29,7 @@ mod dependencies;
 mod durable;
 mod examples;
 mod exporters;
+mod failover;
 mod fan_out;
 mod fidelity;
 mod filter;
@@ -40,6 +42,7 @@ mod metrics;
 mod odd;
 mod poison;
 mod protocols;
+mod readiness;
 mod redaction;
 mod reload;
 mod rollback;

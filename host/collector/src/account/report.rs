@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::core::Collector;
 use serde::Serialize;
 
 use super::Account;
@@ -15,7 +14,7 @@ type Breakdown = BTreeMap<String, i64>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "level", rename_all = "snake_case")]
 pub enum Entry {
-    /// `received = accepted + refused`.
+    /// `received = accepted + refused + held`.
     Receiver {
         /// The component id.
         name: String,
@@ -25,6 +24,8 @@ pub enum Entry {
         accepted: i64,
         /// Answered with an error.
         refused: i64,
+        /// Not answered yet.
+        held: i64,
         /// What does not add up.
         missing: i64,
     },
@@ -55,6 +56,9 @@ pub enum Entry {
         passed: i64,
         /// Accepted by upstream.
         delivered: i64,
+        /// Of `delivered`: by upstream, where there are several.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        delivered_by: Breakdown,
         /// Tried and not taken, by reason.
         failed: Breakdown,
         /// Dropped by a policy of the queue, by reason.
@@ -63,7 +67,7 @@ pub enum Entry {
         held: i64,
         /// Of `passed`: found in the queue on disk when the process began.
         restored: i64,
-        /// Of `delivered`: upstream may have had them from an earlier process.
+        /// Of `delivered`: upstream may have had them before.
         redelivered: i64,
         /// What does not add up.
         missing: i64,
@@ -74,10 +78,10 @@ pub enum Entry {
 type Cells = BTreeMap<String, BTreeMap<String, Breakdown>>;
 
 impl Account {
-    /// The account as it stands. Consistent only when nothing is on its way.
+    /// The account as it stands.
     pub fn report(&self) -> Vec<Entry> {
         let mut all: BTreeMap<(String, String, String), Cells> = BTreeMap::new();
-        for family in self.spans.collect() {
+        for family in self.still() {
             for metric in family.get_metric() {
                 let label = |name: &str| {
                     let pair = metric.get_label().iter().find(|pair| pair.name() == name);
@@ -113,10 +117,15 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
         let by = cells.get(outcome).into_iter().flat_map(BTreeMap::values);
         by.flatten().filter(|(_, spans)| **spans != 0).map(|(reason, spans)| (reason.clone(), *spans)).collect()
     };
+    let by = |outcome: &str| {
+        let named = cells.get(outcome).into_iter().flatten().filter(|(by, _)| !by.is_empty());
+        named.map(|(by, reasons)| (by.clone(), reasons.values().sum())).collect()
+    };
     match level {
         "receiver" => {
-            let (received, accepted, refused) = (total("received"), total("accepted"), total("refused"));
-            Entry::Receiver { name, received, accepted, refused, missing: received - accepted - refused }
+            let (received, accepted, refused, held) =
+                (total("received"), total("accepted"), total("refused"), total("held"));
+            Entry::Receiver { name, received, accepted, refused, held, missing: received - accepted - refused - held }
         }
         "pipeline" => {
             let (accepted, passed, quarantined, held) =
@@ -133,6 +142,7 @@ fn entry(level: &str, name: String, destination: String, cells: &Cells) -> Entry
                 destination,
                 passed,
                 delivered,
+                delivered_by: by("delivered"),
                 failed: reasons("failed"),
                 dropped: reasons("dropped"),
                 held,
@@ -161,8 +171,8 @@ impl Entry {
 
     fn log(&self) {
         match self {
-            Self::Receiver { name, received, accepted, refused, missing } => {
-                tracing::info!(event = "account", kind = "receiver", name, received, accepted, refused, missing);
+            Self::Receiver { name, received, accepted, refused, held, missing } => {
+                tracing::info!(event = "account", kind = "receiver", name, received, accepted, refused, held, missing);
             }
             Self::Pipeline { name, accepted, passed, dropped, quarantined, held, missing } => {
                 let dropped = json(dropped);
@@ -183,6 +193,7 @@ impl Entry {
                 destination,
                 passed,
                 delivered,
+                delivered_by,
                 failed,
                 dropped,
                 held,
@@ -190,6 +201,7 @@ impl Entry {
                 redelivered,
                 missing,
             } => {
+                let by = (!delivered_by.is_empty()).then(|| json(delivered_by));
                 let (failed, dropped) = (json(failed), json(dropped));
                 tracing::info!(
                     event = "account",
@@ -198,6 +210,7 @@ impl Entry {
                     destination,
                     passed,
                     delivered,
+                    json.delivered_by = by,
                     json.failed = failed,
                     json.dropped = dropped,
                     held,

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Collector;
-use crate::account::Account;
+use crate::account::{self, Account, Keeper};
 use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Loaded};
@@ -177,6 +177,16 @@ async fn save_stores(sandbox: &Sandbox) {
     }
 }
 
+/// Writes the account, beside the control thread as well.
+async fn keep_account(keeper: Option<Keeper>, durable: bool) -> Option<Keeper> {
+    let mut keeper = keeper?;
+    let turn = tokio::task::spawn_blocking(move || {
+        keeper.turn(durable);
+        keeper
+    });
+    turn.await.map_err(|error| tracing::error!(event = "internal", %error, "keeping the account has failed")).ok()
+}
+
 async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let (mut interrupt, mut terminate, mut hangup) =
@@ -201,12 +211,15 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
     collector.apply(loaded.config, processors, None).await?;
+    let mut keeper = Keeper::new(&account, collector.config().account_dir());
+    keeper = keep_account(keeper, collector.config().is_durable()).await;
     let replays = quarantine.map(|quarantine| {
         let account = account.receiver("quarantine");
         tokio::spawn(quarantine::replay::serve(quarantine, collector.courier(), account))
     });
     readiness.ready();
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
+    let mut balance = account::Watch::new(account.clone());
     let mut save = tokio::time::interval(SAVE_EVERY);
     loop {
         tokio::select! {
@@ -218,6 +231,9 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             _ = save.tick() => {
                 save_stores(&sandbox).await;
                 collector.watch_probations().await;
+                keeper = keep_account(keeper, collector.config().is_durable()).await;
+                collector.watch_queues();
+                balance.look(Instant::now(), collector.config().imbalance_after());
                 continue;
             }
         }
@@ -227,7 +243,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     if let Some(replays) = replays {
         replays.abort();
     }
-    let drain_timeout = collector.config().drain_timeout();
+    let (drain_timeout, durable) = (collector.config().drain_timeout(), collector.config().is_durable());
     tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
     let lost = tokio::select! {
         lost = collector.drain(Instant::now() + drain_timeout) => lost,
@@ -235,6 +251,9 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         _ = terminate.recv() => u64::MAX,
     };
     save_stores(&sandbox).await;
+    if let Some(keeper) = keeper {
+        keeper.end(lost == u64::MAX, durable);
+    }
     account.log();
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
 }

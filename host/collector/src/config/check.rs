@@ -10,8 +10,9 @@ use super::{EXPORTERS, EXTENSIONS, Mark, Names, PROCESSORS, Pipeline, RECEIVERS}
 /// One of a pipeline's lists.
 type List = fn(&Pipeline) -> &Vec<Id>;
 
-/// Checks that everything named is defined, and remarks on what is defined and never named.
-pub(super) fn references(names: &Names, service: &Service, problems: &Problems) {
+/// Checks that everything named is defined, and remarks on what is defined and never named. Other
+/// exporters name `upstreams`.
+pub(super) fn references(names: &Names, service: &Service, upstreams: &[Id], problems: &Problems) {
     for pipeline in &service.pipelines {
         let lists =
             [(&RECEIVERS, &pipeline.receivers), (&PROCESSORS, &pipeline.processors), (&EXPORTERS, &pipeline.exporters)];
@@ -32,7 +33,8 @@ pub(super) fn references(names: &Names, service: &Service, problems: &Problems) 
         (&EXPORTERS, |pipeline| &pipeline.exporters),
     ];
     for (kind, list) in lists {
-        for Named { id, mark } in names.of(kind.key).iter().filter(|named| !used(list, &named.id)) {
+        let used = |id: &Id| used(list, id) || (kind.key == EXPORTERS.key && upstreams.contains(id));
+        for Named { id, mark } in names.of(kind.key).iter().filter(|named| !used(&named.id)) {
             problems.borrow_mut().warning(mark, format!("{} `{id}` is in no pipeline", kind.name));
         }
     }
@@ -45,11 +47,11 @@ pub(super) fn references(names: &Names, service: &Service, problems: &Problems) 
     }
 }
 
-fn defines(names: &Names, kind: &Kind, id: &Id) -> bool {
+pub(super) fn defines(names: &Names, kind: &Kind, id: &Id) -> bool {
     names.of(kind.key).iter().any(|named| named.id == *id)
 }
 
-fn undefined(names: &Names, kind: &Kind, id: &Id) -> String {
+pub(super) fn undefined(names: &Names, kind: &Kind, id: &Id) -> String {
     let defined: Vec<String> = names.of(kind.key).iter().map(|named| named.id.to_string()).collect();
     // `otlp` and `otlp_grpc` are one type, but an id is what is written.
     let renamed = names.of(kind.key).iter().find(|named| {

@@ -133,7 +133,7 @@ impl Pipeline {
 }
 
 /// A list of ids, each once.
-fn ids(section: &mut Section<'_>, key: &str) -> Vec<Named> {
+pub(crate) fn ids(section: &mut Section<'_>, key: &str) -> Vec<Named> {
     let mut named: Vec<Named> = Vec::new();
     for node in section.node(key).map(Node::into_list).unwrap_or_default() {
         let Some(text) = node.str() else { continue };

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod docs;
+mod failover;
 mod files;
 mod problems;
 mod substitution;

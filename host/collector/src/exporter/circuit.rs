@@ -5,7 +5,7 @@
 //! is let through. Anything but another failure closes it again. The pauses grow as those of a
 //! request do, and are no shorter than upstream asks for.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use prometheus::IntGauge;
@@ -16,14 +16,20 @@ use super::retry::{Backoff, Schedule};
 /// So many failures in a row open it: fewer are an upstream that restarts.
 const FAILURES: u32 = 5;
 
-/// The circuit of one exporter.
+/// As long as anybody is made to wait who asks for more than a clock can tell.
+const FAR: Duration = Duration::from_hours(24 * 365 * 30);
+
+/// The circuit of one upstream.
 pub(super) struct Circuit {
     exporter: String,
+    /// Which of the exporter's upstreams, if it has several.
+    upstream: Option<String>,
     schedule: Schedule,
     /// 1 while it is open.
     shown: IntGauge,
     state: Mutex<State>,
-    changed: Notify,
+    /// Shared by all upstreams of the exporter.
+    changed: Arc<Notify>,
 }
 
 enum State {
@@ -33,9 +39,16 @@ enum State {
 
 /// What a request may do.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
+    /// One attempt; `probe` if it is the only one until its outcome is known.
     Go { probe: bool },
+    /// Until then, or until something changes.
     Wait(Option<Instant>),
+}
+
+/// The time after a pause that an upstream may have asked for, however long.
+pub(super) fn after(now: Instant, pause: Duration) -> Instant {
+    now.checked_add(pause).unwrap_or(now + FAR)
 }
 
 /// Leave to make one attempt. Whoever has it says what came of it; one that is dropped has found
@@ -46,39 +59,28 @@ pub(super) struct Leave<'c> {
 }
 
 impl Circuit {
-    pub fn new(exporter: &str, schedule: Schedule, shown: IntGauge) -> Self {
-        Self {
-            exporter: exporter.to_owned(),
-            schedule,
-            shown,
-            state: Mutex::new(State::Closed { failures: 0 }),
-            changed: Notify::new(),
-        }
+    pub fn new(
+        exporter: &str,
+        upstream: Option<String>,
+        schedule: Schedule,
+        shown: IntGauge,
+        changed: Arc<Notify>,
+    ) -> Self {
+        let state = Mutex::new(State::Closed { failures: 0 });
+        Self { exporter: exporter.to_owned(), upstream, schedule, shown, state, changed }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until an attempt may be made.
-    pub async fn pass(&self) -> Leave<'_> {
-        // The usual case costs one lock.
-        if let Verdict::Go { probe } = self.verdict(Instant::now()) {
-            return Leave { circuit: self, probe };
-        }
-        loop {
-            let mut changed = std::pin::pin!(self.changed.notified());
-            // Before looking, so that no change is missed.
-            let _ = changed.as_mut().enable();
-            match self.verdict(Instant::now()) {
-                Verdict::Go { probe } => return Leave { circuit: self, probe },
-                Verdict::Wait(None) => changed.await,
-                Verdict::Wait(Some(until)) => drop(tokio::time::timeout_at(until.into(), changed).await),
-            }
-        }
+    /// What [`Verdict::Go`] has allowed.
+    pub fn leave(&self, probe: bool) -> Leave<'_> {
+        Leave { circuit: self, probe }
     }
 
-    fn verdict(&self, now: Instant) -> Verdict {
+    /// Whether an attempt may be made. Who is told to go has to take leave and make it.
+    pub fn verdict(&self, now: Instant) -> Verdict {
         match &mut *self.state() {
             State::Closed { .. } => Verdict::Go { probe: false },
             State::Open { probing: true, .. } => Verdict::Wait(None),
@@ -94,7 +96,13 @@ impl Circuit {
         let before = std::mem::replace(&mut *self.state(), State::Closed { failures: 0 });
         if let State::Open { since, .. } = before {
             let open_ms = now.saturating_duration_since(since).as_millis() as u64;
-            tracing::info!(event = "export.circuit", component = self.exporter, state = "closed", open_ms);
+            tracing::info!(
+                event = "export.circuit",
+                component = self.exporter,
+                upstream = self.upstream,
+                state = "closed",
+                open_ms
+            );
             self.shown.set(0);
             self.changed.notify_waiters();
         }
@@ -109,17 +117,22 @@ impl Circuit {
                     return;
                 }
                 let mut backoff = self.schedule.for_ever().begin();
-                let until = now + backoff.next(Duration::ZERO, asked, random).unwrap_or_default();
+                let until = after(now, backoff.next(Duration::ZERO, asked, random).unwrap_or_default());
                 *state = State::Open { since: now, until, backoff, probing: false };
-                tracing::warn!(event = "export.circuit", component = self.exporter, state = "open");
+                tracing::warn!(
+                    event = "export.circuit",
+                    component = self.exporter,
+                    upstream = self.upstream,
+                    state = "open"
+                );
                 self.shown.set(1);
             }
             State::Open { until, backoff, probing, .. } if probe => {
-                *until = now + backoff.next(Duration::ZERO, asked, random).unwrap_or_default();
+                *until = after(now, backoff.next(Duration::ZERO, asked, random).unwrap_or_default());
                 *probing = false;
             }
             // It was on its way when the circuit opened. What upstream asks for holds all the same.
-            State::Open { until, .. } => *until = (*until).max(now + asked.unwrap_or_default()),
+            State::Open { until, .. } => *until = (*until).max(after(now, asked.unwrap_or_default())),
         }
         drop(state);
         self.changed.notify_waiters();
@@ -161,8 +174,12 @@ mod tests {
     const NONE: f64 = 0.5;
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn closed() -> Circuit {
+        Circuit::new("otlp", None, Schedule::DEFAULT, IntGauge::new("a", "a").unwrap(), Arc::default())
+    }
+
     fn open_at(now: Instant) -> Circuit {
-        let circuit = Circuit::new("otlp", Schedule::DEFAULT, IntGauge::new("a", "a").unwrap());
+        let circuit = closed();
         for _ in 0..5 {
             assert_eq!(circuit.verdict(now), Verdict::Go { probe: false });
             circuit.failed(now, false, None, NONE);
@@ -199,7 +216,7 @@ mod tests {
     #[test]
     fn failures_with_successes_between_them_leave_it_closed() {
         let start = Instant::now();
-        let circuit = Circuit::new("otlp", Schedule::DEFAULT, IntGauge::new("a", "a").unwrap());
+        let circuit = closed();
         for _ in 0..5 {
             for _ in 0..4 {
                 circuit.failed(start, false, None, NONE);
@@ -225,5 +242,13 @@ mod tests {
         assert_eq!(circuit.verdict(now), Verdict::Go { probe: true });
         drop(Leave { circuit: &circuit, probe: true });
         assert_eq!(circuit.verdict(now), Verdict::Go { probe: true });
+    }
+    #[test]
+    fn an_upstream_that_never_wants_to_be_asked_again_is_waited_for_long() {
+        let start = Instant::now();
+        let circuit = open_at(start);
+        circuit.failed(start, false, Some(Duration::MAX), NONE);
+        let Verdict::Wait(Some(until)) = circuit.verdict(start + 5 * SECOND) else { unreachable!() };
+        assert!(until > start + Duration::from_hours(24));
     }
 }

@@ -87,6 +87,7 @@ pub(super) async fn compress(encoding: Encoding, chunks: Vec<Bytes>) -> Result<B
         reason: "internal".to_owned(),
         message: format!("cannot compress: {error}"),
         retry: Retry::Never,
+        maybe_taken: false,
     })
 }
 
@@ -153,8 +154,27 @@ impl Pool {
     }
 
     /// Sends a request; the answer's body is still to be read.
-    pub async fn send(&self, request: Request<Rope>) -> Result<Response<Incoming>, String> {
-        self.client.request(request.map(Full::new)).await.map_err(|error| with_causes(&error))
+    pub async fn send(&self, request: Request<Rope>) -> Result<Response<Incoming>, Lost> {
+        self.client
+            .request(request.map(Full::new))
+            .await
+            .map_err(|error| Lost { message: with_causes(&error), maybe_taken: !error.is_connect() })
+    }
+}
+
+/// There is no answer.
+#[derive(Debug)]
+pub(super) struct Lost {
+    /// Why.
+    pub message: String,
+    /// Something of the request may have arrived.
+    pub maybe_taken: bool,
+}
+
+impl From<String> for Lost {
+    /// What goes wrong while the answer is read.
+    fn from(message: String) -> Self {
+        Self { message, maybe_taken: true }
     }
 }
 

@@ -78,7 +78,12 @@ impl Printer {
             let wire = chunks.concat();
             if let Err(error) = self.show(&wire) {
                 let message = error.to_string();
-                return Answer::Refused(Refusal { reason: "internal".to_owned(), message, retry: Retry::NotThis });
+                return Answer::Refused(Refusal {
+                    reason: "internal".to_owned(),
+                    message,
+                    retry: Retry::NotThis,
+                    maybe_taken: false,
+                });
             }
         }
         Answer::Taken { rejected: 0, message: String::new() }

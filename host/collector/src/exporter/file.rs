@@ -76,9 +76,12 @@ impl Writer {
         let written = tokio::task::spawn_blocking(move || writer.write_now(&wire)).await;
         match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
             Ok(()) => Answer::Taken { rejected: 0, message: String::new() },
-            Err(error) => {
-                Answer::Refused(Refusal { reason: "write".to_owned(), message: error.to_string(), retry: Retry::Never })
-            }
+            Err(error) => Answer::Refused(Refusal {
+                reason: "write".to_owned(),
+                message: error.to_string(),
+                retry: Retry::Never,
+                maybe_taken: false,
+            }),
         }
     }
 

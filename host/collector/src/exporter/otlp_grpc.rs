@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, TE};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use prost::Message;
 
-use super::client::{self, Pool, Rope, Shape, Tls};
+use super::client::{self, Lost, Pool, Rope, Shape, Tls};
 use super::headers;
 use super::retry::Schedule;
 use super::sender::{Answer, Refusal, Retry};
@@ -188,7 +188,8 @@ impl Client {
             Ok(Ok((rejected, message))) => Answer::Taken { rejected, message },
             Ok(Err(refusal)) => Answer::Refused(refusal),
             Err(_) => {
-                Answer::Refused(refusal(Code::DeadlineExceeded, format!("no answer within {:?}", self.timeout), None))
+                let message = format!("no answer within {:?}", self.timeout);
+                Answer::Refused(refusal(Code::DeadlineExceeded, message, None))
             }
         }
     }
@@ -201,18 +202,21 @@ impl Client {
         if let Some((name, value)) = self.auth.as_ref().and_then(Auth::known).and_then(Authenticator::credentials) {
             request.headers_mut().insert(name, value);
         }
-        let lost = |error: String| refusal(Code::Unavailable, error, None);
+        let lost =
+            |Lost { message, maybe_taken }: Lost| Refusal { maybe_taken, ..refusal(Code::Unavailable, message, None) };
         let (head, body) = self.pool.send(request).await.map_err(lost)?.into_parts();
         if head.status != StatusCode::OK {
             return Err(refusal(Code::of_http(head.status), format!("HTTP status {}", head.status), None));
         }
         // An answer without a message has its status in the headers.
         status(&head.headers).unwrap_or(Ok(()))?;
-        let (body, trailers) = client::read(body).await.map_err(lost)?;
+        let (body, trailers) = client::read(body).await.map_err(|error| lost(error.into()))?;
         let trailers = trailers.unwrap_or(head.headers.clone());
         status(&trailers)
             .unwrap_or_else(|| Err(refusal(Code::Unknown, "the answer has no grpc-status".to_owned(), None)))?;
-        let broken = |what: String| refusal(Code::Internal, what, None);
+        // It was taken or not: sending it again would only repeat that.
+        let broken =
+            |what: String| Refusal { retry: Retry::Done, maybe_taken: true, ..refusal(Code::Internal, what, None) };
         let response = response(&head.headers, body).await.map_err(broken)?;
         let partial = response.partial_success.unwrap_or_default();
         Ok((u64::try_from(partial.rejected_spans).unwrap_or(0), partial.error_message))
@@ -258,5 +262,7 @@ fn refusal(code: Code, message: String, delay: Option<Duration>) -> Refusal {
         (Code::Unauthenticated | Code::PermissionDenied | Code::Unimplemented | Code::NotFound, _) => Retry::Never,
         _ => Retry::NotThis,
     };
-    Refusal { reason: code.as_str().to_owned(), message, retry }
+    // Who says so may have taken it before it was too late.
+    let maybe_taken = matches!(code, Code::DeadlineExceeded | Code::Cancelled);
+    Refusal { reason: code.as_str().to_owned(), message, retry, maybe_taken }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use prost::Message;
 
-use super::client::{self, Pool, Rope, Shape, Tls};
+use super::client::{self, Lost, Pool, Rope, Shape, Tls};
 use super::headers;
 use super::otlp_grpc::{address, compression};
 use super::retry::Schedule;
@@ -126,6 +126,7 @@ impl Client {
                 reason: "internal".to_owned(),
                 message: error.to_string(),
                 retry: Retry::NotThis,
+                maybe_taken: false,
             })?;
             chunks = vec![json.into()];
         }
@@ -141,12 +142,12 @@ impl Client {
             Ok(answer) => answer.unwrap_or_else(|lost| Answer::Refused(no_answer(lost))),
             Err(_) => Answer::Refused(Refusal {
                 reason: "timeout".to_owned(),
-                ..no_answer(format!("no answer within {:?}", self.timeout))
+                ..no_answer(format!("no answer within {:?}", self.timeout).into())
             }),
         }
     }
 
-    async fn exchange(&self, body: &[Bytes]) -> Result<Answer, String> {
+    async fn exchange(&self, body: &[Bytes]) -> Result<Answer, Lost> {
         let mut request = Request::new(Rope::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
@@ -155,19 +156,19 @@ impl Client {
             request.headers_mut().insert(name, value);
         }
         let response = self.pool.send(request).await?;
-        if response.status().is_success() { taken(response).await } else { refused(response).await }
+        if response.status().is_success() { taken(response).await } else { Ok(refused(response).await) }
     }
 }
 
-fn no_answer(message: String) -> Refusal {
-    Refusal { reason: "unavailable".to_owned(), message, retry: Retry::Later }
+fn no_answer(Lost { message, maybe_taken }: Lost) -> Refusal {
+    Refusal { reason: "unavailable".to_owned(), message, retry: Retry::Later, maybe_taken }
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
 }
 
-async fn taken(response: Response<Incoming>) -> Result<Answer, String> {
+async fn taken(response: Response<Incoming>) -> Result<Answer, Lost> {
     let (head, body) = response.into_parts();
     let (body, _) = client::read(body).await?;
     let parsed = if is_json(&head.headers) {
@@ -187,7 +188,8 @@ async fn taken(response: Response<Incoming>) -> Result<Answer, String> {
         Err(error) => Answer::Refused(Refusal {
             reason: "bad_answer".to_owned(),
             message: format!("success with an answer that cannot be read: {error}"),
-            retry: Retry::Never,
+            retry: Retry::Done,
+            maybe_taken: true,
         }),
     })
 }
@@ -209,7 +211,7 @@ fn parse_json(body: &[u8]) -> Result<(u64, String), String> {
     Ok((rejected, message.to_owned()))
 }
 
-async fn refused(response: Response<Incoming>) -> Result<Answer, String> {
+async fn refused(response: Response<Incoming>) -> Answer {
     let (head, body) = response.into_parts();
     let status = head.status;
     let asked = head.headers.get(RETRY_AFTER).and_then(|after| retry_after(after.to_str().ok()?, SystemTime::now()));
@@ -221,11 +223,13 @@ async fn refused(response: Response<Incoming>) -> Result<Answer, String> {
     };
     // The status says enough if the body is not readable.
     let body = client::read(body).await.map(|(body, _)| body).unwrap_or_default();
-    Ok(Answer::Refused(Refusal {
+    Answer::Refused(Refusal {
         reason: format!("http_{}", status.as_u16()),
         message: explain(status, &head.headers, &body),
         retry,
-    }))
+        // Something between us and the server does not know.
+        maybe_taken: matches!(status.as_u16(), 502 | 504),
+    })
 }
 
 fn explain(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> String {

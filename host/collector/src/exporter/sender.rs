@@ -7,8 +7,8 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::circuit::Circuit;
 use super::retry::Schedule;
+use super::upstreams::{Course, Turn, Upstream, Upstreams};
 use super::{Sending, debug, file, otlp_grpc, otlp_http};
 use crate::queue::{AnyQueue, Taken, Verdict};
 
@@ -36,6 +36,18 @@ pub(super) struct Refusal {
     /// For the log.
     pub message: String,
     pub retry: Retry,
+    /// Upstream may have it all the same: its answer was lost, or says nothing of that.
+    pub maybe_taken: bool,
+}
+
+/// What upstream has made of a request that it took.
+struct Delivered<'u> {
+    /// Which upstream, if there are several.
+    by: Option<&'u str>,
+    rejected: u64,
+    message: String,
+    /// It, or another one, may have had it before.
+    again: bool,
 }
 
 /// Whether to try again.
@@ -45,10 +57,34 @@ pub(super) enum Retry {
     Never,
     /// The destination refuses what we sent; a part of it may be welcome.
     NotThis,
+    /// The destination has it or not; nothing that we could send would tell.
+    Done,
     /// When it is due.
     Later,
     /// No sooner than this.
     After(Duration),
+}
+
+impl Retry {
+    /// Whether no upstream is to have it after that, nor this one again.
+    fn is_final(self) -> bool {
+        matches!(self, Self::NotThis | Self::Done)
+    }
+}
+
+/// A request, and what was made of it for the upstream that it was last offered to.
+struct Outgoing {
+    chunks: Vec<Bytes>,
+    prepared: Option<(usize, Vec<Bytes>)>,
+}
+
+impl Outgoing {
+    async fn prepared(&mut self, upstream: usize, transport: &Transport) -> Result<&[Bytes], Refusal> {
+        if self.prepared.as_ref().is_none_or(|(known, _)| *known != upstream) {
+            self.prepared = Some((upstream, transport.prepare(self.chunks.clone()).await?));
+        }
+        Ok(self.prepared.as_ref().map_or(&[], |(_, prepared)| prepared))
+    }
 }
 
 /// Where requests go.
@@ -82,9 +118,8 @@ impl Transport {
 /// Sends the batches of one exporter.
 pub(super) struct Sender {
     exporter: String,
-    transport: Transport,
+    upstreams: Upstreams,
     schedule: Schedule,
-    circuit: Circuit,
     figures: Sending,
     cut: watch::Receiver<bool>,
     logged: Mutex<Option<Instant>>,
@@ -93,13 +128,12 @@ pub(super) struct Sender {
 impl Sender {
     pub fn new(
         exporter: &str,
-        transport: Transport,
+        upstreams: Upstreams,
         schedule: Schedule,
         figures: Sending,
         cut: watch::Receiver<bool>,
     ) -> Self {
-        let circuit = Circuit::new(exporter, schedule, figures.circuit_open.clone());
-        Self { exporter: exporter.to_owned(), transport, schedule, circuit, figures, cut, logged: Mutex::default() }
+        Self { exporter: exporter.to_owned(), upstreams, schedule, figures, cut, logged: Mutex::default() }
     }
 
     /// Takes and sends, `consumers` batches at a time, until it is cut.
@@ -159,53 +193,83 @@ impl Sender {
         }
     }
 
-    /// Tries until upstream has taken it or it is given up.
-    async fn outcome(&self, chunks: Vec<Bytes>) -> Result<(u64, String), Refusal> {
-        let prepared = self.transport.prepare(chunks).await?;
+    /// Tries until an upstream has taken it or it is given up.
+    async fn outcome(&self, chunks: Vec<Bytes>) -> Result<Delivered<'_>, Refusal> {
+        let mut request = Outgoing { chunks, prepared: None };
+        let mut course = self.upstreams.course();
         let started = Instant::now();
         let mut backoff = self.schedule.begin();
         loop {
-            // What is tried once is not kept waiting for better times.
-            let leave = if self.schedule.enabled { Some(self.circuit.pass().await) } else { None };
-            self.figures.in_flight.inc();
-            let answer = {
-                // An attempt that is cut is not in flight any more either.
-                let _landed = Landed(self);
-                self.transport.attempt(&prepared).await
+            let refusal = match self.round(&mut request, &mut course).await {
+                Ok(delivered) => return Ok(delivered),
+                Err(refusal) => refusal,
             };
-            let asked = match &answer {
-                Answer::Refused(Refusal { retry: Retry::Later, .. }) => Some(None),
-                Answer::Refused(Refusal { retry: Retry::After(asked), .. }) => Some(Some(*asked)),
-                Answer::Taken { .. } | Answer::Refused(_) => None,
-            };
-            match (leave, asked) {
-                (Some(leave), Some(asked)) => leave.failed(asked),
-                (Some(leave), None) => leave.answered(),
-                (None, _) => {}
+            if refusal.retry.is_final() || course.is_over() {
+                return Err(refusal);
             }
-            let refusal = match answer {
-                Answer::Taken { rejected, message } => return Ok((rejected, message)),
-                Answer::Refused(refusal) => refusal,
+            let asked = course.end_round(Instant::now());
+            let Some(pause) = backoff.next(started.elapsed(), asked, rand::random()) else {
+                // Another upstream might have taken it yet.
+                return Err(Refusal { retry: Retry::Later, ..refusal });
             };
-            let Some(asked) = asked else { return Err(refusal) };
-            let Some(pause) = backoff.next(started.elapsed(), asked, rand::random()) else { return Err(refusal) };
             if self.may_log() {
                 let Refusal { reason, message, .. } = &refusal;
-                tracing::warn!(
-                    event = "export.retry",
-                    component = self.exporter,
-                    reason,
-                    message,
-                    pause_ms = pause.as_millis() as u64
-                );
+                let pause_ms = pause.as_millis() as u64;
+                tracing::warn!(event = "export.retry", component = self.exporter, reason, message, pause_ms);
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    fn settle(&self, batch: Vec<Taken>, outcome: Result<(u64, String), Refusal>) {
+    /// Offers it to one upstream after the other. An error is what the last one of them has said.
+    async fn round<'s>(&'s self, request: &mut Outgoing, course: &mut Course) -> Result<Delivered<'s>, Refusal> {
+        let mut turn = self.upstreams.first(course).await;
+        loop {
+            let Turn { index, upstream, leave } = turn;
+            let refusal = match self.attempt(index, upstream, request).await {
+                Answer::Taken { rejected, message } => {
+                    if let Some(leave) = leave {
+                        leave.answered();
+                    }
+                    let by = upstream.id.as_deref();
+                    return Ok(Delivered { by, rejected, message, again: course.maybe_taken });
+                }
+                Answer::Refused(refusal) => refusal,
+            };
+            match (leave, refusal.retry) {
+                (Some(leave), Retry::Later) => leave.failed(None),
+                (Some(leave), Retry::After(asked)) => leave.failed(Some(asked)),
+                (Some(leave), Retry::Never | Retry::NotThis | Retry::Done) => leave.answered(),
+                (None, _) => {}
+            }
+            course.refused(index, &refusal, Instant::now());
+            if refusal.retry.is_final() {
+                return Err(refusal);
+            }
+            let Some(next) = self.upstreams.another(course) else { return Err(refusal) };
+            if self.may_log() {
+                let Refusal { reason, message, .. } = &refusal;
+                let (from, to) = (&upstream.id, &next.upstream.id);
+                tracing::warn!(event = "export.failover", component = self.exporter, from, to, reason, message);
+            }
+            turn = next;
+        }
+    }
+
+    async fn attempt(&self, index: usize, upstream: &Upstream, request: &mut Outgoing) -> Answer {
+        match request.prepared(index, &upstream.transport).await {
+            Ok(prepared) => {
+                // An attempt that is cut is not in flight any more either.
+                let _landed = Landed::begin(self);
+                upstream.transport.attempt(prepared).await
+            }
+            Err(refusal) => Answer::Refused(refusal),
+        }
+    }
+
+    fn settle(&self, batch: Vec<Taken>, outcome: Result<Delivered<'_>, Refusal>) {
         match outcome {
-            Ok((mut rejected, message)) => {
+            Ok(Delivered { by, mut rejected, message, again }) => {
                 if (rejected > 0 || !message.is_empty()) && self.may_log() {
                     tracing::warn!(event = "export.partial", component = self.exporter, rejected, message);
                 }
@@ -216,7 +280,7 @@ impl Sender {
                     // Upstream does not say which ones.
                     let its_share = rejected.min(spans);
                     rejected -= its_share;
-                    self.figures.sent.inc_by(taken.delivered(its_share));
+                    self.figures.sent.inc_by(taken.delivered(its_share, by, again));
                     self.figures.send_failed.inc_by(its_share);
                 }
             }
@@ -228,7 +292,7 @@ impl Sender {
                     tracing::error!(event = "export.failed", component = self.exporter, spans, reason, message);
                 }
                 for mut taken in batch {
-                    if matches!(refusal.retry, Retry::Never | Retry::NotThis) {
+                    if matches!(refusal.retry, Retry::Never | Retry::NotThis | Retry::Done) {
                         let Refusal { reason, message, .. } = &refusal;
                         taken.tell(|| Verdict::Refused {
                             reason: format!("upstream has refused it: {reason}: {message}"),
@@ -266,8 +330,15 @@ fn warning(rejected: u64, message: &str) -> String {
     }
 }
 
-/// Counts an attempt as landed, however it ends.
+/// Counts an attempt as in flight, however it ends.
 struct Landed<'s>(&'s Sender);
+
+impl<'s> Landed<'s> {
+    fn begin(sender: &'s Sender) -> Self {
+        sender.figures.in_flight.inc();
+        Self(sender)
+    }
+}
 
 impl Drop for Landed<'_> {
     fn drop(&mut self) {

@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::section::Section;
 use crate::receiver::Endpoint;
+use crate::telemetry::logs::rfc3339;
 use crate::telemetry::server::{self, Answer, Reply, Site};
 
 pub use desk::{Asked, Desk, Done, Order, Plugin, Unheard};
@@ -115,7 +116,7 @@ fn order(request: &Parts, token_file: Option<&Path>, desk: &Desk) -> Result<Wish
         _ => Err(not_allowed("POST")),
     };
     match &*path {
-        "/v1/account" => return read(json!({ "account": desk.account() })),
+        "/v1/account" => return read(json!({ "since": rfc3339(desk.since()), "account": desk.account() })),
         PLUGINS => return read(json!({ "plugins": desk.plugins() })),
         "/v1/reload" => return change(Asked::Reload),
         _ => {}

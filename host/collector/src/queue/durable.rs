@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use sluice_log::{AppendError, Outcome, Recovered, Reservation, ReserveError, Ticket};
 use tokio::sync::{Mutex as Turn, watch};
 
+use super::trouble::Short;
 use super::{Disk, Figures, Full, Item, NoRoom, OnFull, Settings, Weight, envelope};
 use crate::account::{Account, DestinationAccount};
 
@@ -38,7 +39,7 @@ pub struct Durable {
     exporter: String,
     settings: Settings,
     figures: Figures,
-    disk: Arc<Disk>,
+    pub(super) disk: Arc<Disk>,
     /// For what was put in before the process began.
     account: Account,
     accounts: Mutex<HashMap<String, Arc<DestinationAccount>>>,
@@ -49,6 +50,9 @@ pub struct Durable {
     /// Whoever makes room, one at a time, so that nobody drops more than is needed.
     making_room: Turn<()>,
     told: Mutex<Option<Instant>>,
+    /// When the disk last did not take a request.
+    failed: Mutex<Option<Instant>>,
+    short: Mutex<Option<Short>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +112,8 @@ impl Durable {
             gathering: Mutex::default(),
             making_room: Turn::default(),
             told: Mutex::default(),
+            failed: Mutex::default(),
+            short: Mutex::default(),
         })
     }
 
@@ -166,6 +172,9 @@ impl Durable {
                 Ok(room) => return Ok(room),
                 Err(why) => why,
             };
+            if matches!(why, NoRoom::Full | NoRoom::Behind) && !self.settings.on_full.drops() {
+                self.set_short(Some((length, weight)));
+            }
             match (why, self.settings.on_full) {
                 (NoRoom::Full, OnFull::DropNewest) => {
                     return Ok(self.no_room(weight));
@@ -189,7 +198,7 @@ impl Durable {
     }
 
     /// Room for a record of this length, if there is any now.
-    fn try_reserve(self: &Arc<Self>, length: usize, weight: Weight) -> Result<Room, NoRoom> {
+    pub(super) fn try_reserve(self: &Arc<Self>, length: usize, weight: Weight) -> Result<Room, NoRoom> {
         let mut used = self.disk.used();
         if !self.settings.fits_beside_bytes(*used, weight) {
             return Err(NoRoom::Full);
@@ -246,7 +255,22 @@ impl Durable {
         self.disk.used().spans
     }
 
+    /// When the disk last did not take a request.
+    pub(super) fn last_failure(&self) -> Option<Instant> {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has found no room, until there is room for so much.
+    pub(super) fn short(&self) -> Option<Short> {
+        *self.short.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_short(&self, short: Option<Short>) {
+        *self.short.lock().unwrap_or_else(PoisonError::into_inner) = short;
+    }
+
     fn tell(&self, error: &AppendError) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
             *told = Some(Instant::now());
@@ -258,14 +282,12 @@ impl Durable {
 impl Room {
     /// Puts the request in. None if it is settled already: dropped by the policy.
     pub(super) fn commit(mut self, item: Item) -> Option<Landing> {
-        let spans = i64::from(item.spans);
-        item.account.passed.add(spans);
+        item.account.passed(u64::from(item.spans));
         let Some(log) = self.log.take() else {
             self.durable.figures.enqueue_failed.inc_by(u64::from(item.spans));
             item.account.dropped("queue_full", u64::from(item.spans));
             return None;
         };
-        item.account.held.add(spans);
         let ticket = log.commit(envelope::seal(item.account.pipeline(), &item.wire), item.spans);
         Some(Landing { durable: Arc::clone(&self.durable), account: item.account, weight: self.weight, ticket })
     }
@@ -292,8 +314,7 @@ impl Landing {
             Ok(Outcome::Dropped) => AppendError::Closed,
             Err(error) => error,
         };
-        account.passed.sub(weight.spans as i64);
-        account.held.sub(weight.spans as i64);
+        account.not_kept(weight.spans);
         durable.release(weight);
         durable.figures.enqueue_failed.inc_by(weight.spans);
         durable.tell(&error);

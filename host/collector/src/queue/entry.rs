@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::durable::Place;
 use super::{Item, Owed, Queue, Settings, Verdict, Waiting};
+use crate::account::Delivery;
 
 /// How much of the queue something takes, in every measure there is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,23 +134,18 @@ impl Taken {
         }
     }
 
-    /// Upstream has taken it but for `rejected` spans. Returns how many it took: they are counted
-    /// from the bytes that were sent.
-    pub fn delivered(mut self, rejected: u64) -> u64 {
+    /// Upstream has taken it but for `rejected` spans; `by` is which one if there are several, `again`
+    /// says that it may have had it before. Returns how many it took: they are counted from the bytes
+    /// that were sent.
+    pub fn delivered(mut self, rejected: u64, by: Option<&str>, again: bool) -> u64 {
         self.settled = true;
         let sent = u64::from(self.counted);
         let rejected = rejected.min(sent);
         let account = &self.item.account;
-        account.held.sub(i64::from(self.item.spans));
-        account.delivered.add((sent - rejected) as i64);
-        if rejected > 0 {
-            account.failed("partial_success", rejected);
-        }
+        let again = again || matches!(&self.home, Home::Disk(place) if place.may_be_again());
+        account.delivered(&Delivery { held: self.item.spans, delivered: sent - rejected, rejected, by, again });
         if let Some(owed) = &mut self.item.owed {
             owed.give(Verdict::TAKEN);
-        }
-        if let Home::Disk(place) = &self.home {
-            place.delivered(&self.item, sent - rejected);
         }
         sent - rejected
     }
@@ -199,11 +195,9 @@ pub(super) fn failed(item: &mut Item, reason: &str) {
     if let Some(owed) = &mut item.owed {
         owed.give(Verdict::unavailable(format!("not delivered: {reason}")));
     }
-    item.account.held.sub(i64::from(item.spans));
     item.account.failed(reason, u64::from(item.spans));
 }
 
 pub(super) fn dropped(item: &Item, reason: &str) {
-    item.account.held.sub(i64::from(item.spans));
     item.account.dropped(reason, u64::from(item.spans));
 }

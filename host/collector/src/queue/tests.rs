@@ -12,7 +12,8 @@ use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 use proptest::prelude::*;
 
-use super::{Batching, Figures, Full, Item, OnFull, Queue, Settings, Sizer, Taken, Weight};
+use super::trouble::Trouble;
+use super::{AnyQueue, Batching, Figures, Full, Item, OnFull, Queue, Settings, Sizer, Taken, Weight};
 use crate::account::{Account, DestinationAccount, Entry};
 
 /// An `ExportTraceServiceRequest` with this many empty spans, by the protobuf encoding:
@@ -172,7 +173,7 @@ proptest! {
                     let which = which % taken.len();
                     let spans = i64::from(model.taken.swap_remove(which));
                     let rejected = rejected.min(spans as u64);
-                    prop_assert_eq!(taken.swap_remove(which).delivered(rejected), spans as u64 - rejected);
+                    prop_assert_eq!(taken.swap_remove(which).delivered(rejected, None, false), spans as u64 - rejected);
                     model.failed += rejected as i64;
                     model.delivered += spans - rejected as i64;
                 }
@@ -204,8 +205,30 @@ fn it_is_bounded_by_bytes_and_takes_one_that_is_larger_than_itself_when_empty() 
     let full = fixture.put(1).unwrap_err();
     assert_eq!(full.to_string(), "the queue of exporter otlp is full");
     assert_eq!(fixture.queue.figures.enqueue_failed.get(), 1);
-    fixture.take().unwrap().remove(0).delivered(0);
+    fixture.take().unwrap().remove(0).delivered(0, None, false);
     fixture.put(1).unwrap();
+}
+
+#[test]
+fn one_that_has_found_no_room_is_trouble_until_there_is_room_for_it() {
+    let queue = |on_full| fixture(Settings { max_bytes: 100, on_full, ..Settings::one_by_one() });
+    let fixture = queue(OnFull::Refuse);
+    let trouble = |fixture: &Fixture| AnyQueue::Memory(Arc::clone(&fixture.queue)).trouble();
+    fixture.put(20).unwrap();
+    fixture.put(10).unwrap();
+    assert_eq!(trouble(&fixture), None, "nobody was refused");
+    fixture.put(20).unwrap_err();
+    assert_eq!(trouble(&fixture), Some(Trouble::Full));
+    let (first, second) = (fixture.take().unwrap(), fixture.take().unwrap());
+    drop(second);
+    assert_eq!(trouble(&fixture), Some(Trouble::Full), "room for ten is not room for twenty");
+    drop(first);
+    assert_eq!(trouble(&fixture), None);
+    let dropping = queue(OnFull::DropNewest);
+    for _ in 0..5 {
+        dropping.put(20).unwrap();
+    }
+    assert_eq!(trouble(&dropping), None, "it takes everything");
 }
 
 #[test]
@@ -277,7 +300,7 @@ fn a_request_that_is_too_large_goes_out_in_parts_and_each_weighs_until_it_has_go
     let mut left = 250;
     while let Some(part) = parts.pop() {
         assert_eq!(fixture.queue.used().spans, left);
-        left -= part.delivered(0);
+        left -= part.delivered(0, None, false);
         assert_eq!(fixture.account()[1], 250 - left as i64);
     }
     assert_eq!(fixture.queue.used(), Weight::default());

@@ -44,9 +44,14 @@ const STORAGE: &str = "{ extensions: { file_storage: { directory: /q } }, servic
 const MINIMAL: &[(&str, &str)] = &[
     ("receivers:\n  otlp", "receivers: { otlp: { protocols: { grpc: , http: } } }"),
     ("processors:\n  wasm", "processors: { wasm: { module: plugins/waybill.wasm } }"),
-    ("exporters:\n  otlp_grpc", "exporters: { otlp_grpc: { endpoint: 'tracing.example:4317' } }"),
+    ("exporters:\n  otlp_grpc:", "exporters: { otlp_grpc: { endpoint: 'tracing.example:4317' } }"),
     ("exporters:\n  otlp_http", "exporters: { otlp_http: { endpoint: 'https://tracing.example:4318' } }"),
     ("exporters:\n  debug", ""),
+    (
+        "exporters:\n  otlp_grpc/near",
+        "exporters: { otlp_grpc/near: { endpoint: 'near.example:4317' }, otlp_grpc/far: { endpoint: 'far.example:4317' }, \
+         failover: { exporters: [otlp_grpc/near, otlp_grpc/far] } }",
+    ),
     ("exporters:\n  file", "exporters: { file: { path: spans.json } }"),
     ("extensions:\n  file_storage", "extensions: { file_storage: { directory: /var/lib/sluice/queues } }"),
     ("extensions:\n  health_check", "extensions: { health_check: }"),

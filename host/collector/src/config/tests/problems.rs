@@ -67,7 +67,7 @@ service: { pipelines: { traces: { receivers: [otpl], exporters: [x] } } }
             "c.yaml:2:32: warning: processor `wsam` is in no pipeline",
             "c.yaml:3:14: error: exporter type `kafka` is not supported yet",
             "c.yaml:3:14: warning: exporter `kafka/a` is in no pipeline",
-            "c.yaml:3:25: error: unknown exporter type `x`; there are `otlp_grpc`, `otlp`, `otlp_http`, `otlphttp`, `debug`, `file`",
+            "c.yaml:3:25: error: unknown exporter type `x`; there are `otlp_grpc`, `otlp`, `otlp_http`, `otlphttp`, `debug`, `failover`, `file`",
             "c.yaml:4:15: error: extension type `pprof` is not supported yet",
             "c.yaml:4:15: warning: extension `pprof` does not run: `service.extensions` does not name it",
             "c.yaml:4:24: error: unknown extension type `healthcheck`; did you mean `health_check`?",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -106,6 +107,11 @@ impl Desk {
 
     pub(super) fn account(&self) -> Vec<Entry> {
         self.account.report()
+    }
+
+    /// Since when the account counts.
+    pub(super) fn since(&self) -> SystemTime {
+        self.account.since()
     }
 
     pub(super) fn plugins(&self) -> Vec<Plugin> {

@@ -53,11 +53,9 @@ impl Drop for Record {
 pub(in super::super) struct Place(pub(super) Arc<Record>);
 
 impl Place {
-    /// Upstream has taken this many spans of it. Counts those that it may have had already.
-    pub fn delivered(&self, item: &Item, spans: u64) {
-        if self.0.again {
-            item.account.redelivered(spans);
-        }
+    /// Whether upstream may have had it from an earlier process.
+    pub fn may_be_again(&self) -> bool {
+        self.0.again
     }
 
     /// It could not be settled: it stays in the log.

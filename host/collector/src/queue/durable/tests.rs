@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod trouble;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,7 +108,7 @@ fn what_is_left_is_there_after_a_restart_in_its_pipelines_account() {
         process.put("traces", 700).await.unwrap();
         let first = process.take().await.pop().unwrap();
         assert_eq!(first.wire(), &request(3));
-        assert_eq!(first.delivered(0), 3);
+        assert_eq!(first.delivered(0, None, false), 3);
         assert_eq!(process.account("traces"), [703, 3, 0, 0, 700, 0, 0]);
         assert_eq!(process.account("traces/b"), [50, 0, 0, 0, 50, 0, 0]);
         process.end();
@@ -115,7 +117,7 @@ fn what_is_left_is_there_after_a_restart_in_its_pipelines_account() {
         assert_eq!(process.account("traces"), [700, 0, 0, 0, 700, 700, 0]);
         assert_eq!(process.account("traces/b"), [50, 0, 0, 0, 50, 50, 0]);
         for expected in [50, 700] {
-            assert_eq!(process.take().await.pop().unwrap().delivered(0), expected);
+            assert_eq!(process.take().await.pop().unwrap().delivered(0, None, false), expected);
         }
         assert_eq!(process.account("traces"), [700, 700, 0, 0, 0, 700, 0]);
         assert_eq!(process.durable.held(), 0);
@@ -136,7 +138,7 @@ fn what_was_on_its_way_stays_and_its_delivery_counts_as_repeated() {
         assert_eq!(process.account("traces"), [3, 0, 0, 0, 3, 0, 0]);
         process.end();
         let process = Process::start(&dir, Settings::one_by_one());
-        process.take().await.pop().unwrap().delivered(1);
+        process.take().await.pop().unwrap().delivered(1, None, false);
         assert_eq!(process.account("traces"), [3, 2, 1, 0, 0, 3, 2]);
     });
 }
@@ -157,7 +159,7 @@ fn a_batch_is_taken_when_there_is_enough_of_it_and_not_before() {
         let batch = process.take().await;
         assert_eq!(batch.len(), 33, "the one of 30 would make it larger than 120");
         for taken in batch {
-            taken.delivered(0);
+            taken.delivered(0, None, false);
         }
         process.put("traces", 70).await.unwrap();
         assert_eq!(spans(&process.take().await), [30, 70]);
@@ -179,7 +181,7 @@ fn a_small_batch_goes_out_after_its_time_or_when_the_queue_drains() {
         let process = Process::start(&dir, batch(Duration::from_hours(1)));
         let taking = async {
             for taken in process.take().await {
-                taken.delivered(0);
+                taken.delivered(0, None, false);
             }
         };
         tokio::join!(taking, process.durable.drained(|| true));
@@ -199,10 +201,10 @@ fn a_large_request_goes_out_in_parts_and_is_done_when_all_of_them_are() {
         }
         assert_eq!(parts.len(), 3);
         for part in parts.drain(..2) {
-            part.delivered(0);
+            part.delivered(0, None, false);
         }
         assert_eq!(process.durable.disk.log.figures().records, 1, "a part is missing");
-        parts.pop().unwrap().delivered(0);
+        parts.pop().unwrap().delivered(0, None, false);
         assert_eq!(process.durable.disk.log.figures().records, 0);
         assert_eq!(process.account("traces"), [250, 250, 0, 0, 0, 0, 0]);
     });
@@ -216,10 +218,10 @@ fn a_full_queue_refuses_and_takes_again_when_something_has_left() {
         process.put("traces", 1).await.unwrap();
         process.put("traces", 1).await.unwrap();
         assert_eq!(process.put("traces", 1).await.unwrap_err().why, NoRoom::Full);
-        process.take().await.pop().unwrap().delivered(0);
+        process.take().await.pop().unwrap().delivered(0, None, false);
         process.put("traces", 1).await.unwrap();
         // What is put in by nobody leaves its room.
-        process.take().await.pop().unwrap().delivered(0);
+        process.take().await.pop().unwrap().delivered(0, None, false);
         drop(process.durable.reserve("traces", 10, 1).await.unwrap());
         process.put("traces", 1).await.unwrap();
         assert_eq!(process.account("traces"), [4, 2, 0, 0, 2, 0, 0]);
@@ -236,7 +238,7 @@ fn blocked_ones_wait_until_something_has_left() {
         assert!(now(waits.as_mut()).is_none());
         let taken = process.take().await.pop().unwrap();
         assert!(now(waits.as_mut()).is_none());
-        taken.delivered(0);
+        taken.delivered(0, None, false);
         waits.await.unwrap();
     });
 }
@@ -259,7 +261,7 @@ fn the_dropping_policies_drop_and_count_in_the_right_account() {
         let taken = process.take().await.pop().unwrap();
         process.put("traces/c", 300).await.unwrap();
         assert_eq!(process.account("traces/c"), [300, 0, 0, 300, 0, 0, 0]);
-        taken.delivered(0);
+        taken.delivered(0, None, false);
     });
 }
 
@@ -308,7 +310,7 @@ fn who_takes_over_has_the_same_log_and_the_last_one_closes_it() {
         {
             let mut old = std::pin::pin!(process.durable.drained(|| process.lease.is_last()));
             assert!(now(old.as_mut()).is_none());
-            in_hand.delivered(0);
+            in_hand.delivered(0, None, false);
             old.await;
         }
         assert!(now(process.durable.take()).is_none());
