@@ -3,14 +3,20 @@
 //! | byte | size | |
 //! | --- | --- | --- |
 //! | 0 | 1 | 1, the version of this form |
-//! | 1 | 2 | length of the pipeline's id, little-endian |
-//! | 3 | | the pipeline's id, UTF-8 |
+//! | 1 | 4 | how many spans the request holds, little-endian |
+//! | 5 | 2 | length of the pipeline's id, little-endian |
+//! | 7 | | the pipeline's id, UTF-8 |
 //! | | | the request, an OTLP `ExportTraceServiceRequest` |
+//!
+//! The spans are counted when the request is put in, because then its bytes are at hand: when it is taken
+//! they have long left the processor's caches. From there on a checksum sees to it that they stay.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
+use super::entry;
+
 const VERSION: u8 = 1;
-const FIXED: usize = 3;
+const FIXED: usize = 7;
 
 /// How long it becomes.
 pub(super) fn length(pipeline: &str, request: usize) -> usize {
@@ -24,6 +30,7 @@ pub(super) fn seal(pipeline: &str, request: &[u8]) -> Bytes {
     let length = u16::try_from(id.len()).unwrap_or(u16::MAX);
     let mut sealed = BytesMut::with_capacity(self::length(pipeline, request.len()));
     sealed.put_u8(VERSION);
+    sealed.put_u32_le(entry::count(request));
     sealed.put_u16_le(length);
     sealed.put_slice(id.get(..usize::from(length)).unwrap_or(id));
     sealed.put_slice(request);
@@ -32,18 +39,35 @@ pub(super) fn seal(pipeline: &str, request: &[u8]) -> Bytes {
 
 /// The pipeline's id, given the beginning of an envelope.
 pub(super) fn pipeline(head: &[u8]) -> Option<&[u8]> {
-    let (&[version, low, high], rest) = head.split_first_chunk()?;
+    read(head).map(|(_, pipeline)| pipeline)
+}
+
+/// The number of spans, and the pipeline's id.
+fn read(head: &[u8]) -> Option<(u32, &[u8])> {
+    let (&[version, s0, s1, s2, s3, low, high], rest) = head.split_first_chunk()?;
     if version != VERSION {
         return None;
     }
-    rest.get(..usize::from(u16::from_le_bytes([low, high])))
+    let id = rest.get(..usize::from(u16::from_le_bytes([low, high])))?;
+    Some((u32::from_le_bytes([s0, s1, s2, s3]), id))
+}
+
+/// What was in an envelope.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Opened {
+    /// The pipeline's id.
+    pub pipeline: String,
+    /// The spans of the request, as they were counted when it was put in.
+    pub spans: u32,
+    /// The request.
+    pub request: Bytes,
 }
 
 /// Takes a request out of its envelope. `None` for what this code has not written.
-pub(super) fn open(sealed: &Bytes) -> Option<(String, Bytes)> {
-    let id = pipeline(sealed)?;
-    let name = String::from_utf8_lossy(id).into_owned();
-    Some((name, sealed.slice(FIXED + id.len()..)))
+pub(super) fn open(sealed: &Bytes) -> Option<Opened> {
+    let (spans, id) = read(sealed)?;
+    let pipeline = String::from_utf8_lossy(id).into_owned();
+    Some(Opened { pipeline, spans, request: sealed.slice(FIXED + id.len()..) })
 }
 
 #[cfg(test)]
@@ -53,16 +77,19 @@ mod tests {
 
     #[test]
     fn it_is_as_described() {
-        let sealed = seal("traces/a", b"request");
-        assert_eq!(&sealed[..], b"\x01\x08\x00traces/arequest");
-        assert_eq!(sealed.len(), length("traces/a", 7));
-        assert_eq!(open(&sealed).unwrap(), ("traces/a".to_owned(), Bytes::from_static(b"request")));
-        assert_eq!(pipeline(&sealed[..12]), Some(&b"traces/a"[..]));
+        // Two spans: a `ResourceSpans` (field 1) with a `ScopeSpans` (field 2) with two empty spans (field 2).
+        let request = b"\x0a\x06\x12\x04\x12\x00\x12\x00";
+        let sealed = seal("traces/a", request);
+        assert_eq!(&sealed[..], b"\x01\x02\x00\x00\x00\x08\x00traces/a\x0a\x06\x12\x04\x12\x00\x12\x00");
+        assert_eq!(sealed.len(), length("traces/a", request.len()));
+        let request = Bytes::from_static(request);
+        assert_eq!(open(&sealed).unwrap(), Opened { pipeline: "traces/a".to_owned(), spans: 2, request });
+        assert_eq!(pipeline(&sealed[..16]), Some(&b"traces/a"[..]));
     }
 
     #[test]
     fn what_is_none_is_told() {
-        for bytes in [&b""[..], b"\x01", b"\x02\x00\x00", b"\x01\x05\x00abcd"] {
+        for bytes in [&b""[..], b"\x01", b"\x02\0\0\0\0\0\0", b"\x01\0\0\0\0\x05\x00abcd"] {
             assert!(open(&Bytes::from_static(bytes)).is_none(), "{bytes:?}");
         }
     }

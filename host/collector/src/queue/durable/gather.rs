@@ -143,7 +143,7 @@ impl Durable {
             let delivery = self.disk.log.try_take()?;
             let spans = delivery.spans();
             let opened = envelope::open(delivery.payload());
-            let Some((pipeline, wire)) = opened else {
+            let Some(envelope::Opened { pipeline, spans: counted, request: wire }) = opened else {
                 // The checksum is right and the content is not ours: it can never be sent.
                 let weight = Weight::of(delivery.payload().len(), spans);
                 tracing::error!(event = "queue.unreadable", component = self.exporter, spans);
@@ -151,7 +151,6 @@ impl Durable {
                 continue;
             };
             let weight = Weight::of(wire.len(), spans);
-            let counted = entry::count(&wire);
             let item = Item { wire, spans, account: self.account_of(&pipeline), owed: None };
             return Some(Part { item, weight, counted, record: Record::new(self, delivery, weight) });
         }

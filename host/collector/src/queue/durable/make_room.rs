@@ -68,7 +68,7 @@ impl Durable {
     fn drop_one(&self) -> Option<u64> {
         let delivery = self.disk.log.try_take()?;
         let (spans, bytes) = (delivery.spans(), delivery.payload().len());
-        if let Some((pipeline, wire)) = envelope::open(delivery.payload()) {
+        if let Some(envelope::Opened { pipeline, request: wire, .. }) = envelope::open(delivery.payload()) {
             let account = self.account_of(&pipeline);
             self.figures.enqueue_failed.inc_by(u64::from(spans));
             self.release(Weight::of(wire.len(), spans));
