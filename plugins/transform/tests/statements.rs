@@ -190,6 +190,37 @@ fn contexts_name_what_paths_are_about() {
 }
 
 #[test]
+fn tracestates_and_names_of_events_can_be_set() {
+    let statements =
+        [r#"set(span.trace_state, "a=b")"#, r#"set(spanevent.name, "e2") where span.trace_state == "c=d""#];
+    let list = sluice_sdk::serde_json::to_string(&statements).unwrap();
+    let Err(Problem::Config(errors)) = run::<Transform>(&format!(r#"{{"trace_statements": {list}}}"#), b"") else {
+        unreachable!("the second reads what the first sets")
+    };
+    assert_eq!(errors[0].path, "trace_statements[1]");
+    let events = vec![Event { name: "e".to_owned(), ..Event::default() }];
+    let before = || vec![Span { trace_state: "c=d".to_owned(), events: events.clone(), ..span("a", vec![]) }];
+    assert_eq!(spans(&statements[..1], before())[0].trace_state, "a=b");
+    assert_eq!(spans(&statements[1..], before())[0].events[0].name, "e2");
+}
+
+/// OTLP lets an attribute have no value; it is nil here, and still there.
+#[test]
+fn attributes_without_a_value_are_no_danger() {
+    let nothing = |key: &str| KeyValue { key: key.to_owned(), value: None, ..KeyValue::default() };
+    let statements = [
+        r#"replace_all_patterns(span.attributes, "key", "^a$", "b")"#,
+        r#"replace_all_patterns(span.attributes, "value", ".*", "x")"#,
+        "truncate_all(span.attributes, 0)",
+        r#"replace_pattern(span.attributes["b"], ".*", "x")"#,
+        r#"set(span.attributes["c"], 1) where span.attributes["b"] == nil"#,
+    ];
+    let left = after(&statements, vec![nothing("a"), int("n", 1)]);
+    assert_eq!(left.iter().map(|left| left.key.as_str()).collect::<Vec<_>>(), ["b", "c", "n"]);
+    assert!(left[0].value.as_ref().is_none_or(|value| value.value.is_none()));
+}
+
+#[test]
 fn what_nothing_changes_stays_byte_for_byte() {
     let statements = r#"{"trace_statements": [
         "set(span.attributes[\"a\"], \"same\")", "set(span.name, span.name)", "truncate_all(span.attributes, 100)",

@@ -21,8 +21,11 @@ const FILTER: &str = r#"{"traces":{"span":["name == \"router flagservice egress\
 const REDACTION: &str = r#"{"allow_all_keys":true,"detectors":["payment_card","email"]}"#;
 const ATTRIBUTES: &str = r#"{"actions":[{"key":"deployment.environment.name","value":"production","action":"upsert"},{"key":"collector.node","value":"edge-1","action":"insert"}]}"#;
 const SAMPLER: &str = r#"{"sampling_percentage":99}"#;
-/// Others, by themselves.
-const STRATEGIES: &str = r#"{"strategies":{"default_strategy":{"type":"probabilistic","param":0.99}}}"#;
+// Others, by themselves.
+/// Nothing is remembered, because natively there is no store to remember it in.
+const STRATEGIES: &str =
+    r#"{"decision_ttl":"0s","strategies":{"default_strategy":{"type":"probabilistic","param":0.99}}}"#;
+const TRANSFORM: &str = r#"{"trace_statements":["set(span.attributes[\"collector.node\"], \"edge-1\")","truncate_all(span.attributes, 4096)"]}"#;
 const SPAN: &str = r#"{"name":{"to_attributes":{"rules":["^(?P<service>[a-z]+)service"]}}}"#;
 
 /// Which steps of a batch's life are in the time. Unless said otherwise nobody has looked into the
@@ -108,7 +111,8 @@ fn bundled(plugins: &Plugins, requests: &Requests, rows: &mut Vec<Row>) -> Resul
     };
     let four =
         [("filter", FILTER), ("redaction", REDACTION), ("attributes", ATTRIBUTES), ("probabilistic_sampler", SAMPLER)];
-    for (name, config) in four.into_iter().chain([("strategy_sampler", STRATEGIES), ("span", SPAN)]) {
+    let others = [("strategy_sampler", STRATEGIES), ("span", SPAN), ("transform", TRANSFORM)];
+    for (name, config) in four.into_iter().chain(others) {
         add(name, Steps::Call, plugins.bundled(name, config)?, natively(name, config)?);
     }
     let chain = |of: &dyn Fn(&'static str, &str) -> Result<Subject>| -> Result<Subject> {
@@ -127,6 +131,7 @@ fn natively(name: &'static str, config: &str) -> Result<Subject> {
         "attributes" => native::plugin::<attributes::Attributes>(config),
         "span" => native::plugin::<span::SpanProcessor>(config),
         "strategy_sampler" => native::plugin::<strategy_sampler::StrategySampler>(config),
+        "transform" => native::plugin::<transform::Transform>(config),
         _ => native::plugin::<probabilistic_sampler::ProbabilisticSampler>(config),
     }
 }
