@@ -1,7 +1,7 @@
 //! The `failover` exporter: several upstreams, of which the first that is there gets everything.
 //!
-//! It has one queue and names other exporters: of those it takes how they send, and nothing else. See
-//! [`super::upstreams`] for which of them gets what.
+//! It has one queue and names other exporters: of those it takes how they send, and nothing else.
+//! The module `upstreams` says which of them gets what.
 
 use super::retry::Schedule;
 use crate::config::section::Section;

@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::retry::Schedule;
-use super::upstreams::{Course, Turn, Upstream, Upstreams};
+use super::upstreams::{Course, Turn, Upstreams};
 use super::{Sending, debug, file, otlp_grpc, otlp_http};
 use crate::queue::{AnyQueue, Taken, Verdict};
 
@@ -166,7 +166,7 @@ impl Sender {
         let mut cut = self.cut.clone();
         let chunks = batch.iter().map(|taken| taken.wire().clone()).collect();
         let outcome = tokio::select! {
-            outcome = self.outcome(chunks) => outcome,
+            outcome = self.outcome(chunks, false) => outcome,
             _ = cut.wait_for(|cut| *cut) => return self.shut_out(batch),
         };
         match outcome {
@@ -180,7 +180,7 @@ impl Sender {
                 // Only the guilty one has failed: each is tried alone.
                 for taken in batch {
                     let outcome = tokio::select! {
-                        outcome = self.outcome(vec![taken.wire().clone()]) => outcome,
+                        outcome = self.outcome(vec![taken.wire().clone()], refusal.maybe_taken) => outcome,
                         _ = cut.wait_for(|cut| *cut) => {
                             self.shut_out(vec![taken]);
                             continue;
@@ -194,9 +194,10 @@ impl Sender {
     }
 
     /// Tries until an upstream has taken it or it is given up.
-    async fn outcome(&self, chunks: Vec<Bytes>) -> Result<Delivered<'_>, Refusal> {
+    /// `again` says that upstream may have it already.
+    async fn outcome(&self, chunks: Vec<Bytes>, again: bool) -> Result<Delivered<'_>, Refusal> {
         let mut request = Outgoing { chunks, prepared: None };
-        let mut course = self.upstreams.course();
+        let mut course = self.upstreams.course(again);
         let started = Instant::now();
         let mut backoff = self.schedule.begin();
         loop {
@@ -204,6 +205,7 @@ impl Sender {
                 Ok(delivered) => return Ok(delivered),
                 Err(refusal) => refusal,
             };
+            let refusal = Refusal { maybe_taken: course.maybe_taken, ..refusal };
             if refusal.retry.is_final() || course.is_over() {
                 return Err(refusal);
             }
@@ -225,23 +227,14 @@ impl Sender {
     async fn round<'s>(&'s self, request: &mut Outgoing, course: &mut Course) -> Result<Delivered<'s>, Refusal> {
         let mut turn = self.upstreams.first(course).await;
         loop {
-            let Turn { index, upstream, leave } = turn;
-            let refusal = match self.attempt(index, upstream, request).await {
+            let (index, upstream) = (turn.index, turn.upstream);
+            let refusal = match self.attempt(turn, request).await {
                 Answer::Taken { rejected, message } => {
-                    if let Some(leave) = leave {
-                        leave.answered();
-                    }
                     let by = upstream.id.as_deref();
                     return Ok(Delivered { by, rejected, message, again: course.maybe_taken });
                 }
                 Answer::Refused(refusal) => refusal,
             };
-            match (leave, refusal.retry) {
-                (Some(leave), Retry::Later) => leave.failed(None),
-                (Some(leave), Retry::After(asked)) => leave.failed(Some(asked)),
-                (Some(leave), Retry::Never | Retry::NotThis | Retry::Done) => leave.answered(),
-                (None, _) => {}
-            }
             course.refused(index, &refusal, Instant::now());
             if refusal.retry.is_final() {
                 return Err(refusal);
@@ -256,15 +249,26 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, index: usize, upstream: &Upstream, request: &mut Outgoing) -> Answer {
-        match request.prepared(index, &upstream.transport).await {
-            Ok(prepared) => {
-                // An attempt that is cut is not in flight any more either.
-                let _landed = Landed::begin(self);
-                upstream.transport.attempt(prepared).await
+    async fn attempt(&self, turn: Turn<'_>, request: &mut Outgoing) -> Answer {
+        let Turn { index, upstream, leave } = turn;
+        let prepared = match request.prepared(index, &upstream.transport).await {
+            Ok(prepared) => prepared,
+            // Upstream was not asked; the leave goes to another.
+            Err(refusal) => return Answer::Refused(refusal),
+        };
+        let answer = {
+            // An attempt that is cut is not in flight any more either.
+            let _landed = Landed::begin(self);
+            upstream.transport.attempt(prepared).await
+        };
+        if let Some(leave) = leave {
+            match &answer {
+                Answer::Refused(Refusal { retry: Retry::Later, .. }) => leave.failed(None),
+                Answer::Refused(Refusal { retry: Retry::After(asked), .. }) => leave.failed(Some(*asked)),
+                Answer::Taken { .. } | Answer::Refused(_) => leave.answered(),
             }
-            Err(refusal) => Answer::Refused(refusal),
         }
+        answer
     }
 
     fn settle(&self, batch: Vec<Taken>, outcome: Result<Delivered<'_>, Refusal>) {

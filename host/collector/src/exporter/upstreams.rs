@@ -84,9 +84,9 @@ impl Upstreams {
         Self { all: transports.into_iter().map(upstream).collect(), patient: schedule.enabled, changed }
     }
 
-    /// A request that no upstream has seen.
-    pub fn course(&self) -> Course {
-        Course { standing: vec![Standing::default(); self.all.len()], maybe_taken: false }
+    /// A request that begins its way; an upstream may have it already.
+    pub fn course(&self, maybe_taken: bool) -> Course {
+        Course { standing: vec![Standing::default(); self.all.len()], maybe_taken }
     }
 
     /// The first upstream that may be tried. Waits until there is one; in the course one of them must

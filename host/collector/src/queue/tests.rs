@@ -214,14 +214,16 @@ fn one_that_has_found_no_room_is_trouble_until_there_is_room_for_it() {
     let queue = |on_full| fixture(Settings { max_bytes: 100, on_full, ..Settings::one_by_one() });
     let fixture = queue(OnFull::Refuse);
     let trouble = |fixture: &Fixture| AnyQueue::Memory(Arc::clone(&fixture.queue)).trouble();
-    fixture.put(20).unwrap();
-    fixture.put(10).unwrap();
+    // 44, 44 and 10 bytes of 100: four for the two messages that enclose spans of two each.
+    for spans in [20, 20, 3] {
+        fixture.put(spans).unwrap();
+    }
     assert_eq!(trouble(&fixture), None, "nobody was refused");
     fixture.put(20).unwrap_err();
     assert_eq!(trouble(&fixture), Some(Trouble::Full));
-    let (first, second) = (fixture.take().unwrap(), fixture.take().unwrap());
-    drop(second);
-    assert_eq!(trouble(&fixture), Some(Trouble::Full), "room for ten is not room for twenty");
+    let (first, _second, third) = (fixture.take().unwrap(), fixture.take().unwrap(), fixture.take().unwrap());
+    drop(third);
+    assert_eq!(trouble(&fixture), Some(Trouble::Full), "room for three is not room for twenty");
     drop(first);
     assert_eq!(trouble(&fixture), None);
     let dropping = queue(OnFull::DropNewest);
