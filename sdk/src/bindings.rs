@@ -459,10 +459,15 @@ pub trait Guest {
   /// Called on one instance in each flush interval, with the time.
   #[allow(async_fn_in_trait)]
   fn flush(now_unix_nano: u64,) -> ::core::result::Result<(),Failure>;
-  /// What the next version, or a new instance, should know. Called on a healthy instance.
+  /// What the instances of the next version should know. Called on each healthy instance between two
+  /// batches, right before another version takes over. Nothing (an empty list) hands over nothing; more
+  /// than `limits.output_mib` is not handed over. What it fails on is counted, and the swap goes on without.
   #[allow(async_fn_in_trait)]
   fn snapshot() -> ::core::result::Result<_rt::Vec::<u8>,Failure>;
-  /// The snapshots of all instances of the version before.
+  /// The snapshots of all instances of the version before, if it has the same `schema` and any of them had
+  /// something to hand over. Called on every new instance, after `configure`, before its first batch: each
+  /// gets all of them. A version that fails in it does not serve, unless it is one that comes back: that one
+  /// starts empty.
   #[allow(async_fn_in_trait)]
   fn restore(snapshots: _rt::Vec::<_rt::Vec::<u8>>,) -> ::core::result::Result<(),Failure>;
 }
@@ -2978,8 +2983,10 @@ pub mod sluice {
       /// record: `country.iso_code`, `subdivisions.0.names.en`. A way that leads nowhere finds nothing.
       ///
       /// The table `host`, if the operator grants it, tells of the machine; its key is the column `name`,
-      /// and its other column is `value`. Names: `host.name`, `host.arch`, `os.type`, as OpenTelemetry
-      /// has them, and `env.NAME` for each environment variable that the operator lists.
+      /// and its other column is `value`. Names: `host.name`, `host.arch`, `os.type`, `container.id`, as
+      /// OpenTelemetry has them, `env.NAME` for each environment variable that the operator lists, what the
+      /// operator's `files` hold under the names that they have there, and `k8s.pod.label.KEY` and
+      /// `k8s.pod.annotation.KEY` if the operator names the files of Kubernetes' downward API.
       #[allow(async_fn_in_trait)]
       pub fn look_up(table: &str,column: &str,keys: &Texts,) -> ::core::result::Result<Found,Refusal>{
         unsafe {

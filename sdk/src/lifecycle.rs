@@ -35,18 +35,23 @@ pub trait Plugin: Sized + 'static {
         Ok(())
     }
 
-    /// What the next version should know.
+    /// What the instances of the next version should know: called on every healthy instance right before
+    /// another version takes over. Nothing hands over nothing. What is learned between this and the swap
+    /// is not handed over; what must not be lost is kept in [`store`](crate::store).
     ///
     /// # Errors
-    /// When there is something to hand over that cannot be.
+    /// When there is something to hand over that cannot be. The swap goes on without it.
     fn snapshot(&mut self) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }
 
-    /// The snapshots of all instances of the version before.
+    /// The snapshots of all instances of the version before, if it has described the same
+    /// [`schema`](Description::schema). Every new instance gets all of them: what is added up of them is there
+    /// once an instance.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read: this version does not serve, then, or starts empty if it comes back by a
+    /// rollback.
     fn restore(&mut self, snapshots: Vec<Vec<u8>>) -> Result<(), Failure> {
         let _ = snapshots;
         Ok(())

@@ -17,8 +17,8 @@
 use crate::batch::Refusal;
 use crate::columns::Texts;
 
-/// The table that the host fills: the column `value` for names like `host.name`, `host.arch`, `os.type`
-/// and `env.NAME`.
+/// The table that the host fills: the column `value` for names like `host.name`, `host.arch`, `os.type`,
+/// `container.id`, `env.NAME` and `k8s.pod.label.KEY`.
 pub const HOST: &str = "host";
 
 /// What was found, an item for each key.

@@ -120,6 +120,14 @@ impl Slot {
         Self { stats: plan.stats.on_core(), plan, instance: Rc::clone(&self.instance) }
     }
 
+    /// What the instance here hands over to those of another version, if anything. One that fails to is
+    /// counted as any call that fails.
+    pub fn snapshot(&self) -> Option<Vec<u8>> {
+        let snapshot = self.instance.borrow_mut().snapshot();
+        let snapshot = snapshot.inspect_err(|error| self.plan.stats.failed(&self.plan.id, error));
+        snapshot.ok().filter(|snapshot| !snapshot.is_empty())
+    }
+
     fn call(&self, batch: &mut Batch, done: &mut Done) -> Result<(), CallError> {
         let mut instance = self.instance.borrow_mut();
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());

@@ -1,5 +1,6 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
+mod hand_over;
 mod leaving;
 mod life;
 mod listening;

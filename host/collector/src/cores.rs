@@ -145,6 +145,30 @@ impl Cores {
         Ok(())
     }
 
+    /// Asks every core something, each between two requests; gives the answers of all.
+    ///
+    /// # Errors
+    /// When a core has stopped.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl Fn(&Routes) -> T + Clone + Send + 'static,
+    ) -> Result<Vec<T>, Stopped> {
+        let mut all_told = Vec::new();
+        for core in self.peers.get().into_iter().flatten() {
+            let (tell, told) = oneshot::channel();
+            let question = question.clone();
+            // Nobody listens any more only when the process ends.
+            let job = Job::Run(Box::new(move |core| drop(tell.send(question(&core.routes())))));
+            core.inbox.send(job).await.map_err(|_| Stopped)?;
+            all_told.push(told);
+        }
+        let mut answers = Vec::with_capacity(all_told.len());
+        for told in all_told {
+            answers.push(told.await.map_err(|_| Stopped)?);
+        }
+        Ok(answers)
+    }
+
     /// Ends the cores with whatever still runs on them, and waits for their threads.
     pub async fn stop(self) {
         for core in self.peers.get().into_iter().flatten() {

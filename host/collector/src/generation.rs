@@ -338,6 +338,7 @@ pub fn trust(settings: Option<&processor::Settings>, config: &Config) -> Trust {
         public_key: settings.and_then(|settings| settings.public_key.clone()),
         keys: process.map(|process| process.keys.clone()).unwrap_or_default(),
         require_signed: process.is_some_and(|process| process.require_signed),
+        profile: settings.map(|settings| settings.profile).unwrap_or_default(),
     }
 }
 

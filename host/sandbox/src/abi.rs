@@ -2,8 +2,11 @@
 //! a version. Nothing else in the host names generated code.
 
 mod v0_1_0;
+pub(crate) mod wasi;
 
-pub(crate) use v0_1_0::{Bindings, BindingsPre, Failure, Host, Phase, batch_handle, linker};
+#[cfg(feature = "fuzzing")]
+pub(crate) use v0_1_0::fuzzing;
+pub(crate) use v0_1_0::{Bindings, BindingsPre, Failure, Host, batch_handle, linker};
 
 /// The contract that this host speaks.
 pub(crate) const VERSION: &str = "0.1.0";

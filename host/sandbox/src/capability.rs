@@ -17,7 +17,7 @@ pub(crate) enum Capability {
 
 impl Capability {
     /// All of them. A capability's place is its bit.
-    const ALL: [Self; 6] = [Self::Log, Self::Metrics, Self::Clock, Self::Random, Self::Store, Self::Tables];
+    pub(crate) const ALL: [Self; 6] = [Self::Log, Self::Metrics, Self::Clock, Self::Random, Self::Store, Self::Tables];
 
     /// Its name in descriptions and configurations, and of its interface.
     pub(crate) fn name(self) -> &'static str {

@@ -3,8 +3,9 @@
 
 use wasmparser::{ComponentTypeRef, Encoding, Parser, Payload, Validator};
 
-use crate::abi::VERSION;
+use crate::abi::{VERSION, wasi};
 use crate::capability::Capability;
+use crate::trust::Profile;
 
 const PACKAGE: &str = "sluice:plugin/";
 /// Interfaces that need no capability.
@@ -34,7 +35,7 @@ pub enum NotAPlugin {
         found: String,
     },
     /// An import that no host of ours has.
-    #[error("it imports `{0}`, which Sluice does not provide{hint}", hint = if .0.starts_with("wasi:") { ": build for wasm32-unknown-unknown, which needs no WASI" } else { "" })]
+    #[error("it imports `{0}`, which Sluice does not provide{hint}", hint = if .0.starts_with(wasi::PREFIX) { ": build for wasm32-unknown-unknown, which needs no WASI, or set `profile: compat`, under which WASI denies everything" } else { "" })]
     Import(String),
     /// An export is missing.
     #[error("it does not export `{0}`: is it built for the world `processor` of sluice:plugin@{VERSION}?")]
@@ -48,7 +49,7 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), NotAPlugin> {
 }
 
 /// Checks the component; gives the capabilities that it imports.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<String>, NotAPlugin> {
+pub(crate) fn inspect(bytes: &[u8], profile: Profile) -> Result<Vec<String>, NotAPlugin> {
     let not_wasm = |error: wasmparser::BinaryReaderError| NotAPlugin::NotWasm(error.to_string());
     let (mut depth, mut capabilities, mut exports) = (0_usize, Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(bytes) {
@@ -62,7 +63,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<String>, NotAPlugin> {
                     // The types that the world uses come as imports of their own; the interface
                     // that they belong to is an import, too.
                     if !matches!(import.ty, ComponentTypeRef::Type(_)) {
-                        capabilities.extend(check_import(import.name.name)?);
+                        capabilities.extend(check_import(import.name.name, profile)?);
                     }
                 }
             }
@@ -81,7 +82,10 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<Vec<String>, NotAPlugin> {
 }
 
 /// The capability behind an import, if it is one.
-fn check_import(name: &str) -> Result<Option<String>, NotAPlugin> {
+fn check_import(name: &str, profile: Profile) -> Result<Option<String>, NotAPlugin> {
+    if profile == Profile::Compat && name.starts_with(wasi::PREFIX) {
+        return Ok(None);
+    }
     let unknown = || NotAPlugin::Import(name.to_owned());
     let (interface, version) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')).ok_or_else(unknown)?;
     if version != VERSION {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sluice_spans::{Batch, Edits};
 use wasmtime::Store;
 
-use crate::abi::{Bindings, BindingsPre, Host, Phase, batch_handle};
+use crate::abi::{Bindings, BindingsPre, Host, batch_handle};
 use crate::access::{Access, Grants};
 use crate::call;
 use crate::effects::{Effects, LogLine};
@@ -108,25 +108,34 @@ impl Instance {
         self.settle(live, result, effects)
     }
 
-    /// What the next version should know.
+    /// What the instances of another version should know; nothing if it has nothing to hand over, or if the
+    /// last call has cost the instance.
     ///
     /// # Errors
-    /// As [`Instance::process`].
+    /// As [`Instance::process`], and when it is larger than what a call may hand over
+    /// ([`Limits::output_bytes`]): the instance is kept, then.
     pub fn snapshot(&mut self) -> Result<Vec<u8>, CallError> {
-        let mut live = self.take_live()?;
+        let Some(mut live) = self.live.take() else { return Ok(Vec::new()) };
         let result = live.run(|live| live.bindings.call_snapshot(&mut live.store));
         let mut snapshot = Vec::new();
         let result = result.map(|inner| inner.map(|bytes| snapshot = bytes));
-        self.settle(live, result, &mut Effects::default()).map(|()| snapshot)
+        self.settle(live, result, &mut Effects::default())?;
+        if snapshot.len() > self.plugin.limits.output_bytes {
+            let message = format!("its snapshot has {} bytes, more than limits.output_mib", snapshot.len());
+            return Err(CallError { kind: FailureKind::Output, message, backtrace: None });
+        }
+        Ok(snapshot)
     }
 
     /// Hands over the snapshots of the version before.
     ///
     /// # Errors
-    /// As [`Instance::process`].
+    /// As [`Instance::process`]. The instance may have taken a part of them.
     pub fn restore(&mut self, snapshots: &[Vec<u8>]) -> Result<(), CallError> {
         let mut live = self.take_live()?;
         let result = live.run(|live| live.bindings.call_restore(&mut live.store, snapshots));
+        // What it was given is not what one odd batch has left behind.
+        live.new_bytes = live.store.data().memory_bytes();
         self.settle(live, result, &mut Effects::default())
     }
 
@@ -204,9 +213,7 @@ impl Live {
         let mut live = Instance::bare(&plugin.shared, &plugin.pre, &plugin.limits, &plugin.grants)?;
         live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
         let host = live.store.data_mut();
-        host.phase = Phase::Serving;
-        host.provided = Arc::clone(&plugin.provided);
-        host.effects = Effects::default();
+        host.serve(&plugin.provided);
         live.new_bytes = host.memory_bytes();
         Ok(live)
     }

@@ -21,6 +21,12 @@ mod load;
 mod prepare;
 mod trust;
 
+/// For the fuzz target in `fuzz/`.
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing {
+    pub use crate::abi::fuzzing::run;
+}
+
 pub use access::{Access, BadGrant};
 pub use compile::compile_child_main;
 pub use effects::{Effects, LogLevel, LogLine, MetricKind, MetricUpdate};
@@ -30,4 +36,4 @@ pub use instance::{Instance, Processed};
 pub use limits::Limits;
 pub use load::{LoadError, Module, Source, Verified};
 pub use prepare::{ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
-pub use trust::{BadKey, Provenance, PublicKey, Trust, Untrusted, signature_of};
+pub use trust::{BadKey, Profile, Provenance, PublicKey, Trust, Untrusted, signature_of};

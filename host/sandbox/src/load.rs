@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::abi::{BindingsPre, Host, VERSION};
+use crate::abi::{BindingsPre, Host, VERSION, wasi};
 use crate::compile::{CompileError, compile};
 use crate::engine::{Sandbox, Shared};
 use crate::inspect::{NotAPlugin, inspect, validate};
 use crate::limits::Limits;
-use crate::trust::{Provenance, Trust, Untrusted};
+use crate::trust::{Profile, Provenance, Trust, Untrusted};
 
 /// Where a plugin comes from.
 #[derive(Debug, Clone)]
@@ -107,6 +107,7 @@ pub struct Verified {
     digest: String,
     provenance: Provenance,
     imported: Vec<String>,
+    profile: Profile,
 }
 
 impl Verified {
@@ -192,8 +193,10 @@ impl Sandbox {
             }
             Source::Embedded { .. } => Provenance::Bundled,
         };
-        match inspect(&component) {
-            Ok(imported) => Ok(Verified { name, component, precompiled, digest, provenance, imported }),
+        match inspect(&component, trust.profile) {
+            Ok(imported) => {
+                Ok(Verified { name, component, precompiled, digest, provenance, imported, profile: trust.profile })
+            }
             Err(reason) => Err(LoadError::NotAPlugin { name, reason }),
         }
     }
@@ -203,7 +206,7 @@ impl Sandbox {
     /// # Errors
     /// When it does not compile.
     pub fn compile(&self, verified: Verified, limits: &Limits) -> Result<Module, LoadError> {
-        let Verified { name, component, precompiled, digest, provenance, imported } = verified;
+        let Verified { name, component, precompiled, digest, provenance, imported, profile } = verified;
         let shared = &self.shared;
         let embedded = precompiled.and_then(|code| deserialize(shared, code).ok());
         let compiled = match embedded.map_or_else(|| cached_or_compiled(shared, &digest, &component, limits), Ok) {
@@ -212,11 +215,23 @@ impl Sandbox {
             Err(Failed::Compile(error)) => return Err(LoadError::Compile { name, error }),
             Err(Failed::Link(error)) => return Err(LoadError::Link { name, error }),
         };
-        match shared.linker.instantiate_pre(&compiled).and_then(BindingsPre::new) {
+        match link(shared, &compiled, profile) {
             Ok(pre) => Ok(Module { pre, capabilities: imported, digest, provenance, bytes: component.len() }),
             Err(error) => Err(LoadError::Link { name, error }),
         }
     }
+}
+
+fn link(shared: &Shared, compiled: &Component, profile: Profile) -> wasmtime::Result<BindingsPre<Host>> {
+    let pre = match profile {
+        Profile::Pure => shared.linker.instantiate_pre(compiled)?,
+        Profile::Compat => {
+            let mut linker = shared.linker.clone();
+            wasi::deny(&mut linker, &shared.engine, compiled)?;
+            linker.instantiate_pre(compiled)?
+        }
+    };
+    BindingsPre::new(pre)
 }
 
 enum Failed {

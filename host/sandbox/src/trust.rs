@@ -46,6 +46,16 @@ impl fmt::Display for PublicKey {
     }
 }
 
+/// What a module may import.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// The contract, and nothing else.
+    #[default]
+    Pure,
+    /// WASI as well, which answers every call with an error or with nothing.
+    Compat,
+}
+
 /// What a module must prove before it is looked at any further.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
@@ -57,6 +67,8 @@ pub struct Trust {
     pub keys: Vec<PublicKey>,
     /// Whether a module from a file must be signed. What is in the binary is trusted as the binary is.
     pub require_signed: bool,
+    /// What it may import.
+    pub profile: Profile,
 }
 
 /// Why a module is trusted.

@@ -178,16 +178,21 @@ fn what_a_plugin_needs_and_is_not_given_is_told_by_name() {
 #[test]
 fn the_table_of_the_host_tells_what_the_operator_allows() {
     let upstream = Sink::start();
-    let settings = "module: tester.wasm\nconfig: { does: host }\ntables: { host: { env: [TOLD] } }";
+    let settings = "module: tester.wasm\nconfig: { does: host }\ntables: { host: { env: [TOLD], pod_labels: labels } }";
     let folder = Folder::new(&Config::to(&upstream).processor("wasm/tester", settings).yaml());
     folder.write("tester.wasm", guests::tester("one"));
+    folder.write("labels", "color=\"green\"\n");
     let variables = [("TOLD", OsString::from("a secret")), ("UNTOLD", OsString::from("another"))];
     let sluice = Sluice::spawn(folder, &variables);
     sluice.wait_ready();
     let uname = std::process::Command::new("uname").arg("-n").output().unwrap();
     let name = String::from_utf8(uname.stdout).unwrap();
-    let expected = format!("Some({:?}) Some(\"a secret\") None", name.trim());
-    assert_eq!(stamp_now(&sluice, &upstream, "stamp"), Some(expected));
+    let expected = |color: &str| Some(format!("Some({:?}) Some(\"a secret\") None Some({color:?})", name.trim()));
+    assert_eq!(stamp_now(&sluice, &upstream, "stamp"), expected("green"));
+    sluice.folder().write("labels", "color=\"blue\"\n");
+    let event = wait_table(&sluice, 1);
+    assert_eq!((&event["table"], &event["outcome"]), (&"host".into(), &"loaded".into()), "{event}");
+    assert_eq!(stamp_now(&sluice, &upstream, "stamp"), expected("blue"));
     assert_eq!(sluice.terminate().code, 0);
 }
 

@@ -152,7 +152,7 @@ impl Collector {
         trigger: Trigger,
     ) -> Done {
         // Reading, compiling and configuring block; the control thread keeps accepting meanwhile.
-        let (Loaded { config, warnings }, processors) = match tokio::task::spawn_blocking(prepare).await {
+        let (Loaded { config, warnings }, mut processors) = match tokio::task::spawn_blocking(prepare).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(problem)) => return self.tell_refused(problem, trigger),
             Err(error) => return tell_failed(&error.to_string(), trigger),
@@ -162,6 +162,11 @@ impl Collector {
         }
         if let Some(reason) = fixed_at_start(&self.config, &config) {
             return tell_failed(&reason, trigger);
+        }
+        match self.hand_over(&mut processors, trigger).await {
+            Ok(Ok(())) => {}
+            Ok(Err(unfit)) => return self.tell_refused(Problem::Processors(unfit), trigger),
+            Err(error) => return tell_failed(&error.to_string(), trigger),
         }
         config::print(&warnings);
         match self.apply(config, processors, Some(trigger)).await {

@@ -13,7 +13,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits, PublicKey};
+use sluice_sandbox::{Access, Limits, Profile, PublicKey};
 
 use super::mark::Mark;
 use super::node::Node;
@@ -21,7 +21,7 @@ use super::section::Section;
 use super::tree::{Tree, Value};
 
 pub use host::public_key;
-pub use tables::Table;
+pub use tables::{Facts, HOST as HOST_TABLE, Table};
 
 /// The plugins that are in the binary.
 pub const BUNDLED: &[&str] = &[
@@ -75,6 +75,8 @@ pub struct Settings {
     pub sha256: Option<String>,
     /// The key that the module must be signed with, instead of those that hold for all.
     pub public_key: Option<PublicKey>,
+    /// What the module may import.
+    pub profile: Profile,
     /// What goes to the plugin.
     pub config_json: String,
     /// Where in the configuration each part of it stands.
@@ -175,9 +177,9 @@ impl PartialEq for Marks {
 impl Settings {
     /// The files whose changes matter.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let tables = self.tables.iter().filter_map(|(_, table)| match table {
-            Table::File(spec) => Some(spec.file.as_path()),
-            Table::Host { .. } => None,
+        let tables = self.tables.iter().flat_map(|(_, table)| match table {
+            Table::File(spec) => vec![spec.file.as_path()],
+            Table::Host(facts) => facts.paths().collect(),
         });
         self.module.as_deref().into_iter().chain(tables)
     }

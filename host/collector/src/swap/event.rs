@@ -22,6 +22,8 @@ pub enum Step {
     SelfTest,
     /// An instance for every core is made.
     Instantiate,
+    /// The instances that serve hand over what they know to the new ones.
+    Restore,
     /// The cores take the new version over, each between two requests.
     Swap,
 }
@@ -36,6 +38,7 @@ impl Step {
             Self::Configure => "configure",
             Self::SelfTest => "self_test",
             Self::Instantiate => "instantiate",
+            Self::Restore => "restore",
             Self::Swap => "swap",
         }
     }

@@ -7,6 +7,8 @@
 mod ambient;
 mod batches;
 mod capabilities;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod store;
 mod tables;
 
@@ -108,6 +110,8 @@ pub(crate) struct Host {
     /// The time of this call, once it has asked.
     now: Option<u64>,
     random: Option<Random>,
+    /// When the instance first asked WASI for the time.
+    pub(crate) wasi_began: Option<Instant>,
     /// The look-up tables that this call has asked, by their place in `provided`.
     tables: Vec<(usize, Arc<LookUpTable>)>,
     definitions: Vec<Definition>,
@@ -146,10 +150,20 @@ impl Host {
             began: None,
             now: None,
             random: None,
+            wasi_began: None,
             tables: Vec::new(),
             definitions: Vec::new(),
             series: std::collections::HashSet::new(),
         }
+    }
+
+    /// Begins to serve, with these capabilities.
+    pub(crate) fn serve(&mut self, provided: &Arc<Provided>) {
+        self.phase = Phase::Serving;
+        self.provided = Arc::clone(provided);
+        self.effects = Effects::default();
+        // From now on the seed holds.
+        self.random = None;
     }
 
     /// Forgets what the last call left.
@@ -217,6 +231,16 @@ impl Host {
         if self.phase == Phase::Setup {
             return Err(refusal(RefusalCode::NotPossible, "there is no batch while the plugin is set up"));
         }
+        self.count_call()
+    }
+
+    /// The gate of every call of WASI, which have no refusals: over the limit they trap. Those of the set-up
+    /// are calls, too.
+    pub(crate) fn enter_wasi(&mut self) -> wasmtime::Result<()> {
+        self.count_call().map_err(|refusal| wasmtime::format_err!("{}", refusal.message))
+    }
+
+    fn count_call(&mut self) -> Result<(), Refusal> {
         self.calls += 1;
         if self.calls > self.limits.host_calls {
             self.broken = Some(FailureKind::HostCalls);

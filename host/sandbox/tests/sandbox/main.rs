@@ -10,6 +10,8 @@
 
 mod access;
 mod ambient;
+mod arbitrary;
+mod compat;
 mod guest;
 mod hostile;
 mod loading;
@@ -19,3 +21,4 @@ mod stage;
 mod store;
 mod tables;
 mod trust;
+mod wasi;

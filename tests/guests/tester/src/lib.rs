@@ -41,7 +41,8 @@ enum Deed {
     Calls,
     /// Set the attribute `stamp`.
     Stamp,
-    /// Set it to the host's name, to the variable `TOLD` and to whether there is a variable `UNTOLD`.
+    /// Set it to the host's name, to the variable `TOLD`, to whether there is a variable `UNTOLD`, and to the
+    /// pod's label `color`.
     Host,
 }
 
@@ -83,8 +84,9 @@ impl Plugin for Tester {
                 let mut names = Texts::one("host.name");
                 names.push(b"env.TOLD");
                 names.push(b"env.UNTOLD");
+                names.push(b"k8s.pod.label.color");
                 let found = tables::look_up(tables::HOST, "value", &names)?;
-                let stamp = format!("{:?} {:?} {:?}", found.str(0), found.str(1), found.str(2));
+                let stamp = format!("{:?} {:?} {:?} {:?}", found.str(0), found.str(1), found.str(2), found.str(3));
                 for span in batch.spans()? {
                     span.set_attribute("stamp", stamp.as_str());
                 }

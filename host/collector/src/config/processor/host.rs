@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits, PublicKey};
+use sluice_sandbox::{Access, Limits, Profile, PublicKey};
 
 use super::super::section::{NOT_YET, Section};
 use super::{Marks, OnFailure, OnPoison, Restart, Rollout, Settings, tables};
@@ -19,6 +19,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         module: None,
         sha256: None,
         public_key: None,
+        profile: Profile::default(),
         config_json,
         config_marks,
         limits: Limits::default(),
@@ -63,7 +64,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     }
     settings.tables = section.section("tables").map(tables::read).unwrap_or_default();
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
-        section.error("profile", format!("`profile: compat` is {NOT_YET}"));
+        settings.profile = Profile::Compat;
     }
     settings
 }

@@ -1,11 +1,16 @@
 //! The look-up tables of a plugin.
 
+use std::path::{Path, PathBuf};
+
 use sluice_state::{Format, Spec};
 
 use super::super::section::Section;
 
 /// The table that the host fills itself.
-const HOST: &str = "host";
+pub const HOST: &str = "host";
+
+/// What begins the names that Sluice gives in that table.
+const TAKEN: [&str; 6] = ["os.", "host.", "container.", "env.", "k8s.pod.label.", "k8s.pod.annotation."];
 
 /// Memory of a table. The whole of a country's stations, or a million short rows, fits.
 const DEFAULT_MAX_MIB: u64 = 64;
@@ -21,10 +26,28 @@ pub enum Table {
     /// A file.
     File(Spec),
     /// What the host knows of the machine.
-    Host {
-        /// The environment variables that are in it.
-        env: Vec<String>,
-    },
+    Host(Facts),
+}
+
+/// What is in the table `host` beside what Sluice finds out by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Environment variables, as `env.NAME`.
+    pub env: Vec<String>,
+    /// What stands in a file, under this name.
+    pub files: Vec<(String, PathBuf)>,
+    /// The pod's labels, as Kubernetes' downward API writes them.
+    pub pod_labels: Option<PathBuf>,
+    /// The pod's annotations likewise.
+    pub pod_annotations: Option<PathBuf>,
+}
+
+impl Facts {
+    /// The files whose changes matter.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let pod = self.pod_labels.iter().chain(&self.pod_annotations);
+        self.files.iter().map(|(_, file)| file).chain(pod).map(PathBuf::as_path)
+    }
 }
 
 /// Reads the tables, by name.
@@ -46,9 +69,21 @@ fn host(mut section: Section<'_>) -> Table {
         section.error("file", "the table `host` is filled by Sluice; give yours another name");
         section.str("file");
     }
-    let table = Table::Host { env: section.strings("env") };
+    let mut facts = Facts { env: section.strings("env"), ..Facts::default() };
+    if let Some(mut files) = section.section("files") {
+        for (name, _, _) in files.entries() {
+            if name.is_empty() || TAKEN.iter().any(|taken| name.starts_with(taken)) {
+                let taken = TAKEN.map(|taken| format!("`{taken}`")).join(", ");
+                files.error(&name, format!("a name must not be empty, nor begin with one of {taken}"));
+            }
+            facts.files.extend(files.path(&name).map(|file| (name, file)));
+        }
+        files.finish();
+    }
+    facts.pod_labels = section.path("pod_labels");
+    facts.pod_annotations = section.path("pod_annotations");
     section.finish();
-    table
+    Table::Host(facts)
 }
 
 fn file(mut section: Section<'_>) -> Option<Table> {

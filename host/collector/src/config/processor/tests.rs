@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use sluice_sandbox::{Access, Limits};
+use sluice_sandbox::{Access, Limits, Profile};
 use sluice_state::{Format, Spec};
 
-use super::{OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Table, read};
+use super::{Facts, OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Table, read};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -22,7 +22,7 @@ const EVERYTHING: &str = "\
 module: plugins/waybill.wasm
 sha256: 9F2C000000000000000000000000000000000000000000000000000000000000
 public_key: RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
-profile: pure
+profile: compat
 config: { watch: [\"WB-2025-0001\"], depth: 3 }
 limits:
   memory_mib: 64
@@ -45,7 +45,7 @@ tables:
   stations: { file: data/stations.csv, key: id }
   cells: { file: cells, key: cell, format: jsonl, max_mib: 2 }
   places: { file: data/places.mmdb, max_mib: 100 }
-  host: { env: [NODE_NAME] }
+  host: { env: [NODE_NAME], files: { k8s.pod.name: pod/name }, pod_labels: pod/labels, pod_annotations: pod/notes }
 store: { persistent: true }
 rollout: { strategy: immediate, probation: 1m, max_failure_ratio: 0.5 }
 ";
@@ -72,6 +72,7 @@ fn every_key_of_a_plugin_is_read() {
         compile_timeout: Duration::from_mins(1),
     };
     assert_eq!(settings.limits, limits);
+    assert_eq!(settings.profile, Profile::Compat);
     assert_eq!(settings.on_failure, OnFailure::Open);
     assert_eq!(settings.on_poison, Some(OnPoison::Refuse));
     let restart = Restart {
@@ -87,25 +88,32 @@ fn every_key_of_a_plugin_is_read() {
     let file = |file: &str, key: &str, format, mib: usize| {
         Table::File(Spec { file: file.into(), format, key: key.to_owned(), most_bytes: mib << 20 })
     };
+    let facts = Facts {
+        env: vec!["NODE_NAME".to_owned()],
+        files: vec![("k8s.pod.name".to_owned(), "pod/name".into())],
+        pod_labels: Some("pod/labels".into()),
+        pod_annotations: Some("pod/notes".into()),
+    };
     let tables = [
         ("stations".to_owned(), file("data/stations.csv", "id", Format::Csv, 64)),
         ("cells".to_owned(), file("cells", "cell", Format::JsonLines, 2)),
         ("places".to_owned(), file("data/places.mmdb", "", Format::MaxMind, 100)),
-        ("host".to_owned(), Table::Host { env: vec!["NODE_NAME".to_owned()] }),
+        ("host".to_owned(), Table::Host(facts)),
     ];
     assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
     assert_eq!(settings.rollout, Rollout { probation: Duration::from_mins(1), max_failure_ratio: 0.5 });
     let files: Vec<_> = settings.files().collect();
+    let tables = ["data/stations.csv", "cells", "data/places.mmdb", "pod/name", "pod/labels", "pod/notes"];
     assert_eq!(
         files,
-        ["plugins/waybill.wasm", "data/stations.csv", "cells", "data/places.mmdb"].map(std::path::Path::new)
+        [&["plugins/waybill.wasm"][..], &tables].concat().into_iter().map(std::path::Path::new).collect::<Vec<_>>()
     );
 }
 
 #[test]
 fn what_is_wrong_with_a_table_is_told_where_it_stands() {
     let yaml = "module: a.wasm\ntables:\n  a: { file: a.txt, key: k }\n  b: { file: b.csv }\n  c: { key: k, max_mib: 0 }\n  \
-        host: { file: x.csv }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n  g: { file: g.mmdb, key: k }\n";
+        host: { file: x.csv, files: { env.A: a } }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n  g: { file: g.mmdb, key: k }\n";
     let (_, problems) = read_text("c.yaml", yaml, |section| read("wasm", section));
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
     let expected = [
@@ -114,6 +122,7 @@ fn what_is_wrong_with_a_table_is_told_where_it_stands() {
         "c.yaml:5:3: error: a table needs `file`",
         "c.yaml:5:16: error: `max_mib` must be from 1 to 4095",
         "c.yaml:6:11: error: the table `host` is filled by Sluice; give yours another name",
+        "c.yaml:6:33: error: a name must not be empty, nor begin with one of `os.`, `host.`, `container.`, `env.`, `k8s.pod.label.`, `k8s.pod.annotation.`",
         "c.yaml:7:3: error: a table's name must not be empty and must not end in `*`",
         "c.yaml:7:30: error: unknown key `columns`; known here: `file`, `format`, `key`, `max_mib`",
         "c.yaml:8:37: error: `format` must be `csv` or `jsonl` or `mmdb`",

@@ -169,12 +169,12 @@ const ADDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "processors:\n  wasm:\n    module: a.wasm\n    public_key: k\n    profile: compat\n    on_failure: quarantine\n    on_poison: drop\n    restart: {}\n    \
+        "processors:\n  wasm:\n    module: a.wasm\n    public_key: k\n    profile: full\n    on_failure: quarantine\n    on_poison: drop\n    restart: {}\n    \
          rollout: { strategy: canary }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
         &[
             "c.yaml:5:3: warning: processor `wasm` is in no pipeline",
             "c.yaml:7:5: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
-            "c.yaml:8:5: error: `profile: compat` is not supported yet",
+            "c.yaml:8:14: error: `profile` must be `pure` or `compat`",
             "c.yaml:12:16: error: `strategy: canary` is not supported yet",
             "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
             "c.yaml:14:29: error: `memory_mib` must be at least 1",

@@ -31,9 +31,13 @@ impl Host {
         if count > NUMBERS {
             return Err(refusal(RefusalCode::Limit, "more random numbers at once than the limit"));
         }
+        Ok((0..count).map(|_| self.random_number()).collect())
+    }
+
+    /// The next number of the instance.
+    pub(crate) fn random_number(&mut self) -> u64 {
         let seed = self.provided.seed;
-        let random = self.random.get_or_insert_with(|| seed.map_or_else(Random::unseeded, Random::seeded));
-        Ok((0..count).map(|_| random.number()).collect())
+        self.random.get_or_insert_with(|| seed.map_or_else(Random::unseeded, Random::seeded)).number()
     }
 }
 

@@ -107,3 +107,15 @@ fn a_database_is_replaced_by_one_of_its_kind() {
     let refused = live.replace(read(&database("Other", &geneva())).unwrap()).unwrap_err();
     assert!(matches!(refused, BadTable::OtherDatabase(kind) if kind == "Places"));
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_is_asked_is_answered_or_refused(column in "[a-z0-9_.*]{0,20}", keys in proptest::collection::vec("[0-9a-f:.]{0,16}", 0..5)) {
+        let table = read(&database("Places", &geneva())).unwrap();
+        let keys: sluice_spans::Texts = keys.iter().collect();
+        if let Ok(found) = table.look_up(&column, &keys, 8) {
+            assert_eq!((found.present.len(), found.values.len()), (keys.len(), keys.len()));
+            assert!(found.values.bytes.len() <= 8, "no more than was asked for");
+        }
+    }
+}
