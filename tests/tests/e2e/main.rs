@@ -42,6 +42,7 @@ mod protocols;
 mod redaction;
 mod reload;
 mod rollback;
+mod rollout;
 mod sdks;
 mod self_test;
 mod shutdown;

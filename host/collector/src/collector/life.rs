@@ -35,6 +35,9 @@ const SPANS_LOST: u8 = 3;
 /// less than a second of writes.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 
+/// How often it is looked at how new versions do: a bad one is to be gone within two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Triggers that may wait; one says as much as many.
 const TRIGGERS: usize = 1;
 
@@ -208,6 +211,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     readiness.ready();
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
     let mut save = tokio::time::interval(SAVE_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             _ = interrupt.recv() => break,
@@ -217,7 +221,10 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             Some(order) = orders.recv() => collector.carry_out(args, order).await,
             _ = save.tick() => {
                 save_stores(&sandbox).await;
-                collector.watch_probations().await;
+                continue;
+            }
+            _ = look.tick(), if collector.is_watching() => {
+                collector.watch().await;
                 continue;
             }
         }

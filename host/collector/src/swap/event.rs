@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::self_test::Report;
+use super::trial::{self, Phase};
 
 /// A step of a swap, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub enum Step {
     SelfTest,
     /// An instance for every core is made.
     Instantiate,
+    /// It is tried on a share of the spans.
+    Trial(Phase),
     /// The cores take the new version over, each between two requests.
     Swap,
 }
@@ -36,6 +39,7 @@ impl Step {
             Self::Configure => "configure",
             Self::SelfTest => "self_test",
             Self::Instantiate => "instantiate",
+            Self::Trial(phase) => phase.as_str(),
             Self::Swap => "swap",
         }
     }
@@ -78,11 +82,15 @@ pub struct Swap {
     pub step: &'static str,
     /// How long each step took.
     pub ms: Steps,
-    /// `swapped`, `rolled_back` or `failed`.
+    /// `swapped`, `candidate` (it is tried), `superseded` (another came while it was tried), `rolled_back`
+    /// or `failed`.
     pub outcome: &'static str,
     /// What the version did in its self-test, if it passed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_test: Option<Report>,
+    /// How its trial went, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<trial::Report>,
     /// Why it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -95,6 +103,7 @@ impl Swap {
         let (from, to) = (from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default());
         let (steps, capabilities) = (json!(self.ms).to_string(), capabilities.join(","));
         let self_test = json!(self.self_test).to_string();
+        let trial = json!(self.trial).to_string();
         match reason {
             None => tracing::info!(
                 event = "plugin.swap",
@@ -106,6 +115,7 @@ impl Swap {
                 capabilities,
                 json.ms = steps,
                 json.self_test = self_test,
+                json.trial = trial,
                 outcome
             ),
             Some(reason) => tracing::error!(
@@ -116,6 +126,7 @@ impl Swap {
                 trigger,
                 step,
                 json.ms = steps,
+                json.trial = trial,
                 outcome,
                 reason
             ),
