@@ -15,7 +15,9 @@ mod effects;
 mod guard;
 mod isolate;
 mod patient;
+mod shadow;
 mod stats;
+mod trying;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,14 +38,15 @@ pub use aside::Aside;
 pub use canary::Canary;
 pub use effects::CustomMetrics;
 pub use guard::{Care, Guard};
+pub use shadow::Shadow;
 pub use stats::{PluginMetrics, PluginStats, Totals};
 
 use crate::quarantine::Kept;
 use breaker::Admission;
-use canary::Trying;
 use guard::thread_cpu_time;
 use patient::{Allowance, Fate, Patient, Served, Treated};
 use stats::CoreStats;
+use trying::Trying;
 
 /// Spans that a chain works on before it lets others run. Four plugins take some 0.3 ms for it.
 const SLICE_SPANS: usize = 512;
@@ -71,6 +74,8 @@ pub struct SlotPlan {
 pub enum Beside {
     /// It serves a share of the traces.
     Canary(Arc<Canary>),
+    /// It works on copies of a share of the batches.
+    Shadow(Arc<Shadow>),
 }
 
 /// A processor on one core.
@@ -318,6 +323,13 @@ async fn slice(
         match &slot.beside {
             None => slot.serve(at, batch, done, None).await?,
             Some(Trying::Canary(canary)) => canary.serve(slot, at, batch, done).await?,
+            Some(Trying::Shadow(shadow)) => {
+                let copy = shadow.copy(batch);
+                slot.serve(at, batch, done, None).await?;
+                if let Some(copy) = copy {
+                    shadow.post(copy);
+                }
+            }
         }
     }
     Ok(())

@@ -22,6 +22,7 @@ use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
 use crate::swap::recent::Recent;
 use crate::swap::self_test::{self, Report};
+use crate::swap::trial::Phase;
 use crate::swap::versions::Versions;
 use crate::tables::Shelf;
 
@@ -274,13 +275,17 @@ impl Workshop {
             let report = attempt.time(Step::SelfTest, || self_test::run(&prepared, recent.batches()));
             attempt.self_test = Some(report.map_err(Problem::at(Step::SelfTest))?);
         }
-        let instances = self.instances(&prepared, attempt)?;
+        let tried = present.filter(|_| attempt.tests);
+        let tried = tried.and_then(|now| Some((now, candidate::phase(now, settings, &prepared)?)));
+        // The cores have nothing to do with a shadow.
+        let is_shadow = matches!(tried, Some((_, Phase::Shadow)));
+        let instances = if is_shadow { Vec::new() } else { self.instances(&prepared, attempt)? };
         let (id, version) = (component.id.to_string(), &prepared.description().version);
         let stats = Arc::new(self.metrics.plugin(&id, version, prepared.digest()));
         let guard = Guard::new(&id, settings, &prepared, &stats, &self.care);
         let next = Served { settings: settings.clone(), prepared, stats, guard, recent, candidate: None };
-        let served = match present.filter(|now| attempt.tests && candidate::is_tried(now, &next)) {
-            Some(now) => candidate::beside(now, next, &id, attempt),
+        let served = match tried {
+            Some((now, phase)) => candidate::beside(now, next, phase, &id, &self.care.aside, attempt),
             None => next,
         };
         Ok((served, Some(instances)))

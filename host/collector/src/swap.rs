@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod counts;
+pub mod differences;
 pub mod event;
 pub mod probation;
 pub mod recent;

@@ -1,6 +1,7 @@
 //! A new version is tried before it serves all, and goes by itself if it is bad.
 
 mod canary;
+mod shadow;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use sluice_sandbox::Instance;
 use sluice_spans::{Batch, Table};
 
-use super::{Beside, Done, Place, Slot, SlotPlan, Stop};
+use super::{Done, Place, Slot, SlotPlan, Stop};
 use crate::swap::trial::Trial;
 
 /// Length of a trace id.
@@ -64,39 +64,28 @@ fn hash(id: u128) -> u64 {
     hash
 }
 
-/// A candidate on one core.
-pub(super) enum Trying {
-    Canary(Box<OnCore>),
-}
-
 /// A canary on one core.
 pub(super) struct OnCore {
     shared: Arc<Canary>,
     slot: Slot,
 }
 
-impl Trying {
+impl OnCore {
     /// Served by `instance`, or by that which was `before` if it is the same candidate.
-    pub(super) fn on_core(beside: &Beside, instance: Option<Instance>, before: Option<&Self>) -> Option<Self> {
-        let Beside::Canary(shared) = beside;
-        let slot = match (instance, before) {
-            (Some(instance), _) => Slot::new(shared.plan.clone(), instance),
-            (None, Some(Self::Canary(before))) if Arc::ptr_eq(&before.shared, shared) => {
-                before.slot.under(shared.plan.clone())
-            }
-            (None, _) => return None,
+    pub(super) fn new(shared: &Arc<Canary>, instance: Option<Instance>, before: Option<&Self>) -> Option<Self> {
+        let plan = shared.plan.clone();
+        let slot = match instance {
+            Some(instance) => Slot::new(plan, instance),
+            None => before.filter(|before| Arc::ptr_eq(&before.shared, shared))?.slot.under(plan),
         };
-        Some(Self::Canary(Box::new(OnCore { shared: Arc::clone(shared), slot })))
+        Some(Self { shared: Arc::clone(shared), slot })
     }
 
     /// The candidate.
     pub(super) fn slot(&self) -> &Slot {
-        let Self::Canary(canary) = self;
-        &canary.slot
+        &self.slot
     }
-}
 
-impl OnCore {
     /// Passes a slice through both versions.
     pub(super) async fn serve(
         &self,

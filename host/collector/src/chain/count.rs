@@ -1,7 +1,7 @@
 //! What counts when a request has been accepted: drops in the pipeline's account, the plugins' figures,
 //! their log lines and metrics.
 
-use super::canary::Trying;
+use super::trying::Trying;
 use super::{Done, Passed, Slot, SlotPlan};
 use crate::route::{PipelinePlan, Routes};
 
@@ -36,7 +36,7 @@ impl Slot {
             pipeline.account.quarantined(id).add(i64::from(kept.accepted()));
         }
         stats.commit(id, done.effects);
-        if let Some((candidate, done)) = self.beside.as_ref().map(Trying::slot).zip(done.candidate) {
+        if let Some((candidate, done)) = self.beside.as_ref().and_then(Trying::serves).zip(done.candidate) {
             candidate.count(*done, pipeline);
         }
     }

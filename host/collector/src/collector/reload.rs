@@ -25,7 +25,7 @@ impl Collector {
             Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
             Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback).await,
             Asked::Promote(plugin) => self.promote(plugin, Trigger::Promote).await,
-            Asked::Abort(plugin) => self.abort(plugin, Trigger::Abort, "an operator wants it so").await,
+            Asked::Abort(plugin) => self.abort(plugin, Trigger::Abort, None).await,
         };
         order.done(done);
     }
@@ -93,7 +93,7 @@ impl Collector {
         let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
         let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
         if served.candidate.is_some() && trigger == Trigger::Rollback {
-            return self.abort(plugin, trigger, "an operator wants the version before").await;
+            return self.abort(plugin, trigger, None).await;
         }
         if served.settings.sha256.is_some() {
             return refused("`sha256` says which version is meant: change it in the configuration");

@@ -27,12 +27,12 @@ impl Collector {
             let trigger = Trigger::Trial(candidate.trial.phase);
             let done = match candidate.trial.verdict() {
                 Verdict::Watch => continue,
-                Verdict::Failed(reason) => self.abort(&plugin, trigger, &reason).await,
+                Verdict::Failed(reason) => self.abort(&plugin, trigger, Some(reason)).await,
                 Verdict::Passed => self.promote(&plugin, trigger).await,
             };
-            if let (Some(reason), Verdict::Passed) = (&done.error, candidate.trial.verdict()) {
+            if let Some(reason) = done.error {
                 // It would be tried for ever.
-                self.abort(&plugin, trigger, reason).await;
+                self.abort(&plugin, trigger, Some(reason)).await;
             }
         }
         self.watch_probations().await;
@@ -46,8 +46,9 @@ impl Collector {
         }
     }
 
-    /// Lets go of the candidate of a plugin, and remembers it: it is not tried again by itself.
-    pub(super) async fn abort(&mut self, plugin: &str, trigger: Trigger, reason: &str) -> Done {
+    /// Lets go of the candidate of a plugin, and remembers it: it is not tried again by itself. The reason is
+    /// there if it was not an operator who wanted that.
+    pub(super) async fn abort(&mut self, plugin: &str, trigger: Trigger, reason: Option<String>) -> Done {
         let Some((present, candidate)) = self.candidate(plugin) else { return nothing_is_tried(plugin) };
         let mut done = self.look_at(plugin, Which::Present, trigger).await;
         if !done.is_ok() {
@@ -59,7 +60,7 @@ impl Collector {
             to: Some(present),
             trigger: trigger.as_str(),
             outcome: "rolled_back",
-            reason: Some(reason.to_owned()),
+            reason,
             ..ended(plugin, &candidate)
         };
         self.tell_ended(&swap, &candidate);

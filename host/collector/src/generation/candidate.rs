@@ -6,11 +6,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sluice_sandbox::Instance;
+use sluice_sandbox::{Instance, Prepared};
 
 use super::{Attempt, Problem, Served, Workshop};
-use crate::chain::{Beside, Canary};
-use crate::config::processor::Strategy;
+use crate::chain::{Aside, Beside, Canary, Shadow};
+use crate::config::processor::{Settings, Strategy};
 use crate::swap::event::{Step, Steps};
 use crate::swap::self_test;
 use crate::swap::trial::{self, Phase, Trial};
@@ -31,20 +31,36 @@ pub struct Candidate {
     module: Option<(Vec<u8>, PathBuf)>,
 }
 
-/// Whether `next` is to be tried before it takes the place of `now`: another version of the module, if one
+/// How a version is to be tried before it takes the place of `now`: another version of the module, if one
 /// can be gone back to. The same version with other settings is wanted as it is.
-pub(super) fn is_tried(now: &Served, next: &Served) -> bool {
-    next.settings.rollout.strategy != Strategy::Immediate
-        && next.prepared.digest() != now.prepared.digest()
-        && now.settings.module.is_some()
+pub(super) fn phase(now: &Served, settings: &Settings, next: &Prepared) -> Option<Phase> {
+    let is_another = next.digest() != now.prepared.digest() && now.settings.module.is_some();
+    match settings.rollout.strategy {
+        Strategy::Shadow if is_another => Some(Phase::Shadow),
+        Strategy::Canary if is_another => Some(Phase::Canary),
+        _ => None,
+    }
 }
 
-/// The present version with `next` tried beside it.
-pub(super) fn beside(now: &Served, next: Served, id: &str, attempt: &mut Attempt) -> Served {
+/// The present version of the plugin `id` with `next` tried beside it.
+pub(super) fn beside(
+    now: &Served,
+    next: Served,
+    phase: Phase,
+    id: &str,
+    aside: &Aside,
+    attempt: &mut Attempt,
+) -> Served {
     attempt.is_candidate = true;
     let rollout = &next.settings.rollout;
-    let trial = Arc::new(Trial::begin(Phase::Canary, rollout));
-    let beside = Beside::Canary(Arc::new(Canary::new(next.slot(id), rollout.share, &trial)));
+    let trial = Arc::new(Trial::begin(phase, rollout));
+    let beside = match phase {
+        Phase::Canary => Beside::Canary(Arc::new(Canary::new(next.slot(id), rollout.share, &trial))),
+        Phase::Shadow => {
+            let shadow = Shadow::new(id, &now.prepared, &next.prepared, rollout.share, &trial, aside);
+            Beside::Shadow(Arc::new(shadow))
+        }
+    };
     let candidate = Candidate {
         trial,
         beside,

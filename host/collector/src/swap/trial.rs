@@ -3,12 +3,14 @@
 //! Counts come in from the cores and the side thread; verdicts and reports go out to the control loop
 //! and the admin API. A candidate that goes beyond a bound is halted at once, wherever that is noticed.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use serde::{Serialize, Serializer};
+use sluice_sandbox::{LogLevel, LogLine, MetricUpdate};
 
 use super::bounds::Window;
 use super::counts::{Counted, Counts, Side};
@@ -20,6 +22,8 @@ use crate::telemetry::logs::rfc3339;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
+    /// It works on copies of batches.
+    Shadow,
     /// It serves a share of the traces.
     Canary,
 }
@@ -28,10 +32,16 @@ impl Phase {
     /// The name in events.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Shadow => "shadow",
             Self::Canary => "canary",
         }
     }
 }
+
+/// Names that a report tells of differences and metrics; plugins and senders choose them. What comes
+/// later is counted together, as [`OTHERS`].
+const MAX_NAMES: usize = 100;
+const OTHERS: &str = "…";
 
 /// See the module.
 pub struct Trial {
@@ -44,9 +54,25 @@ pub struct Trial {
     rollout: Rollout,
     began: Instant,
     since: SystemTime,
-    halted: AtomicBool,
+    /// Why the candidate is not called any more.
+    halted: OnceLock<String>,
     /// Where the present window begins, for both.
     mark: Mutex<(Counted, Counted)>,
+    shed: AtomicU64,
+    told_of_failure: AtomicBool,
+    said: Mutex<Said>,
+}
+
+/// What a shadow would have done beside dropping spans.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Said {
+    /// Attributes and fields that differ from what the present version makes of the same spans, with the
+    /// number of spans.
+    pub changed_keys: BTreeMap<String, u64>,
+    /// Lines that it would have logged, by level.
+    pub logs: BTreeMap<&'static str, u64>,
+    /// What it would have recorded: the sums of all values, by the metrics' names.
+    pub metrics: BTreeMap<String, f64>,
 }
 
 /// What is told of a trial.
@@ -65,6 +91,11 @@ pub struct Report {
     pub candidate: Side,
     /// What the present version did with the spans that it is compared by.
     pub current: Side,
+    /// Batches that were to be copied for it, and were not for lack of time.
+    pub shed: u64,
+    /// What else it would have done, if it is a shadow.
+    #[serde(flatten)]
+    pub said: Said,
 }
 
 impl Trial {
@@ -77,8 +108,41 @@ impl Trial {
             rollout: rollout.clone(),
             began: Instant::now(),
             since: SystemTime::now(),
-            halted: AtomicBool::new(false),
+            halted: OnceLock::new(),
             mark: Mutex::default(),
+            shed: AtomicU64::new(0),
+            told_of_failure: AtomicBool::new(false),
+            said: Mutex::default(),
+        }
+    }
+
+    /// Counts a batch that was not copied for lack of time.
+    pub fn shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether this is asked for the first time.
+    pub fn is_first_failure(&self) -> bool {
+        !self.told_of_failure.swap(true, Ordering::Relaxed)
+    }
+
+    /// Adds what a call of a shadow has said, and in what it differs.
+    pub fn said(&self, changed: BTreeMap<String, u64>, logs: &[LogLine], metrics: &[MetricUpdate]) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, spans) in changed {
+            *entry(&mut said.changed_keys, name) += spans;
+        }
+        for line in logs {
+            let level = match line.level {
+                LogLevel::Error => "error",
+                LogLevel::Warn => "warn",
+                LogLevel::Info => "info",
+                LogLevel::Debug => "debug",
+            };
+            *said.logs.entry(level).or_default() += 1;
+        }
+        for update in metrics {
+            *entry(&mut said.metrics, update.name.clone()) += update.value;
         }
     }
 
@@ -89,7 +153,7 @@ impl Trial {
 
     /// Whether the candidate is not to be called any more.
     pub fn is_halted(&self) -> bool {
-        self.halted.load(Ordering::Relaxed)
+        self.halted.get().is_some()
     }
 
     /// Halts the candidate if a call that has failed was one too many.
@@ -110,6 +174,9 @@ impl Trial {
 
     /// Which bound it is beyond, if any.
     fn breach(&self) -> Option<String> {
+        if let Some(reason) = self.halted.get() {
+            return Some(reason.clone());
+        }
         let (candidate, current) = (self.candidate.until_now(), self.current.until_now());
         let mut mark = self.mark();
         let (new, old) = (candidate.since(&mark.0), current.since(&mark.1));
@@ -122,10 +189,11 @@ impl Trial {
             usual: old.half_take(),
         };
         let breach = window.breach(&self.rollout);
-        if breach.is_some() {
-            self.halted.store(true, Ordering::Relaxed);
-        } else if window.is_full() {
-            *mark = (candidate, current);
+        match &breach {
+            // Another thread may have found one, too; then that stands.
+            Some(reason) => drop(self.halted.set(reason.clone())),
+            None if window.is_full() => *mark = (candidate, current),
+            None => {}
         }
         breach
     }
@@ -139,12 +207,20 @@ impl Trial {
             share: self.rollout.share,
             candidate: self.candidate.until_now().side(),
             current: self.current.until_now().side(),
+            shed: self.shed.load(Ordering::Relaxed),
+            said: self.said.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
     fn mark(&self) -> MutexGuard<'_, (Counted, Counted)> {
         self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The count under a name, or that of all others when there are too many names.
+fn entry<T: Default>(counts: &mut BTreeMap<String, T>, name: String) -> &mut T {
+    let has_room = counts.len() < MAX_NAMES || counts.contains_key(&name);
+    counts.entry(if has_room { name } else { OTHERS.to_owned() }).or_default()
 }
 
 /// A trial that goes on, to be shown as it is when it is asked for.
@@ -206,7 +282,20 @@ mod tests {
         trial.candidate.failed();
         trial.check();
         assert!(trial.is_halted());
+        // What comes after that does not change it.
+        call(&trial.candidate, 10_000, 0, 10);
         assert!(matches!(trial.verdict(), Verdict::Failed(reason) if reason.contains("3 of 13 calls")));
+    }
+
+    #[test]
+    fn a_report_has_so_many_names_and_counts_the_rest() {
+        let trial = trial(Duration::ZERO);
+        for key in 0..150 {
+            trial.said(BTreeMap::from([(format!("{key:03}"), 2)]), &[], &[]);
+        }
+        trial.said(BTreeMap::from([("007".to_owned(), 3)]), &[], &[]);
+        let keys = trial.report("d").said.changed_keys;
+        assert_eq!((keys.len(), keys.get("007"), keys.get(OTHERS)), (101, Some(&5), Some(&100)));
     }
 
     #[test]

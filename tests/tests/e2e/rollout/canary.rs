@@ -1,6 +1,18 @@
 //! A canary serves a share of the traces, then all.
 
-use super::*;
+use std::collections::HashMap;
+use std::thread;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+use sluice_tests::sink::Sink;
+use sluice_tests::{send, wait};
+
+use super::{Flow, ONE, PLUGIN, TWO, bad_versions_go, flows, marks, order, replace, shown, span, start};
+use crate::guests::{self, Version};
+use crate::odd;
+use crate::swap::text;
 
 #[test]
 fn a_tenth_of_the_traces_is_served_by_the_canary_wholly() {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::super::section::{NOT_YET, Section};
+use super::super::section::Section;
 
 /// How a new version of a module comes in, and what sends it away again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rollout {
     /// What it does before it serves all.
     pub strategy: Strategy,
-    /// The share of traces that it gets until then.
+    /// The share of traces (canary) or batches (shadow) that it gets until then.
     pub share: f64,
     /// How long that lasts.
     pub duration: Duration,
@@ -28,6 +28,8 @@ pub struct Rollout {
 pub enum Strategy {
     /// Nothing: it serves at once.
     Immediate,
+    /// It works on copies of batches, and what it makes of them is compared and thrown away.
+    Shadow,
     /// It serves a share of the traces.
     Canary,
 }
@@ -55,10 +57,7 @@ pub(super) fn read(mut section: Section<'_>) -> Rollout {
     let default = Rollout::default();
     let strategy = match section.one_of("strategy", &["immediate", "shadow", "canary"], "immediate") {
         "canary" => Strategy::Canary,
-        "shadow" => {
-            section.error("strategy", format!("`strategy: shadow` is {NOT_YET}"));
-            Strategy::Immediate
-        }
+        "shadow" => Strategy::Shadow,
         _ => Strategy::Immediate,
     };
     let rollout = Rollout {
