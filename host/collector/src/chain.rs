@@ -4,16 +4,20 @@
 //! a yield between them, so that a large request does not keep a core from its other connections.
 //! A plugin that fails leaves the slice as it found it. The slice then goes to the side thread, where
 //! the spans that the plugin fails on are searched for (`chain/guard.rs`): if they are few, the rest
-//! goes on without them, otherwise the plugin's policy decides for the whole request. Nothing that a plugin did counts before [`Passed::count`] is called, which is after
-//! every destination has taken the request: a refusal and the sender's retry count once.
+//! goes on without them, otherwise the plugin's policy decides for the whole request. Nothing that a plugin
+//! did counts before [`Passed::count`] is called, which is after every destination has taken the request: a refusal and the sender's retry count once.
 
 mod aside;
 mod breaker;
+mod canary;
+mod count;
 mod effects;
 mod guard;
 mod isolate;
 mod patient;
+mod shadow;
 mod stats;
+mod trying;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -24,21 +28,25 @@ use bytes::Bytes;
 use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
 use sluice_spans::Batch;
 
-use crate::account::Settled;
 use crate::config::processor::OnFailure;
 use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
+use crate::swap::counts::Counts;
 use crate::swap::recent::Recent;
 
 pub use aside::Aside;
+pub use canary::Canary;
 pub use effects::CustomMetrics;
 pub use guard::{Care, Guard};
-pub use stats::{PluginMetrics, PluginStats};
+pub use shadow::Shadow;
+pub use stats::{PluginMetrics, PluginStats, Totals};
 
 use crate::quarantine::Kept;
 use breaker::Admission;
+use guard::thread_cpu_time;
 use patient::{Allowance, Fate, Patient, Served, Treated};
 use stats::CoreStats;
+use trying::Trying;
 
 /// Spans that a chain works on before it lets others run. Four plugins take some 0.3 ms for it.
 const SLICE_SPANS: usize = 512;
@@ -57,6 +65,17 @@ pub struct SlotPlan {
     pub stats: Arc<PluginStats>,
     /// Where batches are kept for trying the next version.
     pub recent: Arc<Recent>,
+    /// The next version, if it is tried.
+    pub beside: Option<Beside>,
+}
+
+/// A candidate for a processor's next version and how it is tried; what all cores share of it.
+#[derive(Clone)]
+pub enum Beside {
+    /// It serves a share of the traces.
+    Canary(Arc<Canary>),
+    /// It works on copies of a share of the batches.
+    Shadow(Arc<Shadow>),
 }
 
 /// A processor on one core.
@@ -65,6 +84,7 @@ pub struct Slot {
     pub plan: SlotPlan,
     stats: Arc<CoreStats>,
     instance: Rc<RefCell<Instance>>,
+    beside: Option<Trying>,
 }
 
 /// A request that has passed a chain.
@@ -90,6 +110,8 @@ struct Done {
     kept: Vec<Kept>,
     allowance: Allowance,
     effects: Effects,
+    /// What the candidate did that serves a share of the traces.
+    candidate: Option<Box<Done>>,
 }
 
 /// How a call of a plugin ended that has no result.
@@ -111,13 +133,13 @@ enum Stop {
 impl Slot {
     /// A slot served by `instance`.
     pub fn new(plan: SlotPlan, instance: Instance) -> Self {
-        Self { stats: plan.stats.on_core(), plan, instance: Rc::new(RefCell::new(instance)) }
+        Self { stats: plan.stats.on_core(), plan, instance: Rc::new(RefCell::new(instance)), beside: None }
     }
 
     /// The same instance under another plan.
     #[must_use]
     pub fn under(&self, plan: SlotPlan) -> Self {
-        Self { stats: plan.stats.on_core(), plan, instance: Rc::clone(&self.instance) }
+        Self { stats: plan.stats.on_core(), plan, instance: Rc::clone(&self.instance), beside: None }
     }
 
     /// What the instance here hands over to those of another version, if anything. One that fails to is
@@ -128,11 +150,22 @@ impl Slot {
         snapshot.ok().filter(|snapshot| !snapshot.is_empty())
     }
 
-    fn call(&self, batch: &mut Batch, done: &mut Done) -> Result<(), CallError> {
+    /// With the candidate of its plan: served by `instance`, or by that of the slot before.
+    #[must_use]
+    pub fn trying(self, instance: Option<Instance>, before: Option<&Self>) -> Self {
+        let before = before.and_then(|before| before.beside.as_ref());
+        let beside = self.plan.beside.as_ref().and_then(|beside| Trying::on_core(beside, instance, before));
+        Self { beside, ..self }
+    }
+
+    fn call(&self, batch: &mut Batch, done: &mut Done, counts: Option<&Counts>) -> Result<(), CallError> {
         let mut instance = self.instance.borrow_mut();
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());
         let kept = self.plan.recent.is_due(started, batch.wire_len()).then(|| batch.encode());
+        // Asking for it is a system call.
+        let cpu_time = (kept.is_some() || counts.is_some()).then(thread_cpu_time);
         let result = instance.process(batch, &mut done.effects);
+        let cpu_time = cpu_time.map(|before| thread_cpu_time().saturating_sub(before));
         self.stats.called(started.elapsed(), &instance);
         self.plan.stats.restarted(instance.restarts() - restarts);
         match result {
@@ -141,6 +174,14 @@ impl Slot {
                 if let Some(kept) = &kept {
                     self.plan.recent.keep(kept);
                 }
+                match (cpu_time, counts) {
+                    (Some(took), Some(counts)) => {
+                        counts.called(entered, processed.dropped, took, instance.memory_bytes());
+                    }
+                    // Beside a candidate, it gets only parts of what is usual.
+                    (Some(took), None) if self.beside.is_none() => self.plan.recent.note(started, took),
+                    _ => {}
+                }
                 done.entered += u64::from(entered);
                 done.dropped += u64::from(processed.dropped);
                 done.edited += u64::from(processed.edited);
@@ -148,16 +189,26 @@ impl Slot {
             }
             Err(error) => {
                 self.plan.guard.call_failed(&error);
+                if let Some(counts) = counts {
+                    counts.failed();
+                }
                 Err(error)
             }
         }
     }
 
-    /// Passes a slice through the plugin, here or on the side thread.
-    async fn pass(&self, pipeline: &str, batch: &mut Batch, done: &mut Done) -> Result<(), Failed> {
+    /// Passes a slice through the plugin, here or on the side thread. What it does here is counted in
+    /// `counts`, too.
+    async fn pass(
+        &self,
+        pipeline: &str,
+        batch: &mut Batch,
+        done: &mut Done,
+        counts: Option<&Counts>,
+    ) -> Result<(), Failed> {
         let guard = &self.plan.guard;
         let error = match guard.admission() {
-            Admission::Here => match self.call(batch, done) {
+            Admission::Here => match self.call(batch, done, counts) {
                 Ok(()) => return Ok(()),
                 Err(error) => Some(error),
             },
@@ -276,26 +327,60 @@ async fn slice(
         let Some(Some(slot)) = routes.slots.get(processor) else {
             return Err(Stop::Refused(unavailable("a processor is not there yet".to_owned())));
         };
-        let Err(failed) = slot.pass(&pipeline.id, batch, done).await else { continue };
+        let at = Place { pipeline: &pipeline.id, index };
+        match &slot.beside {
+            None => slot.serve(at, batch, done, None).await?,
+            Some(Trying::Canary(canary)) => canary.serve(slot, at, batch, done).await?,
+            Some(Trying::Shadow(shadow)) => {
+                let copy = shadow.copy(batch);
+                slot.serve(at, batch, done, None).await?;
+                if let Some(copy) = copy {
+                    shadow.post(copy);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where in which chain a processor is.
+#[derive(Clone, Copy)]
+struct Place<'p> {
+    pipeline: &'p str,
+    index: usize,
+}
+
+impl Slot {
+    /// Passes a slice through the plugin, and does as its policy says if it fails.
+    async fn serve(
+        &self,
+        at: Place<'_>,
+        batch: &mut Batch,
+        done: &mut Done,
+        counts: Option<&Counts>,
+    ) -> Result<(), Stop> {
+        let Err(failed) = self.pass(at.pipeline, batch, done, counts).await else { return Ok(()) };
         let (error, word) = match failed {
-            Failed::Refused(error) => return Err(refused(slot, error.kind.as_str())),
+            Failed::Refused(error) => return Err(refused(self, error.kind.as_str())),
             Failed::ByPolicy(error) => {
                 let word = error.kind.as_str();
                 (error, word)
             }
             Failed::Away(error) => (error, "breaker"),
         };
-        match slot.plan.guard.on_failure {
-            OnFailure::Open => {}
-            OnFailure::Drop => return Err(Stop::Dropped(index, word)),
-            OnFailure::Closed => return Err(refused(slot, word)),
-            OnFailure::Quarantine => match slot.quarantine(&pipeline.id, batch, error, word).await {
-                Some(kept) => done.kept.push(kept),
-                None => return Err(refused(slot, word)),
+        match self.plan.guard.on_failure {
+            OnFailure::Open => Ok(()),
+            OnFailure::Drop => Err(Stop::Dropped(at.index, word)),
+            OnFailure::Closed => Err(refused(self, word)),
+            OnFailure::Quarantine => match self.quarantine(at.pipeline, batch, error, word).await {
+                Some(kept) => {
+                    done.kept.push(kept);
+                    Ok(())
+                }
+                None => Err(refused(self, word)),
             },
         }
     }
-    Ok(())
 }
 
 fn refused(slot: &Slot, word: &str) -> Stop {
@@ -304,31 +389,4 @@ fn refused(slot: &Slot, word: &str) -> Stop {
 
 fn unavailable(reason: String) -> Refused {
     Refused::Unavailable { reason, retry_after: CLOSED_RETRY }
-}
-
-impl Passed {
-    /// Counts what became of a request of `entered` spans in the pipeline's account, and what the plugins
-    /// did: their figures, their log lines and metrics.
-    pub fn count(self, routes: &Routes, pipeline: &PipelinePlan, entered: u32) {
-        let mut settled = Settled { accepted: entered, passed: self.spans, ..Settled::default() };
-        for (&processor, done) in pipeline.processors.iter().zip(self.done) {
-            let Some(Some(slot)) = routes.slots.get(processor) else { continue };
-            let SlotPlan { id, stats, .. } = &slot.plan;
-            slot.stats.count(done.entered, done.dropped, done.edited);
-            if done.dropped > 0 {
-                settled.dropped.push((id, "plugin", done.dropped));
-            }
-            if let Some((spans, kind)) = done.gave_up {
-                settled.dropped.push((id, kind, spans));
-            }
-            if done.poison > 0 {
-                settled.dropped.push((id, "poison", done.poison));
-            }
-            for kept in done.kept {
-                settled.quarantined.push((id, u64::from(kept.accepted())));
-            }
-            stats.commit(id, done.effects);
-        }
-        pipeline.account.settled(&settled);
-    }
 }

@@ -90,13 +90,21 @@ pub enum PluginCommand {
         change: ChangeArgs,
     },
     /// Make a running Sluice go back to the version of a plugin's module that served before
-    Rollback {
-        /// Its component id, like `wasm/waybill`
-        name: String,
-        /// Whom to ask.
-        #[command(flatten)]
-        change: ChangeArgs,
-    },
+    Rollback(NamedArgs),
+    /// Have the version of a plugin serve that a running Sluice tries as a shadow or a canary
+    Promote(NamedArgs),
+    /// Let go of the version of a plugin that a running Sluice tries as a shadow or a canary
+    Abort(NamedArgs),
+}
+
+/// The plugin of a running Sluice to change.
+#[derive(Debug, Clone, Args)]
+pub struct NamedArgs {
+    /// Its component id, like `wasm/waybill`
+    pub name: String,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub change: ChangeArgs,
 }
 
 /// The running Sluice to change.

@@ -6,12 +6,11 @@ mod life;
 mod listening;
 mod readiness;
 mod reload;
+mod rollout;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
-
-use sluice_sandbox::Instance;
 
 use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
@@ -21,7 +20,7 @@ use crate::extension::{self, Readiness, admin::Desk};
 use crate::generation::{Fresh, Processors, Served, Workshop};
 use crate::queue::Disks;
 use crate::receiver::{self, Sockets, admission::Admission};
-use crate::route::{Destination, PipelinePlan, Plan, ReceiverPlan};
+use crate::route::{Destination, Instances, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Probation;
@@ -157,6 +156,10 @@ impl Collector {
         self.receiving.admission.resize(config.admission_bytes());
         let (mut swaps, mut modules) = (Vec::new(), Vec::new());
         for mut fresh in fresh {
+            if fresh.is_candidate {
+                swaps.extend(self.tell_candidate(fresh, &served, trigger));
+                continue;
+            }
             fresh.steps.took(Step::Swap, started);
             if let Some(((bytes, file), now)) = fresh.module.take().zip(served.get(&fresh.id)) {
                 modules.push((fresh.id.clone(), now.prepared.digest().to_owned(), bytes, file));
@@ -165,6 +168,7 @@ impl Collector {
             self.probations.extend(swap.as_ref().and_then(|swap| probation(swap, &served, trigger)));
             swaps.extend(swap);
         }
+        self.tell_superseded(&served, trigger);
         self.desk.only(|id| served.contains_key(id));
         self.served = served;
         self.leaving.reap();
@@ -279,13 +283,19 @@ fn probation(swap: &Swap, served: &HashMap<String, Served>, trigger: Option<Trig
     let now = served.get(&swap.plugin)?;
     let is_new = from != to && trigger.is_some_and(|trigger| !trigger.goes_back());
     let rollout = &now.settings.rollout;
-    (is_new && !rollout.probation.is_zero()).then(|| Probation::begin(&swap.plugin, to, rollout, &now.stats))
+    (is_new && !rollout.probation.is_zero())
+        .then(|| Probation::begin(&swap.plugin, to, rollout, &now.stats, &now.recent))
 }
 
 fn reroutes(plan: &Arc<Plan>, fresh: &mut [Fresh], cores: usize) -> Vec<Reroute> {
     let reroute = |_| {
-        let take = |fresh: &mut Fresh| Some((fresh.id.clone(), fresh.instances.pop()?));
-        let instances: HashMap<String, Instance> = fresh.iter_mut().filter_map(take).collect();
+        let mut instances = Instances::default();
+        for fresh in fresh.iter_mut() {
+            if let Some(instance) = fresh.instances.pop() {
+                let those = if fresh.is_candidate { &mut instances.candidates } else { &mut instances.serving };
+                those.insert(fresh.id.clone(), instance);
+            }
+        }
         let plan = Arc::clone(plan);
         let reroute: Reroute = Box::new(move |routes| routes.next(&plan, instances));
         reroute

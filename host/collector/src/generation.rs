@@ -5,23 +5,30 @@
 //! change is taken over. Only when all of it has succeeded do the cores get the new routes. A
 //! failure anywhere drops what was prepared and leaves the present generation as it is.
 
+mod candidate;
+mod settings;
+
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sluice_sandbox::{Instance, PrepareError, Prepared, Sandbox, Settings, Source, Trust, Verified};
-use sluice_state::LiveTable;
+use sluice_sandbox::{Instance, PrepareError, Prepared, Sandbox, Source, Trust, Verified};
 
 use crate::chain::{Care, Guard, PluginMetrics, PluginStats, SlotPlan};
-use crate::config::processor::{self, OnFailure, OnPoison};
+use crate::config::processor::{self, OnFailure};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
 use crate::swap::recent::Recent;
 use crate::swap::self_test::{self, Report};
+use crate::swap::trial::Phase;
 use crate::swap::versions::Versions;
 use crate::tables::Shelf;
+
+pub use candidate::Candidate;
+pub use settings::trust;
+use settings::{quarantine_is_there, sandbox_settings, store_folder};
 
 /// First-party plugins by their config type.
 pub type Bundle = HashMap<&'static str, Source>;
@@ -37,6 +44,20 @@ pub enum Look<'l> {
     Only(&'l str),
     /// At a version of this processor, by its digest, that has served before and is kept.
     Kept(&'l str, &'l str),
+    /// At the candidate of this processor, which is to serve from now on.
+    Promote(&'l str),
+    /// At none: this processor goes on without its candidate.
+    Abort(&'l str),
+}
+
+impl<'l> Look<'l> {
+    /// The one processor that it is about, if it is about one.
+    fn only(self) -> Option<&'l str> {
+        match self {
+            Self::Start | Self::All => None,
+            Self::Only(id) | Self::Kept(id, _) | Self::Promote(id) | Self::Abort(id) => Some(id),
+        }
+    }
 }
 
 /// What plugins are made with.
@@ -71,6 +92,8 @@ pub struct Served {
     pub guard: Arc<Guard>,
     /// The last batches that reached it, or a version of it before.
     pub recent: Arc<Recent>,
+    /// The version that is tried beside it.
+    pub candidate: Option<Arc<Candidate>>,
 }
 
 /// A processor that was made anew.
@@ -87,6 +110,8 @@ pub struct Fresh {
     pub module: Option<(Vec<u8>, PathBuf)>,
     /// One instance a core.
     pub instances: Vec<Instance>,
+    /// It does not serve yet, but is tried.
+    pub is_candidate: bool,
 }
 
 /// An attempt to make a processor.
@@ -100,6 +125,8 @@ struct Attempt {
     /// The digest of its module, once that is read.
     to: Option<String>,
     self_test: Option<Report>,
+    /// What was made is to be tried.
+    is_candidate: bool,
 }
 
 /// Why a processor was not made.
@@ -177,7 +204,7 @@ impl Workshop {
         for component in config.used_processors() {
             let id = component.id.to_string();
             let now = present.get(&id);
-            if let Some(now) = now.filter(|_| matches!(look, Look::Only(only) | Look::Kept(only, _) if only != id)) {
+            if let Some(now) = now.filter(|_| look.only().is_some_and(|only| only != id)) {
                 all.served.insert(id, now.clone());
                 continue;
             }
@@ -194,6 +221,7 @@ impl Workshop {
                         steps: attempt.steps,
                         self_test: attempt.self_test,
                         module: attempt.module,
+                        is_candidate: attempt.is_candidate,
                         instances,
                     }));
                 }
@@ -228,9 +256,17 @@ impl Workshop {
         attempt: &mut Attempt,
     ) -> Result<(Served, Option<Vec<Instance>>), Problem> {
         let settings = &component.settings;
+        match (look, present) {
+            (Look::Promote(_), Some(now)) => return self.promoted(now, attempt),
+            (Look::Abort(_), Some(now)) => return Ok((now.alone(), None)),
+            _ => {}
+        }
         let verified = self.verify(component, config, look, attempt)?;
-        if let Some(now) = present.filter(|now| now.settings == *settings && now.prepared.digest() == verified.digest())
-        {
+        let is_it = |served: &&Served| served.settings == *settings && served.prepared.digest() == verified.digest();
+        if let Some(now) = present.filter(is_it) {
+            return Ok((now.alone(), None));
+        }
+        if let Some(now) = present.filter(|now| now.candidate.iter().any(|candidate| is_it(&&candidate.served))) {
             return Ok((now.clone(), None));
         }
         let prepared = self.prepare(component, config, verified, attempt)?;
@@ -239,13 +275,27 @@ impl Workshop {
             let report = attempt.time(Step::SelfTest, || self_test::run(&prepared, recent.batches()));
             attempt.self_test = Some(report.map_err(Problem::at(Step::SelfTest))?);
         }
-        let instances = attempt
-            .time(Step::Instantiate, || (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>());
-        let instances = instances.map_err(Problem::at(Step::Instantiate))?;
+        let tried = present.filter(|_| attempt.tests);
+        let tried = tried.and_then(|now| Some((now, candidate::phase(now, settings, &prepared)?)));
+        // The cores have nothing to do with a shadow.
+        let is_shadow = matches!(tried, Some((_, Phase::Shadow)));
+        let instances = if is_shadow { Vec::new() } else { self.instances(&prepared, attempt)? };
         let (id, version) = (component.id.to_string(), &prepared.description().version);
         let stats = Arc::new(self.metrics.plugin(&id, version, prepared.digest()));
         let guard = Guard::new(&id, settings, &prepared, &stats, &self.care);
-        Ok((Served { settings: settings.clone(), prepared, stats, guard, recent }, Some(instances)))
+        let next = Served { settings: settings.clone(), prepared, stats, guard, recent, candidate: None };
+        let served = match tried {
+            Some((now, phase)) => candidate::beside(now, next, phase, &id, &self.care.aside, attempt),
+            None => next,
+        };
+        Ok((served, Some(instances)))
+    }
+
+    /// An instance for every core.
+    fn instances(&self, prepared: &Prepared, attempt: &mut Attempt) -> Result<Vec<Instance>, Problem> {
+        let instances = attempt
+            .time(Step::Instantiate, || (0..self.cores).map(|_| prepared.instantiate()).collect::<Result<Vec<_>, _>>());
+        instances.map_err(Problem::at(Step::Instantiate))
     }
 
     fn verify(
@@ -330,57 +380,6 @@ impl Workshop {
     }
 }
 
-/// What a plugin's module must prove; without settings, one that is not configured.
-pub fn trust(settings: Option<&processor::Settings>, config: &Config) -> Trust {
-    let process = config.sluice();
-    Trust {
-        sha256: settings.and_then(|settings| settings.sha256.clone()),
-        public_key: settings.and_then(|settings| settings.public_key.clone()),
-        keys: process.map(|process| process.keys.clone()).unwrap_or_default(),
-        require_signed: process.is_some_and(|process| process.require_signed),
-        profile: settings.map(|settings| settings.profile).unwrap_or_default(),
-    }
-}
-
-/// Where the plugin's store is kept, if it is.
-fn store_folder(settings: &processor::Settings, state_dir: Option<&Path>) -> Result<Option<PathBuf>, String> {
-    if !settings.persistent_store {
-        return Ok(None);
-    }
-    let missing = || "`store: { persistent: true }` needs `state_dir` of the extension `sluice`".to_owned();
-    Ok(Some(state_dir.ok_or_else(missing)?.join("stores")))
-}
-
-/// What is to be set aside needs a place.
-fn quarantine_is_there(settings: &processor::Settings, state_dir: Option<&Path>) -> Result<(), String> {
-    let wanted = if settings.on_failure == OnFailure::Quarantine { Some("on_failure") } else { None };
-    let wanted = wanted.or((settings.on_poison == Some(OnPoison::Quarantine)).then_some("on_poison"));
-    match wanted {
-        Some(key) if state_dir.is_none() => {
-            Err(format!("`{key}: quarantine` needs `state_dir` of the extension `sluice`"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn sandbox_settings(
-    id: &str,
-    settings: &processor::Settings,
-    tables: Vec<(String, Arc<LiveTable>)>,
-    store_folder: Option<PathBuf>,
-) -> Settings {
-    Settings {
-        plugin: id.to_owned(),
-        config_json: settings.config_json.clone(),
-        limits: settings.limits.clone(),
-        access: settings.access.clone(),
-        capabilities: settings.capabilities.clone(),
-        seed: None,
-        tables,
-        store_folder,
-    }
-}
-
 impl Served {
     /// What the cores share of it.
     pub fn slot(&self, id: &str) -> SlotPlan {
@@ -389,6 +388,12 @@ impl Served {
             guard: Arc::clone(&self.guard),
             stats: Arc::clone(&self.stats),
             recent: Arc::clone(&self.recent),
+            beside: self.candidate.as_ref().map(|candidate| candidate.beside.clone()),
         }
+    }
+
+    /// The same without a candidate.
+    fn alone(&self) -> Self {
+        Self { candidate: None, ..self.clone() }
     }
 }

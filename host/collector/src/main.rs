@@ -21,7 +21,9 @@ fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Swap { name, force, change }) => {
             sluice::plugin::client::swap(&name, force, &change)
         }
-        Command::Plugin(PluginCommand::Rollback { name, change }) => sluice::plugin::client::rollback(&name, &change),
+        Command::Plugin(PluginCommand::Rollback(named)) => sluice::plugin::client::order("rollback", &named),
+        Command::Plugin(PluginCommand::Promote(named)) => sluice::plugin::client::order("promote", &named),
+        Command::Plugin(PluginCommand::Abort(named)) => sluice::plugin::client::order("abort", &named),
         Command::Components => sluice::cli::components(),
         Command::Quarantine(command) => sluice::quarantine::command::run(&command),
         Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),

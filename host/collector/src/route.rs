@@ -51,6 +51,15 @@ pub struct Destination {
     pub account: Arc<DestinationAccount>,
 }
 
+/// New instances for one core, by component id.
+#[derive(Default)]
+pub struct Instances {
+    /// Those that are to serve.
+    pub serving: HashMap<String, Instance>,
+    /// Those that are to be tried.
+    pub candidates: HashMap<String, Instance>,
+}
+
 /// One core's way for every receiver.
 #[derive(Default)]
 pub struct Routes {
@@ -61,14 +70,18 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The routes of the next generation: a processor in `fresh` (by id) is served by the given
-    /// instance, any other by the instance that serves it now.
+    /// The routes of the next generation: a processor in `fresh` is served by the given instance, any
+    /// other by the instance that serves it now; and so are candidates.
     #[must_use]
-    pub fn next(&self, plan: &Arc<Plan>, mut fresh: HashMap<String, Instance>) -> Self {
+    pub fn next(&self, plan: &Arc<Plan>, mut fresh: Instances) -> Self {
         let serving = |id: &str| self.slots.iter().flatten().find(|slot| slot.plan.id == id);
-        let slot = |processor: &SlotPlan| match fresh.remove(&processor.id) {
-            Some(instance) => Some(Slot::new(processor.clone(), instance)),
-            None => serving(&processor.id).map(|slot| slot.under(processor.clone())),
+        let slot = |processor: &SlotPlan| {
+            let before = serving(&processor.id);
+            let slot = match fresh.serving.remove(&processor.id) {
+                Some(instance) => Slot::new(processor.clone(), instance),
+                None => before?.under(processor.clone()),
+            };
+            Some(slot.trying(fresh.candidates.remove(&processor.id), before))
         };
         Self { slots: plan.processors.iter().map(slot).collect(), plan: Some(Arc::clone(plan)) }
     }

@@ -1,11 +1,17 @@
 //! Swaps: what starts one, and what is told of it.
 
+pub mod bounds;
+pub mod counts;
+pub mod differences;
 pub mod event;
 pub mod probation;
 pub mod recent;
 pub mod self_test;
+pub mod trial;
 pub mod versions;
 pub mod watch;
+
+use trial::Phase;
 
 /// What started a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +24,14 @@ pub enum Trigger {
     Admin,
     /// The admin API, to go back.
     Rollback,
-    /// A version that failed too often after it came, to go back.
+    /// A version that went beyond a bound after it came, to go back.
     Probation,
+    /// The trial of a candidate, which is over.
+    Trial(Phase),
+    /// The admin API, to have a candidate serve.
+    Promote,
+    /// The admin API, to let go of a candidate.
+    Abort,
 }
 
 impl Trigger {
@@ -36,6 +48,9 @@ impl Trigger {
             Self::Admin => "admin",
             Self::Rollback => "rollback",
             Self::Probation => "probation",
+            Self::Trial(phase) => phase.as_str(),
+            Self::Promote => "promote",
+            Self::Abort => "abort",
         }
     }
 }

@@ -41,7 +41,7 @@ impl Capability {
 }
 
 /// What the instances of a plugin are given. The default is nothing, as while it is set up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Provided {
     granted: u32,
     /// The seed of every instance's random numbers; each has its own without it.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
-use sluice_state::{LiveTable, NotSaved};
+use sluice_state::{LiveTable, NotSaved, Store};
 
 use crate::access::{Access, BadGrant, Grants, beyond, named_tables};
 use crate::capability::{Capability, Provided};
@@ -262,6 +262,31 @@ impl Prepared {
         if let Some(store) = &self.inner.provided.store {
             store.set_limit(self.inner.limits.store_bytes);
         }
+    }
+
+    /// The same plugin on a view of its store: what its instances write stays among them.
+    #[must_use]
+    pub fn on_a_view(&self) -> Self {
+        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access } = &*self.inner;
+        let mut provided = Provided::clone(provided);
+        provided.store = provided.store.as_ref().map(|store| Arc::new(Store::over(store)));
+        let inner = Inner {
+            shared: Arc::clone(shared),
+            pre: pre.clone(),
+            config_json: config_json.clone(),
+            limits: limits.clone(),
+            grants: Arc::clone(grants),
+            provided: Arc::new(provided),
+            module: module.clone(),
+            description: description.clone(),
+            access: access.clone(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How many keys it has in a view of its own; see [`Prepared::on_a_view`].
+    pub fn keys_in_view(&self) -> usize {
+        self.inner.provided.store.as_ref().map_or(0, |store| store.copied())
     }
 
     /// Makes an instance, configured.

@@ -47,6 +47,94 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// Deals the spans out into `parts` batches, each with its own copies of their resources and scopes:
+    /// `to` says for each row into which. Order is kept within a part. Spans of a row that `to` does not
+    /// name, and what the request holds beside spans, are in the first.
+    pub fn divide(mut self, to: &[u8], parts: usize) -> Vec<Self> {
+        let (wire, verdict) = (self.encode(), self.verdict);
+        let of_hand = |hand: Hand| Self::from_validated(hand.out.into(), Verdict { spans: hand.spans, ..verdict });
+        deal(&wire, to, parts.max(1)).into_iter().map(of_hand).collect()
+    }
+
+    /// Puts parts of one batch together again, one after the other; see [`join`].
+    #[must_use]
+    pub fn joined(parts: Vec<Self>) -> Self {
+        let mut parts: Vec<_> = parts.into_iter().filter(|part| part.wire_len() > 0).collect();
+        if parts.len() == 1 {
+            return parts.pop().unwrap_or_default();
+        }
+        let verdict = parts.iter().map(Self::verdict).fold(Verdict::default(), |all, part| Verdict {
+            spans: all.spans + part.spans,
+            irregular: all.irregular | part.irregular,
+            unknown: all.unknown | part.unknown,
+        });
+        Self::from_validated(join(parts.iter_mut().map(Self::encode).collect()), verdict)
+    }
+}
+
+/// A part that spans are dealt to.
+#[derive(Clone)]
+struct Hand {
+    out: Vec<u8>,
+    spans: u32,
+    resource: Wrapper,
+    scope: Wrapper,
+}
+
+impl Hand {
+    fn open(&mut self) {
+        self.resource.open(&mut self.out);
+        self.scope.open(&mut self.out);
+    }
+}
+
+/// The parts; see [`Batch::divide`].
+fn deal(wire: &[u8], to: &[u8], count: usize) -> Vec<Hand> {
+    let (resource, scope) = (Wrapper::new(&[], 1), Wrapper::new(&[], 2));
+    let mut hands = vec![Hand { out: Vec::new(), spans: 0, resource, scope }; count];
+    let mut to = to.iter().map(|&part| usize::from(part)).chain(std::iter::repeat(0));
+    for field in fields(wire) {
+        if !field.is(1) {
+            hands.iter_mut().take(1).for_each(|hand| hand.out.extend_from_slice(field.whole(wire)));
+            continue;
+        }
+        let message = field.content(wire);
+        let resource = Wrapper::new(message, 1);
+        for hand in &mut hands {
+            hand.resource.clone_from(&resource);
+        }
+        for scope_spans in fields(message).filter(|field| field.is(2)) {
+            let message = scope_spans.content(message);
+            let scope = Wrapper::new(message, 2);
+            for hand in &mut hands {
+                hand.scope.clone_from(&scope);
+            }
+            for (span, part) in fields(message).filter(|field| field.is(2)).zip(&mut to) {
+                let part = if part < count { part } else { 0 };
+                if let Some(hand) = hands.get_mut(part) {
+                    hand.open();
+                    hand.out.extend_from_slice(span.whole(message));
+                    hand.spans += 1;
+                }
+            }
+            if !hands.iter().any(|hand| hand.scope.was_written) {
+                hands.iter_mut().take(1).for_each(Hand::open);
+            }
+            for hand in &mut hands {
+                hand.scope.close(&mut hand.out);
+            }
+        }
+        if !hands.iter().any(|hand| hand.resource.was_written) {
+            hands.iter_mut().take(1).for_each(|hand| hand.resource.open(&mut hand.out));
+        }
+        for hand in &mut hands {
+            hand.resource.close(&mut hand.out);
+        }
+    }
+    hands
+}
+
 /// Cuts a valid request into parts of at most `max_bytes` bytes and `max_spans` spans, in order.
 /// A span that is larger goes alone. Parts are larger only if copying resources and scopes would
 /// come to more than four times the input.
@@ -90,6 +178,7 @@ struct Cutter {
 }
 
 /// A wrapper that is written: into each part that has something of it, or once if it has nothing.
+#[derive(Clone)]
 struct Wrapper {
     header: Vec<u8>,
     number: u32,

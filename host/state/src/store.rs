@@ -9,6 +9,7 @@
 //! Locks are held for the work on one key.
 
 mod bulk;
+mod copy;
 mod expiring;
 mod kept;
 mod registry;
@@ -21,7 +22,7 @@ mod tests;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use shard::{Shard, Stored};
@@ -48,6 +49,8 @@ pub struct Store {
     time: Time,
     /// Something has changed since the store was last written to its file.
     changed: AtomicBool,
+    /// What this is a view of: keys that were not written here have there what they have.
+    base: Option<Arc<Store>>,
 }
 
 /// Where a store's time comes from, in nanoseconds from some beginning.
@@ -91,7 +94,8 @@ impl Store {
     fn with(limit_bytes: usize, time: Time) -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
         let (used, limit) = (AtomicUsize::new(0), AtomicUsize::new(limit_bytes));
-        Self { shards, hasher: RandomState::new(), used, limit, time, changed: AtomicBool::new(false) }
+        let changed = AtomicBool::new(false);
+        Self { shards, hasher: RandomState::new(), used, limit, time, changed, base: None }
     }
 
     /// Sets the time of a store that is timed by hand; no other store has a time to set.
@@ -112,6 +116,9 @@ impl Store {
     }
 
     pub(crate) fn now(&self) -> u64 {
+        if let Some(base) = &self.base {
+            return base.now();
+        }
         match &self.time {
             Time::Passing(passed, since) => {
                 let passed = passed.saturating_add(since.elapsed());
@@ -160,12 +167,16 @@ impl Store {
 
     /// Looks at the value of a key.
     pub(crate) fn get<T>(&self, key: &[u8], now: u64, look: impl FnOnce(Option<&Value>) -> T) -> T {
-        look(self.shard(key).get(key, now))
+        let shard = self.shard(key);
+        match &self.base {
+            Some(base) if !shard.is_copied(key) => base.get(key, now, look),
+            _ => look(shard.get(key, now)),
+        }
     }
 
     /// Does a write that was staged; room for it has been reserved.
     pub(crate) fn apply(&self, key: &[u8], write: Write, now: u64) {
-        let mut shard = self.shard(key);
+        let mut shard = self.shard_to_write(key, now);
         let change = match write {
             Write::Set { value, ttl } => shard.put(key, Some(value), expiry(now, ttl)),
             Write::Remove => shard.put(key, None, NEVER),
@@ -187,7 +198,7 @@ impl Store {
         // Reserved before the lock is taken, because making room takes all locks.
         let reserved = new.as_ref().map_or(0, |value| value.cost(key));
         self.reserve(reserved, now)?;
-        let mut shard = self.shard(key);
+        let mut shard = self.shard_to_write(key, now);
         let before = shard.stored(key, now).cloned();
         if before.as_ref().map(|stored| &stored.value) != expected {
             drop(shard);
@@ -203,7 +214,7 @@ impl Store {
 
     /// Takes tokens from a bucket if it has them.
     pub(crate) fn take(&self, key: &[u8], amount: u64, rate: f64, burst: u64, now: u64) -> Result<Option<Undo>, Full> {
-        let mut shard = self.shard(key);
+        let mut shard = self.shard_to_write(key, now);
         if !shard.has_bucket(key) {
             drop(shard);
             self.reserve(shard::bucket_cost(key), now)?;

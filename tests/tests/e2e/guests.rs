@@ -25,6 +25,46 @@ pub fn tester(stamp: &str) -> Vec<u8> {
     built.get_or_insert_default().entry(stamp.to_owned()).or_insert_with(make).clone()
 }
 
+/// A version of the component of `tests/guests/rollout`. All are made of one by replacing a block of bytes.
+#[track_caller]
+pub fn rollout(version: Version) -> Vec<u8> {
+    static BUILT: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let make = || {
+        let out = process::target().join("test-guests/rollout.wasm");
+        fs::create_dir_all(out.parent().unwrap()).unwrap();
+        build(&process::workspace().join("tests/guests/rollout"), &[OsStr::new("--out"), out.as_os_str()]);
+        fs::read(out).unwrap()
+    };
+    let mut module = built.get_or_insert_with(make).clone();
+    let Version { mark, drops, burns, traps } = version;
+    let places: Vec<_> = memchr::memmem::find_iter(&module, b"sluice-rollout mark=").collect();
+    let &[at] = &places[..] else { panic!("its block is there {} times", places.len()) };
+    let block = format!("sluice-rollout mark={mark:3} drops={drops:02} burns={burns:02} traps={}", u8::from(traps));
+    module[at..at + block.len()].copy_from_slice(block.as_bytes());
+    module
+}
+
+/// What a version does beside marking every span.
+#[derive(Debug, Clone, Copy)]
+pub struct Version {
+    /// The mark, of three letters.
+    pub mark: &'static str,
+    /// Of a hundred traces it drops so many, by the last bytes of their ids.
+    pub drops: u8,
+    /// Units of time that a call burns.
+    pub burns: u8,
+    /// It traps on spans that are named `bad`.
+    pub traps: bool,
+}
+
+impl Version {
+    /// One that marks, and burns one unit of time.
+    pub const fn new(mark: &'static str) -> Self {
+        Self { mark, drops: 0, burns: 1, traps: false }
+    }
+}
+
 /// Builds the plugin in a folder.
 #[track_caller]
 pub fn build(folder: &Path, args: &[&OsStr]) {

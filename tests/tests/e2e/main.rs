@@ -47,6 +47,7 @@ mod readiness;
 mod redaction;
 mod reload;
 mod rollback;
+mod rollout;
 mod sampling;
 mod sdks;
 mod self_test;

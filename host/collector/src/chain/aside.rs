@@ -79,6 +79,18 @@ impl Aside {
         Ok(Room { shared: Arc::clone(&self.handle.shared), permit })
     }
 
+    /// Does this if there is room; tells whether there is.
+    pub fn post(&self, work: impl FnOnce() + Send + 'static) -> bool {
+        let Ok(permit) = Arc::clone(&self.handle.room).try_acquire_owned() else { return false };
+        let job = move || {
+            work();
+            drop(permit);
+        };
+        self.handle.shared.state().jobs.push_back(Box::new(job));
+        self.handle.shared.wake.notify_one();
+        true
+    }
+
     /// Does this at a time, or a little later.
     pub fn at(&self, time: Instant, work: impl FnOnce() + Send + 'static) {
         self.handle.shared.state().timers.push((time, Box::new(work)));
@@ -165,6 +177,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_posted_is_done_without_waiting() {
+        let aside = Aside::start().unwrap();
+        let (tell, told) = oneshot::channel();
+        assert!(aside.post(move || tell.send(7).unwrap()));
+        assert_eq!(told.await.unwrap(), 7);
+    }
+
+    #[tokio::test]
     async fn what_has_a_time_is_done_then_while_work_goes_on() {
         let aside = Aside::start().unwrap();
         let (tell, told) = oneshot::channel();
@@ -182,6 +202,7 @@ mod tests {
             taken.push(aside.room().await.unwrap());
         }
         assert!(aside.room().await.is_err());
+        assert!(!aside.post(|| ()));
         taken.pop();
         assert!(aside.room().await.is_ok());
     }

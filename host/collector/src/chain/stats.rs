@@ -59,6 +59,19 @@ pub struct PluginStats {
     tallies: Tallies,
 }
 
+/// What a plugin has done so far, whichever version served; but its failures are those of this version.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Totals {
+    /// Calls.
+    pub calls: u64,
+    /// Calls that failed.
+    pub failures: u64,
+    /// Spans that it got, of requests that were accepted.
+    pub spans: u64,
+    /// Spans of them that it dropped.
+    pub dropped: u64,
+}
+
 /// What one core has counted of a version of a plugin and nobody has read yet. Cores that wrote
 /// the same counters with every call would wait for each other's caches.
 pub struct CoreStats(Mutex<Tally>);
@@ -229,15 +242,11 @@ impl PluginStats {
         stats
     }
 
-    /// Calls of the plugin so far, whichever version served.
-    pub fn calls(&self) -> u64 {
+    /// What it has done so far.
+    pub fn totals(&self) -> Totals {
         flush(&self.tallies);
-        self.calls.get()
-    }
-
-    /// Failed calls of this version so far.
-    pub fn failures(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
+        let failures = self.failed.load(Ordering::Relaxed);
+        Totals { calls: self.calls.get(), failures, spans: self.entered.get(), dropped: self.dropped.get() }
     }
 
     pub(super) fn restarted(&self, restarts: u64) {

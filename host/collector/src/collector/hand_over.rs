@@ -8,6 +8,9 @@
 //! A version that has the same layout (`schema`) and cannot read the snapshots does not serve. One that
 //! comes back does all the same, and starts empty: going back must not fail for what the version that has to go
 //! has written. One with another layout starts empty.
+//!
+//! A canary is given the state as it is when its trial begins, and when it is promoted its new instances are
+//! given that of the version beside it, which has seen most of the traffic. A shadow starts empty.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -16,7 +19,7 @@ use sluice_sandbox::{CallError, InstantiateError, Prepared};
 use tokio::task::JoinError;
 
 use super::Collector;
-use crate::generation::{Fresh, Processors, Unfit};
+use crate::generation::{Fresh, Processors, Served, Unfit};
 use crate::route::Routes;
 use crate::swap::Trigger;
 use crate::swap::event::Step;
@@ -38,9 +41,10 @@ impl Collector {
         let started = Instant::now();
         let schema = |prepared: &Prepared| prepared.description().schema;
         let mut ids = Vec::new();
-        for id in processors.fresh.iter().map(|fresh| &fresh.id) {
-            let Some((before, next)) = self.served.get(id).zip(processors.served.get(id)) else { continue };
-            let (before, next) = (schema(&before.prepared), schema(&next.prepared));
+        for fresh in processors.fresh.iter().filter(|fresh| !fresh.instances.is_empty()) {
+            let id = &fresh.id;
+            let Some((before, next)) = self.served.get(id).zip(made(&processors.served, fresh)) else { continue };
+            let (before, next) = (schema(&before.prepared), schema(next));
             if before == next {
                 ids.push(id.clone());
             } else {
@@ -53,8 +57,8 @@ impl Collector {
         let mut snapshots = self.snapshots(ids).await;
         let mut moving = Vec::new();
         for fresh in std::mem::take(&mut processors.fresh) {
-            match snapshots.remove(&fresh.id).zip(processors.served.get(&fresh.id)) {
-                Some((snapshots, next)) => moving.push((fresh, snapshots, next.prepared.clone())),
+            match snapshots.remove(&fresh.id).zip(made(&processors.served, &fresh).cloned()) {
+                Some((snapshots, next)) => moving.push((fresh, snapshots, next)),
                 None => processors.fresh.push(fresh),
             }
         }
@@ -83,6 +87,15 @@ impl Collector {
             all.entry(id).or_default().push(snapshot);
         }
         all
+    }
+}
+
+/// What the new instances of a plugin are instances of.
+fn made<'s>(served: &'s HashMap<String, Served>, fresh: &Fresh) -> Option<&'s Prepared> {
+    let served = served.get(&fresh.id)?;
+    match &served.candidate {
+        Some(candidate) if fresh.is_candidate => Some(&candidate.served.prepared),
+        _ => Some(&served.prepared),
     }
 }
 

@@ -35,6 +35,9 @@ const SPANS_LOST: u8 = 3;
 /// less than a second of writes.
 const SAVE_EVERY: Duration = Duration::from_millis(500);
 
+/// How often it is looked at how new versions do: a bad one is to be gone within two seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Triggers that may wait; one says as much as many.
 const TRIGGERS: usize = 1;
 
@@ -221,6 +224,7 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
     let mut balance = account::Watch::new(account.clone());
     let mut save = tokio::time::interval(SAVE_EVERY);
+    let mut look = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
             _ = interrupt.recv() => break,
@@ -230,10 +234,13 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             Some(order) = orders.recv() => collector.carry_out(args, order).await,
             _ = save.tick() => {
                 save_stores(&sandbox).await;
-                collector.watch_probations().await;
                 keeper = keep_account(keeper, collector.config().is_durable()).await;
                 collector.watch_queues();
                 balance.look(Instant::now(), collector.config().imbalance_after());
+                continue;
+            }
+            _ = look.tick(), if collector.is_watching() => {
+                collector.watch().await;
                 continue;
             }
         }

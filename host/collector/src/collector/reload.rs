@@ -24,6 +24,8 @@ impl Collector {
             Asked::Reload => self.reload(args, Trigger::Admin).await,
             Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
             Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback).await,
+            Asked::Promote(plugin) => self.promote(plugin, Trigger::Promote).await,
+            Asked::Abort(plugin) => self.abort(plugin, Trigger::Abort, None).await,
         };
         order.done(done);
     }
@@ -52,21 +54,21 @@ impl Collector {
         {
             return tell_failed(&format!("cannot forget what was rolled back: {error}"), Trigger::Admin);
         }
-        let done = self.look_at(plugin, None, Trigger::Admin).await;
+        let done = self.look_at(plugin, Which::Module, Trigger::Admin).await;
         if let Some(rolled_back) = rolled_back.filter(|_| !done.is_ok()) {
             self.remember(plugin, &rolled_back);
         }
         done
     }
 
-    /// Sends new versions away that fail too often. To be called now and then.
-    pub async fn watch_probations(&mut self) {
-        for probation in std::mem::take(&mut self.probations) {
+    /// Sends new versions away that go beyond a bound.
+    pub(super) async fn watch_probations(&mut self) {
+        for mut probation in std::mem::take(&mut self.probations) {
             let serves = |served: &Served| probation.is_of(&served.stats);
             if !self.served.get(&probation.plugin).is_some_and(serves) {
                 continue;
             }
-            let (plugin, digest) = (probation.plugin.clone(), &probation.digest);
+            let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
             match probation.judge() {
                 Verdict::Watch => self.probations.push(probation),
                 Verdict::Passed => tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed"),
@@ -90,6 +92,9 @@ impl Collector {
     async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
         let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
         let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
+        if served.candidate.is_some() && trigger == Trigger::Rollback {
+            return self.abort(plugin, trigger, None).await;
+        }
         if served.settings.sha256.is_some() {
             return refused("`sha256` says which version is meant: change it in the configuration");
         }
@@ -97,7 +102,7 @@ impl Collector {
         let Some(instead) = self.workshop.versions.before(plugin, &digest) else {
             return refused("no version before this one is kept");
         };
-        let done = self.look_at(plugin, Some(instead.clone()), trigger).await;
+        let done = self.look_at(plugin, Which::Kept(instead.clone()), trigger).await;
         if done.is_ok() {
             self.remember(plugin, &RolledBack { digest, instead });
         }
@@ -122,7 +127,7 @@ impl Collector {
         }
     }
 
-    fn remember(&self, plugin: &str, rolled_back: &RolledBack) {
+    pub(super) fn remember(&self, plugin: &str, rolled_back: &RolledBack) {
         if let Err(error) = self.workshop.versions.roll_back(plugin, rolled_back) {
             tracing::error!(event = "plugin.versions", plugin, %error, "the next reload will try again what was rolled back");
         }
@@ -134,12 +139,17 @@ impl Collector {
         self.desk.versions(plugin, versions.kept(plugin), versions.rolled_back(plugin).map(|one| one.digest));
     }
 
-    /// Looks at one plugin alone: at its module, or at a version that is kept.
-    async fn look_at(&mut self, plugin: &str, kept: Option<String>, trigger: Trigger) -> Done {
+    /// Looks at one plugin alone.
+    pub(super) async fn look_at(&mut self, plugin: &str, which: Which, trigger: Trigger) -> Done {
         let (workshop, present, config) = (self.workshop.clone(), self.served.clone(), self.config.clone());
         let plugin = plugin.to_owned();
         let prepare = move || {
-            let look = kept.as_deref().map_or(Look::Only(&plugin), |digest| Look::Kept(&plugin, digest));
+            let look = match &which {
+                Which::Module => Look::Only(&plugin),
+                Which::Kept(digest) => Look::Kept(&plugin, digest),
+                Which::Candidate => Look::Promote(&plugin),
+                Which::Present => Look::Abort(&plugin),
+            };
             let processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
             Ok((Loaded { config, warnings: config::Diagnostics::default() }, processors))
         };
@@ -157,7 +167,10 @@ impl Collector {
             Ok(Err(problem)) => return self.tell_refused(problem, trigger),
             Err(error) => return tell_failed(&error.to_string(), trigger),
         };
-        if processors.fresh.is_empty() && config == self.config {
+        let tries_the_same =
+            |(id, served): (&String, &Served)| processors.served.get(id).is_none_or(|next| next.tries_the_same(served));
+        let is_same = processors.fresh.is_empty() && self.served.iter().all(tries_the_same);
+        if is_same && config == self.config {
             return Done { outcome: "unchanged", ..Done::default() };
         }
         if let Some(reason) = fixed_at_start(&self.config, &config) {
@@ -203,6 +216,7 @@ impl Collector {
                 ms: steps,
                 outcome: "failed",
                 self_test: None,
+                trial: None,
                 reason: Some(reason),
             };
             swap.log(&[]);
@@ -227,6 +241,8 @@ impl Collector {
             let version = &before.prepared.description().version;
             self.workshop.metrics.retire(&fresh.id, version, before.prepared.digest());
         }
+        let tried = self.served.get(&fresh.id).and_then(|before| before.candidate.as_ref());
+        let trial = tried.filter(|tried| Arc::ptr_eq(&tried.served.stats, &now.stats)).map(|tried| tried.report());
         now.stats.serves();
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
@@ -239,13 +255,15 @@ impl Collector {
             ms: fresh.steps,
             outcome,
             self_test: fresh.self_test,
+            trial,
             reason: None,
             plugin: fresh.id,
         };
         swap.log(&now.prepared.description().capabilities);
         let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
         let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());
-        self.desk.serves(&swap.plugin, Plugin { inspection, since, last_swap, kept: Vec::new(), rolled_back: None });
+        let plugin = Plugin { inspection, since, last_swap, candidate: None, kept: Vec::new(), rolled_back: None };
+        self.desk.serves(&swap.plugin, plugin);
         Some(swap)
     }
 }
@@ -255,8 +273,20 @@ fn tell_failed(reason: &str, trigger: Trigger) -> Done {
     failed(reason, Vec::new())
 }
 
-fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
+pub(super) fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
     Done { outcome: "failed", error: Some(reason.to_owned()), swaps }
+}
+
+/// What of a plugin is to serve.
+pub(super) enum Which {
+    /// Its module.
+    Module,
+    /// A version that is kept, by its digest.
+    Kept(String),
+    /// Its candidate.
+    Candidate,
+    /// What serves now, without the candidate.
+    Present,
 }
 
 /// Why there is no next generation.

@@ -6,6 +6,7 @@
 
 mod host;
 mod limiter;
+mod rollout;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use super::section::Section;
 use super::tree::{Tree, Value};
 
 pub use host::public_key;
+pub use rollout::{Rollout, Strategy};
 pub use tables::{Facts, HOST as HOST_TABLE, Table};
 
 /// The plugins that are in the binary.
@@ -102,15 +104,6 @@ pub struct Settings {
     pub rollout: Rollout,
     /// Whether its store outlives the process.
     pub persistent_store: bool,
-}
-
-/// How a new version of a module comes in, and what sends it away again.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Rollout {
-    /// How long it is watched after it has begun to serve.
-    pub probation: Duration,
-    /// The share of calls that may fail in that time.
-    pub max_failure_ratio: f64,
 }
 
 /// What becomes of a request's spans when a plugin fails on them.

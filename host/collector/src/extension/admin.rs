@@ -131,6 +131,8 @@ fn order(request: &Parts, token_file: Option<&Path>, desk: &Desk) -> Result<Wish
             change(Asked::Swap { plugin: plugin.to_owned(), force })
         }
         Some((plugin, "rollback")) => change(Asked::Rollback(plugin.to_owned())),
+        Some((plugin, "promote")) => change(Asked::Promote(plugin.to_owned())),
+        Some((plugin, "abort")) => change(Asked::Abort(plugin.to_owned())),
         _ => Err(nothing(&path)),
     }
 }

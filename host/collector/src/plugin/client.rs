@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::{Inspection, complain, write};
-use crate::cli::{ChangeArgs, ClientArgs};
+use crate::cli::{ChangeArgs, ClientArgs, NamedArgs};
 use crate::extension::admin;
 
 /// An answer is some kilobytes a plugin.
@@ -62,6 +62,9 @@ pub fn show(name: &str, client: &ClientArgs) -> ExitCode {
             writeln!(text, "  reason     {reason}")?;
         }
         writeln!(text, "  ms         {}", swap["ms"])?;
+        if answer["candidate"].is_object() {
+            text.push_str(&candidate(&answer["candidate"])?);
+        }
         let kept: Vec<_> = answer["kept"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         writeln!(text, "kept         {}", kept.join(", "))?;
         if let Some(digest) = answer["rolled_back"].as_str() {
@@ -71,22 +74,40 @@ pub fn show(name: &str, client: &ClientArgs) -> ExitCode {
     })
 }
 
+/// What is tried beside it, and how that does.
+fn candidate(tried: &Value) -> Result<String, std::fmt::Error> {
+    let of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut text =
+        format!("candidate    {}, {} since {}\n", of(&tried["digest"]), of(&tried["phase"]), of(&tried["since"]));
+    for (who, side) in [("it", tried), ("present", &tried["current"])] {
+        writeln!(
+            text,
+            "  {who:<10} {} spans, {} dropped, p50 {} µs, p99 {} µs, {} bytes, {} failures",
+            side["spans"], side["would_drop"], side["p50_us"], side["p99_us"], side["memory"], side["failures"]
+        )?;
+    }
+    for (key, spans) in tried["changed_keys"].as_object().into_iter().flatten() {
+        writeln!(text, "  differs    {key} on {spans} spans")?;
+    }
+    Ok(text)
+}
+
 /// `sluice plugin swap NAME`: makes it look at the module again.
 pub fn swap(name: &str, force: bool, change: &ChangeArgs) -> ExitCode {
     let query = if force { "?force=true" } else { "" };
-    order(&format!("{}/swap{query}", path(name)), change)
+    post(&format!("{}/swap{query}", path(name)), change)
 }
 
-/// `sluice plugin rollback NAME`: makes it go back to the version before.
-pub fn rollback(name: &str, change: &ChangeArgs) -> ExitCode {
-    order(&format!("{}/rollback", path(name)), change)
+/// `sluice plugin rollback NAME` and its like: `what` is to be done with it.
+pub fn order(what: &str, NamedArgs { name, change }: &NamedArgs) -> ExitCode {
+    post(&format!("{}/{what}", path(name)), change)
 }
 
 fn path(name: &str) -> String {
     format!("/v1/plugins/{}", utf8_percent_encode(name, IN_A_PATH))
 }
 
-fn order(path: &str, change: &ChangeArgs) -> ExitCode {
+fn post(path: &str, change: &ChangeArgs) -> ExitCode {
     let token = match admin::token(&change.token_file) {
         Ok(token) => token,
         Err(reason) => return complain(&anyhow::anyhow!(reason)),

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::json;
 
 use super::self_test::Report;
+use super::trial::{self, Phase};
 
 /// A step of a swap, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub enum Step {
     Instantiate,
     /// The instances that serve hand over what they know to the new ones.
     Restore,
+    /// It is tried on a share of the spans.
+    Trial(Phase),
     /// The cores take the new version over, each between two requests.
     Swap,
 }
@@ -39,6 +42,7 @@ impl Step {
             Self::SelfTest => "self_test",
             Self::Instantiate => "instantiate",
             Self::Restore => "restore",
+            Self::Trial(phase) => phase.as_str(),
             Self::Swap => "swap",
         }
     }
@@ -81,11 +85,15 @@ pub struct Swap {
     pub step: &'static str,
     /// How long each step took.
     pub ms: Steps,
-    /// `swapped`, `rolled_back` or `failed`.
+    /// `swapped`, `candidate` (it is tried), `superseded` (another came while it was tried), `rolled_back`
+    /// or `failed`.
     pub outcome: &'static str,
     /// What the version did in its self-test, if it passed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub self_test: Option<Report>,
+    /// How its trial went, if it had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial: Option<trial::Report>,
     /// Why it has failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -98,6 +106,7 @@ impl Swap {
         let (from, to) = (from.as_deref().unwrap_or_default(), to.as_deref().unwrap_or_default());
         let (steps, capabilities) = (json!(self.ms).to_string(), capabilities.join(","));
         let self_test = json!(self.self_test).to_string();
+        let trial = json!(self.trial).to_string();
         match reason {
             None => tracing::info!(
                 event = "plugin.swap",
@@ -109,6 +118,7 @@ impl Swap {
                 capabilities,
                 json.ms = steps,
                 json.self_test = self_test,
+                json.trial = trial,
                 outcome
             ),
             Some(reason) => tracing::error!(
@@ -119,6 +129,7 @@ impl Swap {
                 trigger,
                 step,
                 json.ms = steps,
+                json.trial = trial,
                 outcome,
                 reason
             ),

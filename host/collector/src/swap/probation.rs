@@ -1,17 +1,16 @@
-//! The probation: what serves anew and fails too often goes, and the version before comes back.
+//! The probation: what serves anew and goes beyond a bound goes, and the version before comes back.
 //!
 //! Seen from the control loop: counts go in, a verdict comes out. Failures are those of calls, whatever
-//! became of their spans; a version is judged by its own calls alone.
+//! became of their spans; a version is judged by its own calls alone. Cores count nothing more for it than
+//! they always do: what calls take is known of those with which batches are kept.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::chain::PluginStats;
+use super::bounds::Window;
+use super::recent::Recent;
+use crate::chain::{PluginStats, Totals};
 use crate::config::processor::Rollout;
-
-/// Fewer failures say nothing: a sender may send one bad request again. A plugin that has failed is
-/// not called for a while, so more of them would take seconds.
-const MIN_FAILURES: u64 = 3;
 
 /// A version on probation.
 pub struct Probation {
@@ -21,9 +20,12 @@ pub struct Probation {
     pub digest: String,
     rollout: Rollout,
     began: Instant,
-    /// Calls of the plugin before, whichever version served.
-    calls_before: u64,
+    /// Where the present window begins.
+    mark: Totals,
     stats: Arc<PluginStats>,
+    recent: Arc<Recent>,
+    /// What calls took before.
+    usual: Option<Duration>,
 }
 
 /// What is to be done.
@@ -39,14 +41,22 @@ pub enum Verdict {
 
 impl Probation {
     /// Begins now.
-    pub fn begin(plugin: &str, digest: &str, rollout: &Rollout, stats: &Arc<PluginStats>) -> Self {
+    pub fn begin(
+        plugin: &str,
+        digest: &str,
+        rollout: &Rollout,
+        stats: &Arc<PluginStats>,
+        recent: &Arc<Recent>,
+    ) -> Self {
         Self {
             plugin: plugin.to_owned(),
             digest: digest.to_owned(),
             rollout: rollout.clone(),
             began: Instant::now(),
-            calls_before: stats.calls(),
+            mark: stats.totals(),
             stats: Arc::clone(stats),
+            usual: recent.usual(),
+            recent: Arc::clone(recent),
         }
     }
 
@@ -56,38 +66,54 @@ impl Probation {
     }
 
     /// How it does so far.
-    pub fn judge(&self) -> Verdict {
-        let calls = self.stats.calls().saturating_sub(self.calls_before);
-        judge(&self.rollout, self.began.elapsed(), calls, self.stats.failures())
+    pub fn judge(&mut self) -> Verdict {
+        let totals = self.stats.totals();
+        let window = Window {
+            calls: totals.calls.saturating_sub(self.mark.calls),
+            failures: totals.failures.saturating_sub(self.mark.failures),
+            spans: totals.spans.saturating_sub(self.mark.spans),
+            dropped: totals.dropped.saturating_sub(self.mark.dropped),
+            took: self.recent.usual_now(self.began),
+            usual: self.usual,
+        };
+        if let Some(reason) = window.breach(&self.rollout) {
+            return Verdict::Failed(reason);
+        }
+        if window.is_full() {
+            self.mark = totals;
+        }
+        if self.began.elapsed() >= self.rollout.probation { Verdict::Passed } else { Verdict::Watch }
     }
-}
-
-fn judge(rollout: &Rollout, age: Duration, calls: u64, failures: u64) -> Verdict {
-    // A call is counted before its failure is, but on another core; never more than all have failed.
-    let calls = calls.max(failures);
-    if failures >= MIN_FAILURES && failures as f64 > calls as f64 * rollout.max_failure_ratio {
-        return Verdict::Failed(format!("{failures} of {calls} calls have failed in the {age:.1?} since it serves"));
-    }
-    if age >= rollout.probation { Verdict::Passed } else { Verdict::Watch }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::chain::PluginMetrics;
+    use crate::telemetry::metrics::Metrics;
+
+    fn on_probation(rollout: &Rollout) -> (Probation, Arc<Recent>) {
+        let metrics = PluginMetrics::new(Metrics::default().registry()).unwrap();
+        let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d")), Arc::new(Recent::default()));
+        (0..10).for_each(|_| recent.note(Instant::now(), Duration::from_micros(100)));
+        (Probation::begin("wasm/a", "d", rollout, &stats, &recent), recent)
+    }
 
     #[test]
-    fn too_many_failures_end_it_and_time_passes_it() {
-        let rollout = Rollout { probation: Duration::from_secs(10), max_failure_ratio: 0.05 };
-        let after = |seconds, calls, failures| judge(&rollout, Duration::from_secs(seconds), calls, failures);
-        assert_eq!(after(1, 1000, 0), Verdict::Watch);
-        assert_eq!(after(1, 2, 2), Verdict::Watch, "too few to tell");
-        assert_eq!(after(1, 100, 5), Verdict::Watch, "within the bound");
-        let failed = "6 of 100 calls have failed in the 1.0s since it serves";
-        assert_eq!(after(1, 100, 6), Verdict::Failed(failed.to_owned()));
-        assert!(matches!(after(1, 0, 5), Verdict::Failed(_)), "calls that are not counted yet");
-        assert_eq!(after(10, 100, 5), Verdict::Passed);
-        assert!(matches!(after(10, 100, 50), Verdict::Failed(_)), "at the end, too");
-        let never = Rollout { max_failure_ratio: 1.0, ..rollout };
-        assert_eq!(judge(&never, Duration::from_secs(1), 9, 9), Verdict::Watch);
+    fn time_passes_it() {
+        let (mut probation, _) = on_probation(&Rollout { probation: Duration::from_hours(1), ..Rollout::default() });
+        assert_eq!(probation.judge(), Verdict::Watch);
+        let (mut probation, _) = on_probation(&Rollout { probation: Duration::ZERO, ..Rollout::default() });
+        assert_eq!(probation.judge(), Verdict::Passed);
+    }
+
+    #[test]
+    fn calls_that_take_longer_than_those_before_end_it() {
+        let (mut probation, recent) = on_probation(&Rollout::default());
+        (0..6).for_each(|_| recent.note(Instant::now(), Duration::from_micros(299)));
+        assert_eq!(probation.judge(), Verdict::Watch);
+        (0..6).for_each(|_| recent.note(Instant::now(), Duration::from_micros(500)));
+        assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("max_latency_ratio is 3")));
     }
 }

@@ -206,3 +206,37 @@ fn a_part_has_just_the_spans_that_were_picked_with_their_owners() {
         prop_assert_eq!(batch.encode(), wire);
     });
 }
+
+#[test]
+fn what_is_dealt_out_is_all_there_and_where_it_was_sent() {
+    proptest!(config(), |(seed: u64, to: Vec<u8>, count in 1..4usize)| {
+        let wire = wire_of(&mut Rng::new(seed), 12);
+        let bytes: Vec<Vec<u8>> = spans_of(&wire).iter().map(|span| span.1.to_vec()).collect();
+        let mut parts = Batch::parse(wire.clone()).unwrap().divide(&to, count);
+        prop_assert_eq!(parts.len(), count);
+        for (number, part) in parts.iter_mut().enumerate() {
+            let part_of = |row: usize| to.get(row).map_or(0, |&to| usize::from(to));
+            let is_here = |row: usize| number == if part_of(row) < count { part_of(row) } else { 0 };
+            let expected: Vec<_> =
+                bytes.iter().enumerate().filter(|(row, _)| is_here(*row)).map(|(_, span)| span.clone()).collect();
+            let encoded = part.encode();
+            prop_assert_eq!(validate(&encoded).unwrap().spans, part.spans());
+            prop_assert!(spans_of(&encoded).iter().map(|span| span.1.to_vec()).collect::<Vec<_>>() == expected);
+        }
+        // Every span with the owners that it had, wherever it went.
+        let before = ExportTraceServiceRequest::decode(&wire[..]).unwrap();
+        let mut joined = Batch::joined(parts);
+        let after = ExportTraceServiceRequest::decode(joined.encode()).unwrap();
+        let sorted = |request: &ExportTraceServiceRequest| {
+            let mut all: Vec<_> = owned(request).into_iter().map(|span| format!("{span:?}")).collect();
+            all.sort();
+            all
+        };
+        prop_assert!(sorted(&after) == sorted(&before));
+        prop_assert_eq!(joined.spans() as usize, bytes.len());
+        prop_assert_eq!(joined.len(Table::Spans), bytes.len());
+        if count == 1 {
+            prop_assert!(canonical(&after) == canonical(&before));
+        }
+    });
+}

@@ -1,5 +1,7 @@
 //! A part of a store: what one lock guards. Values and buckets have keys of their own.
 
+use std::collections::HashSet;
+
 use super::NEVER;
 use super::expiring::Expiring;
 use super::value::{Value, cost};
@@ -11,6 +13,8 @@ pub(super) struct Shard {
     buckets: Expiring<Bucket>,
     /// Counts the writes of values.
     version: u64,
+    /// In a view: the keys that are its own.
+    copied: HashSet<Box<[u8]>>,
 }
 
 /// A value, the number of the write that it is from, and when it expires.
@@ -138,6 +142,33 @@ impl Shard {
         if let Some(bucket) = self.buckets.get_mut(key) {
             bucket.tokens = (bucket.tokens + amount as f64).min(burst as f64);
         }
+    }
+
+    /// Whether a key is the view's own.
+    pub(super) fn is_copied(&self, key: &[u8]) -> bool {
+        self.copied.contains(key)
+    }
+
+    /// How many keys are.
+    pub(super) fn copied(&self) -> usize {
+        self.copied.len()
+    }
+
+    /// Takes over what stands under a key in the store of which this is a view; tells how many bytes that is.
+    pub(super) fn copy(&mut self, key: &[u8], base: &mut Self, now: u64) -> usize {
+        self.copied.insert(key.into());
+        let mut bytes = 0;
+        if let Some(stored) = base.stored(key, now) {
+            bytes += stored.value.cost(key);
+            self.version = self.version.max(stored.version);
+            self.values.put(key, stored.clone(), stored.expires);
+        }
+        if let Some(bucket) = base.buckets.get_mut(key) {
+            bytes += bucket_cost(key);
+            // One that is full is what a missing one is; whether it is, is seen when something is taken.
+            self.buckets.put(key, *bucket, NEVER);
+        }
+        bytes
     }
 
     /// All that is there.

@@ -5,6 +5,7 @@ mod kept;
 mod model;
 mod requests;
 mod shared;
+mod view;
 
 use std::sync::Arc;
 

@@ -210,7 +210,7 @@ fn mount(folder: &Folder, number: u32, version: &Version) -> Result<()> {
 /// The configuration, with `NOTE` where the note goes.
 fn config(upstream: &Sink) -> String {
     // Whatever a version does, it serves until it is replaced: that is what the soak is about.
-    let care = "on_poison: refuse\nrollout: { max_failure_ratio: 1 }\n\
+    let care = "on_poison: refuse\nrollout: { max_failure_ratio: 1, max_latency_ratio: 1000000 }\n\
         restart: { initial_interval: 10ms, max_interval: 50ms, budget: 1000 }";
     let plugin =
         |module: &str, place: &str| format!("module: {module}\nconfig: {{ place: {place}, note: 'NOTE' }}\n{care}");

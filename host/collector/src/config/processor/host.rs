@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sluice_sandbox::{Access, Limits, Profile, PublicKey};
 
-use super::super::section::{NOT_YET, Section};
-use super::{Marks, OnFailure, OnPoison, Restart, Rollout, Settings, tables};
+use super::super::section::Section;
+use super::{Marks, OnFailure, OnPoison, Restart, Rollout, Settings, rollout, tables};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -56,7 +56,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     settings.access = section.section("access").map(access);
     settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
     if let Some(block) = section.section("rollout") {
-        settings.rollout = rollout(block);
+        settings.rollout = rollout::read(block);
     }
     if let Some(mut block) = section.section("store") {
         settings.persistent_store = block.bool_or("persistent", false);
@@ -111,33 +111,6 @@ fn restart(mut section: Section<'_>) -> Restart {
     let window = positive(&mut section, "window", default.window);
     section.finish();
     Restart { initial_interval, max_interval, budget, window }
-}
-
-impl Default for Rollout {
-    /// What traffic brings seldom comes within half a minute; of healthy plugins, hardly a call fails.
-    fn default() -> Self {
-        Self { probation: Duration::from_secs(30), max_failure_ratio: 0.05 }
-    }
-}
-
-fn rollout(mut section: Section<'_>) -> Rollout {
-    let strategy = section.one_of("strategy", &["immediate", "shadow", "canary"], "immediate");
-    if strategy != "immediate" {
-        section.error("strategy", format!("`strategy: {strategy}` is {NOT_YET}"));
-    }
-    let default = Rollout::default();
-    let rollout = Rollout {
-        probation: section.duration_or("probation", default.probation),
-        max_failure_ratio: section.f64_or("max_failure_ratio", default.max_failure_ratio),
-    };
-    if !(0.0..=1.0).contains(&rollout.max_failure_ratio) {
-        section.error("max_failure_ratio", "`max_failure_ratio` must be from 0 to 1");
-    }
-    for key in ["share", "for"] {
-        section.unsupported(key, NOT_YET);
-    }
-    section.finish();
-    rollout
 }
 
 fn access(mut section: Section<'_>) -> Access {

@@ -6,7 +6,7 @@ use serde_json::json;
 use sluice_sandbox::{Access, Limits, Profile};
 use sluice_state::{Format, Spec};
 
-use super::{Facts, OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Table, read};
+use super::{Facts, OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Strategy, Table, read};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -47,7 +47,7 @@ tables:
   places: { file: data/places.mmdb, max_mib: 100 }
   host: { env: [NODE_NAME], files: { k8s.pod.name: pod/name }, pod_labels: pod/labels, pod_annotations: pod/notes }
 store: { persistent: true }
-rollout: { strategy: immediate, probation: 1m, max_failure_ratio: 0.5 }
+rollout: { strategy: canary, share: 0.25, for: 2h, probation: 1m, max_failure_ratio: 0.5, max_latency_ratio: 7, max_drop_ratio: 0.75 }
 ";
 
 #[test]
@@ -101,7 +101,16 @@ fn every_key_of_a_plugin_is_read() {
         ("host".to_owned(), Table::Host(facts)),
     ];
     assert_eq!((settings.tables.as_slice(), settings.persistent_store), (&tables[..], true));
-    assert_eq!(settings.rollout, Rollout { probation: Duration::from_mins(1), max_failure_ratio: 0.5 });
+    let rollout = Rollout {
+        strategy: Strategy::Canary,
+        share: 0.25,
+        duration: Duration::from_hours(2),
+        probation: Duration::from_mins(1),
+        max_failure_ratio: 0.5,
+        max_latency_ratio: 7.0,
+        max_drop_ratio: 0.75,
+    };
+    assert_eq!(settings.rollout, rollout);
     let files: Vec<_> = settings.files().collect();
     let tables = ["data/stations.csv", "cells", "data/places.mmdb", "pod/name", "pod/labels", "pod/notes"];
     assert_eq!(

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::account::{Account, Entry};
 use crate::plugin::Inspection;
 use crate::swap::event::Swap;
+use crate::swap::trial::Shown;
 
 /// Orders that may wait. Each takes as long as compiling does.
 const ORDERS: usize = 4;
@@ -32,6 +33,9 @@ pub struct Plugin {
     pub since: String,
     /// How the last attempt to change it ended, and all its steps.
     pub last_swap: Swap,
+    /// The version that is tried beside it, and how it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Shown>,
     /// The digests of the versions that are kept, oldest first.
     pub kept: Vec<String>,
     /// The digest that was rolled back, and does not serve until its file changes.
@@ -53,6 +57,10 @@ pub enum Asked {
     },
     /// Go back to the version of this plugin that served before.
     Rollback(String),
+    /// Have the candidate of this plugin serve.
+    Promote(String),
+    /// Let go of the candidate of this plugin.
+    Abort(String),
 }
 
 /// An order, and whoever waits for it.
@@ -131,6 +139,13 @@ impl Desk {
     pub fn versions(&self, id: &str, kept: Vec<String>, rolled_back: Option<String>) {
         if let Some(plugin) = self.locked().get_mut(id) {
             (plugin.kept, plugin.rolled_back) = (kept, rolled_back);
+        }
+    }
+
+    /// A candidate of a plugin is tried from now on, or none any more.
+    pub fn tries(&self, swap: &Swap, candidate: Option<Shown>) {
+        if let Some(plugin) = self.locked().get_mut(&swap.plugin) {
+            (plugin.last_swap, plugin.candidate) = (swap.clone(), candidate);
         }
     }
 

@@ -1,0 +1,313 @@
+//! The trial of a candidate: what all cores count of it, and what becomes of it.
+//!
+//! Counts come in from the cores and the side thread; verdicts and reports go out to the control loop
+//! and the admin API. A candidate that goes beyond a bound is halted at once, wherever that is noticed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use serde::{Serialize, Serializer};
+use sluice_sandbox::{LogLevel, LogLine, MetricUpdate};
+
+use super::bounds::Window;
+use super::counts::{Counted, Counts, Side};
+use super::probation::Verdict;
+use crate::config::processor::Rollout;
+use crate::telemetry::logs::rfc3339;
+
+/// How a candidate is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It works on copies of batches.
+    Shadow,
+    /// It serves a share of the traces.
+    Canary,
+}
+
+impl Phase {
+    /// The name in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shadow => "shadow",
+            Self::Canary => "canary",
+        }
+    }
+}
+
+/// Names that a report tells of differences and metrics; plugins and senders choose them. What comes
+/// later is counted together, as [`OTHERS`].
+const MAX_NAMES: usize = 100;
+const OTHERS: &str = "…";
+
+/// See the module.
+pub struct Trial {
+    /// How it is tried.
+    pub phase: Phase,
+    /// What it did.
+    pub candidate: Counts,
+    /// What the present version did with the spans that it is compared by.
+    pub current: Counts,
+    rollout: Rollout,
+    began: Instant,
+    since: SystemTime,
+    /// Why the candidate is not called any more.
+    halted: OnceLock<String>,
+    /// Where the present window begins, for both.
+    mark: Mutex<(Counted, Counted)>,
+    shed: AtomicU64,
+    told_of_failure: AtomicBool,
+    said: Mutex<Said>,
+}
+
+/// What a shadow would have done beside dropping spans.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Said {
+    /// Attributes and fields that differ from what the present version makes of the same spans, with the
+    /// number of spans.
+    pub changed_keys: BTreeMap<String, u64>,
+    /// Lines that it would have logged, by level.
+    pub logs: BTreeMap<&'static str, u64>,
+    /// What it would have recorded: the sums of all values, by the metrics' names.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// What is told of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// The candidate's digest.
+    pub digest: String,
+    /// How it is tried.
+    pub phase: Phase,
+    /// Since when, as RFC 3339.
+    pub since: String,
+    /// The share that it gets.
+    pub share: f64,
+    /// What it did.
+    #[serde(flatten)]
+    pub candidate: Side,
+    /// What the present version did with the spans that it is compared by.
+    pub current: Side,
+    /// Batches that were to be copied for it, and were not for lack of time.
+    pub shed: u64,
+    /// What else it would have done, if it is a shadow.
+    #[serde(flatten)]
+    pub said: Said,
+}
+
+impl Trial {
+    /// Begins now.
+    pub fn begin(phase: Phase, rollout: &Rollout) -> Self {
+        Self {
+            phase,
+            candidate: Counts::default(),
+            current: Counts::default(),
+            rollout: rollout.clone(),
+            began: Instant::now(),
+            since: SystemTime::now(),
+            halted: OnceLock::new(),
+            mark: Mutex::default(),
+            shed: AtomicU64::new(0),
+            told_of_failure: AtomicBool::new(false),
+            said: Mutex::default(),
+        }
+    }
+
+    /// Counts a batch that was not copied for lack of time.
+    pub fn shed(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether this is asked for the first time.
+    pub fn is_first_failure(&self) -> bool {
+        !self.told_of_failure.swap(true, Ordering::Relaxed)
+    }
+
+    /// Adds what a call of a shadow has said, and in what it differs.
+    pub fn said(&self, changed: BTreeMap<String, u64>, logs: &[LogLine], metrics: &[MetricUpdate]) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, spans) in changed {
+            *entry(&mut said.changed_keys, name) += spans;
+        }
+        for line in logs {
+            let level = match line.level {
+                LogLevel::Error => "error",
+                LogLevel::Warn => "warn",
+                LogLevel::Info => "info",
+                LogLevel::Debug => "debug",
+            };
+            *said.logs.entry(level).or_default() += 1;
+        }
+        for update in metrics {
+            *entry(&mut said.metrics, update.name.clone()) += update.value;
+        }
+    }
+
+    /// When it began.
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Whether the candidate is not to be called any more.
+    pub fn is_halted(&self) -> bool {
+        self.halted.get().is_some()
+    }
+
+    /// Halts the candidate if a call that has failed was one too many.
+    pub fn check(&self) {
+        self.breach();
+    }
+
+    /// How it does so far.
+    pub fn verdict(&self) -> Verdict {
+        if let Some(reason) = self.breach() {
+            return Verdict::Failed(reason);
+        }
+        let counted = self.candidate.until_now();
+        // Without a call that went well, nothing is known of it.
+        let is_over = self.began.elapsed() >= self.rollout.duration && counted.calls > counted.failures;
+        if is_over { Verdict::Passed } else { Verdict::Watch }
+    }
+
+    /// Which bound it is beyond, if any.
+    fn breach(&self) -> Option<String> {
+        if let Some(reason) = self.halted.get() {
+            return Some(reason.clone());
+        }
+        let (candidate, current) = (self.candidate.until_now(), self.current.until_now());
+        let mut mark = self.mark();
+        let (new, old) = (candidate.since(&mark.0), current.since(&mark.1));
+        let window = Window {
+            calls: new.calls,
+            failures: new.failures,
+            spans: new.spans,
+            dropped: new.dropped,
+            took: new.half_take(),
+            usual: old.half_take(),
+        };
+        let breach = window.breach(&self.rollout);
+        match &breach {
+            // Another thread may have found one, too; then that stands.
+            Some(reason) => drop(self.halted.set(reason.clone())),
+            None if window.is_full() => *mark = (candidate, current),
+            None => {}
+        }
+        breach
+    }
+
+    /// What is known of it.
+    pub fn report(&self, digest: &str) -> Report {
+        Report {
+            digest: digest.to_owned(),
+            phase: self.phase,
+            since: rfc3339(self.since),
+            share: self.rollout.share,
+            candidate: self.candidate.until_now().side(),
+            current: self.current.until_now().side(),
+            shed: self.shed.load(Ordering::Relaxed),
+            said: self.said.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    fn mark(&self) -> MutexGuard<'_, (Counted, Counted)> {
+        self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The count under a name, or that of all others when there are too many names.
+fn entry<T: Default>(counts: &mut BTreeMap<String, T>, name: String) -> &mut T {
+    let has_room = counts.len() < MAX_NAMES || counts.contains_key(&name);
+    counts.entry(if has_room { name } else { OTHERS.to_owned() }).or_default()
+}
+
+/// A trial that goes on, to be shown as it is when it is asked for.
+#[derive(Clone)]
+pub struct Shown {
+    /// The candidate's digest.
+    pub digest: String,
+    /// How it does.
+    pub trial: Arc<Trial>,
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shown").field("digest", &self.digest).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.trial.report(&self.digest).serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn trial(lasts: Duration) -> Trial {
+        let rollout = Rollout { duration: lasts, max_drop_ratio: 0.5, ..Rollout::default() };
+        Trial::begin(Phase::Canary, &rollout)
+    }
+
+    fn call(counts: &Counts, times: u32, dropped: u32, micros: u64) {
+        (0..times).for_each(|_| counts.called(10, dropped, Duration::from_micros(micros), 0));
+    }
+
+    #[test]
+    fn it_is_passed_when_its_time_is_over_and_it_has_worked() {
+        let trial = trial(Duration::ZERO);
+        assert_eq!(trial.verdict(), Verdict::Watch, "it has done nothing");
+        trial.candidate.failed();
+        assert_eq!(trial.verdict(), Verdict::Watch);
+        call(&trial.candidate, 1, 0, 10);
+        assert_eq!(trial.verdict(), Verdict::Passed);
+        let longer = self::trial(Duration::from_hours(1));
+        call(&longer.candidate, 1, 0, 10);
+        assert_eq!(longer.verdict(), Verdict::Watch);
+    }
+
+    #[test]
+    fn failures_halt_it_at_once() {
+        let trial = trial(Duration::ZERO);
+        call(&trial.candidate, 10, 0, 10);
+        (0..2).for_each(|_| trial.candidate.failed());
+        trial.check();
+        assert!(!trial.is_halted());
+        trial.candidate.failed();
+        trial.check();
+        assert!(trial.is_halted());
+        // What comes after that does not change it.
+        call(&trial.candidate, 10_000, 0, 10);
+        assert!(matches!(trial.verdict(), Verdict::Failed(reason) if reason.contains("3 of 13 calls")));
+    }
+
+    #[test]
+    fn a_report_has_so_many_names_and_counts_the_rest() {
+        let trial = trial(Duration::ZERO);
+        for key in 0..150 {
+            trial.said(BTreeMap::from([(format!("{key:03}"), 2)]), &[], &[]);
+        }
+        trial.said(BTreeMap::from([("007".to_owned(), 3)]), &[], &[]);
+        let keys = trial.report("d").said.changed_keys;
+        assert_eq!((keys.len(), keys.get("007"), keys.get(OTHERS)), (101, Some(&5), Some(&100)));
+    }
+
+    #[test]
+    fn what_turns_bad_late_is_found_as_soon() {
+        for (dropped, micros, reason) in [(9, 100, "max_drop_ratio"), (0, 500, "max_latency_ratio")] {
+            let trial = trial(Duration::from_hours(1));
+            call(&trial.candidate, 10_000, 0, 100);
+            call(&trial.current, 10_000, 0, 100);
+            assert_eq!(trial.verdict(), Verdict::Watch);
+            call(&trial.candidate, 64, dropped, micros);
+            call(&trial.current, 64, 0, 100);
+            assert!(matches!(trial.verdict(), Verdict::Failed(told) if told.contains(reason)), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! A new version is tried before it serves all, and goes by itself if it is bad.
+
+mod canary;
+mod shadow;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::Value;
+use sluice_tests::collector::{Config, Folder, Output, Sluice, run};
+use sluice_tests::sink::Sink;
+use sluice_tests::{send, wait};
+
+use crate::guests::{self, Version};
+use crate::odd;
+use crate::swap::text;
+
+pub const PLUGIN: &str = "wasm/rollout";
+
+/// What serves first.
+pub const ONE: Version = Version::new("one");
+pub const TWO: Version = Version::new("two");
+
+/// A collector in which version one serves.
+pub fn start(upstream: &Sink, rollout: &str) -> Sluice {
+    let settings = format!("module: rollout.wasm\nrollout: {{ {rollout} }}\nlimits: {{ timeout: 100ms }}");
+    let config = Config::to(upstream)
+        .extension("sluice", "admin: { endpoint: '127.0.0.1:0', token_file: token }")
+        .processor(PLUGIN, &settings);
+    let folder = Folder::new(&config.yaml());
+    folder.write("token", "a token of this test\n");
+    folder.write("rollout.wasm", guests::rollout(ONE));
+    Sluice::start_in(folder)
+}
+
+/// Replaces the module, and gives the event of what becomes of it first.
+#[track_caller]
+pub fn replace(sluice: &Sluice, version: Version) -> Value {
+    let seen = sluice.swaps(PLUGIN).len();
+    sluice.folder().write("rollout.wasm", guests::rollout(version));
+    sluice.wait_swap(PLUGIN, seen)
+}
+
+/// What the command line says of the plugin, or does with it.
+pub fn order(sluice: &Sluice, what: &str) -> Output {
+    let (endpoint, token) = (sluice.address("sluice", "http").to_string(), sluice.folder().path("token"));
+    let token = ["--token-file", token.to_str().unwrap()];
+    let token = if what == "show" { &[][..] } else { &token[..] };
+    run(&[&["plugin", what, PLUGIN, "--endpoint", &endpoint, "--json"], token].concat(), None)
+}
+
+pub fn shown(sluice: &Sluice) -> Value {
+    let output = order(sluice, "show");
+    assert_eq!(output.code, 0, "{output:?}");
+    serde_json::from_str(&output.stdout).unwrap()
+}
+
+/// A span of a trace.
+pub fn span(trace: &[u8; 16], id: u64, name: &str) -> Vec<u8> {
+    let id = (id + 1).to_be_bytes();
+    [odd::field(1, trace), odd::field(2, &id), odd::field(5, name.as_bytes())].concat()
+}
+
+/// A sender of requests of 20 spans of new traces that goes on until told to stop.
+pub struct Flow {
+    name: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+}
+
+impl Flow {
+    pub fn start(sluice: &Sluice, seed: u64) -> Self {
+        let (name, stop, address) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default(), sluice.grpc());
+        let (bad, stopped) = (Arc::clone(&name), Arc::clone(&stop));
+        let thread = thread::spawn(move || {
+            let (mut chance, mut sent) = (StdRng::seed_from_u64(seed), 0);
+            while !stopped.load(Ordering::Relaxed) {
+                let name = if bad.load(Ordering::Relaxed) { "bad" } else { "good" };
+                let requests: Vec<Bytes> = (0..8)
+                    .map(|_| odd::request(&(0..20).map(|id| span(&chance.random(), id, name)).collect::<Vec<_>>()))
+                    .collect();
+                send::all(address, &requests).unwrap();
+                sent += 160;
+            }
+            sent
+        });
+        Self { name, stop, thread }
+    }
+
+    /// From now on spans are named `bad`.
+    pub fn turn_bad(&self) {
+        self.name.store(true, Ordering::Relaxed);
+    }
+
+    /// Stops, and gives how many spans were sent.
+    pub fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Waits until so many more spans have arrived.
+pub fn flows(upstream: &Sink, spans: u64) {
+    upstream.wait_for_spans(upstream.spans() + spans);
+}
+
+/// The marks of all spans that arrived, with how many bear them.
+pub fn marks(spans: &[Span]) -> HashMap<String, usize> {
+    let mut marks = HashMap::new();
+    for span in spans {
+        *marks.entry(text(span, "mark").unwrap_or("none").to_owned()).or_default() += 1;
+    }
+    marks
+}
+
+/// The bad versions, what says which bound they are beyond, and what they are bad under.
+const BAD: [(Version, &str); 3] = [
+    (Version { traps: true, ..TWO }, "max_failure_ratio"),
+    (Version { burns: 5, ..TWO }, "max_latency_ratio"),
+    (Version { drops: 60, ..TWO }, "max_drop_ratio"),
+];
+
+/// How long a bad version may be there.
+const GONE: Duration = Duration::from_secs(2);
+
+/// A machine that does much else may be late; it is not each time.
+const TRIES: usize = 3;
+
+/// Has bad versions come in under a strategy, and sees them go in time.
+fn bad_versions_go(strategy: &str, trigger: &str) {
+    for (number, (version, bound)) in BAD.into_iter().enumerate() {
+        let took =
+            (0..TRIES).map(|_| goes(strategy, trigger, version, bound, number as u64)).find(|took| *took <= GONE);
+        assert!(took.is_some(), "{version:?} under {strategy} was never gone within {GONE:?}");
+    }
+}
+
+/// Has a bad version come in; gives how long it was there.
+fn goes(strategy: &str, trigger: &str, version: Version, bound: &str, seed: u64) -> Duration {
+    let upstream = Sink::start();
+    let sluice = start(&upstream, &format!("{strategy}, max_drop_ratio: 0.5"));
+    let flow = Flow::start(&sluice, seed);
+    // So that it is known what is usual.
+    let began = Instant::now();
+    wait::until("traffic for a while", || (began.elapsed() > Duration::from_secs(1)).then_some(()));
+    let came = replace(&sluice, version);
+    let began = Instant::now();
+    flow.turn_bad();
+    let gone = wait::until("it to go", || sluice.swaps(PLUGIN).into_iter().nth(2));
+    let took = began.elapsed();
+    assert_eq!((&gone["outcome"], &gone["trigger"]), (&"rolled_back".into(), &trigger.into()), "{gone}");
+    assert_eq!((&gone["from"], &gone["to"]), (&came["to"], &came["from"]));
+    let told = sluice.log().events("plugin.probation").into_iter().chain([gone.clone()]);
+    let reasons: Vec<_> = told.filter_map(|event| event["reason"].as_str().map(str::to_owned)).collect();
+    assert!(reasons.iter().any(|reason| reason.contains(bound)), "{reasons:?}");
+    flows(&upstream, 500);
+    let sent = flow.end();
+    let shown = shown(&sluice);
+    assert_eq!((&shown["version"], &shown["rolled_back"], shown.get("candidate")), (&"one".into(), &came["to"], None));
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(upstream.spans() as i64, sent as i64 - end.account.dropped_by(PLUGIN));
+    if version.drops == 0 {
+        assert_eq!(end.account.dropped_by(PLUGIN), 0, "nobody pays for its failures");
+    }
+    took
+}
+
+#[test]
+fn a_bad_version_goes_by_itself_while_it_is_on_probation() {
+    // Its own failures refuse requests until it is gone; then they come again.
+    bad_versions_go("strategy: immediate", "probation");
+}

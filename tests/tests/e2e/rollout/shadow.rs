@@ -1,0 +1,122 @@
+//! A shadow is compared with what serves, and nothing of what it does counts.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sluice_tests::collector::run;
+use sluice_tests::sink::Sink;
+use sluice_tests::{send, wait};
+
+use super::{Flow, PLUGIN, TWO, bad_versions_go, flows, marks, order, replace, shown, span, start};
+use crate::guests::Version;
+use crate::odd;
+
+#[test]
+fn a_shadow_that_drops_more_is_reported_and_leaves_no_trace() {
+    const SPANS: u64 = 10_000;
+    let upstream = Sink::start();
+    let sluice = start(&upstream, "strategy: shadow, share: 1, for: 1h");
+    // It drops 30 % of the traces more than the present one, and puts another mark on the others.
+    let came = replace(&sluice, Version { drops: 30, ..TWO });
+    assert_eq!((&came["outcome"], &came["step"]), (&"candidate".into(), &"shadow".into()), "{came}");
+    let (mut chance, client) = (StdRng::seed_from_u64(3), send::Grpc::new(sluice.grpc()).unwrap());
+    let mut would_drop = 0;
+    for number in 0..SPANS / 50 {
+        let traces: Vec<[u8; 16]> = (0..50).map(|_| chance.random()).collect();
+        // The plugin says so by the last byte.
+        would_drop += traces.iter().filter(|trace| u32::from(trace[15]) * 100 < 30 * 256).count() as u64;
+        let spans: Vec<_> = traces.iter().map(|trace| span(trace, 1, "a")).collect();
+        client.send(&odd::request(&spans)).unwrap();
+        // So that none is shed: the side thread has less time than this machine has cores.
+        let seen = (number + 1) * 50;
+        wait::until("the shadow to have worked on it", || {
+            (number % 20 != 19 || shown(&sluice)["candidate"]["spans"] == seen).then_some(())
+        });
+    }
+    upstream.wait_for_spans(SPANS);
+    let candidate = wait::until("all to be compared", || {
+        Some(shown(&sluice)["candidate"].clone())
+            .filter(|told| told["spans"].as_u64().unwrap() + told["shed"].as_u64().unwrap() * 50 == SPANS)
+    });
+    let number = |key: &str| candidate[key].as_u64().unwrap();
+    let (told, truth) = (number("would_drop") as f64 / number("spans") as f64, would_drop as f64 / SPANS as f64);
+    assert!((told - truth).abs() < 0.01 && (truth - 0.3).abs() < 0.02, "{told} for {truth}: {candidate}");
+    assert_eq!((&candidate["current"]["would_drop"], &candidate["current"]["spans"]), (&0.into(), &candidate["spans"]));
+    // Of those that both keep, each has another mark, and nothing else differs.
+    let kept = number("spans") - number("would_drop");
+    assert_eq!(candidate["changed_keys"], serde_json::json!({ "mark": kept }), "{candidate}");
+    assert_eq!((&candidate["digest"], &candidate["phase"], number("failures")), (&came["to"], &"shadow".into(), 0));
+    for side in [&candidate, &candidate["current"]] {
+        for key in ["p50_us", "p99_us", "memory"] {
+            assert!(side[key].as_u64().is_some_and(|value| value > 0), "{key}: {candidate}");
+        }
+    }
+    // What it says goes into the report, and what it stores nowhere.
+    assert_eq!(candidate["logs"]["info"].as_u64().unwrap(), number("spans") / 50);
+    assert_eq!(candidate["metrics"]["rollout_seen"].as_f64(), Some(number("spans") as f64));
+    assert!(!sluice.log().events("plugin.log").iter().any(|line| line["message"] == "two"));
+    let metrics = sluice.metrics();
+    for metric in ["rollout_seen", "rollout_kept"] {
+        let name = format!("sluice_plugin_custom_{metric}");
+        assert_eq!(metrics.sum(&name, &[("plugin", PLUGIN)]), SPANS as f64, "{metric}");
+    }
+    assert_eq!(metrics.sum("sluice_plugin_calls_total", &[("plugin", PLUGIN)]), (SPANS / 50) as f64);
+    assert_eq!(marks(&upstream.decoded_spans()), HashMap::from([("one".to_owned(), SPANS as usize)]));
+    let text =
+        run(&["plugin", "show", PLUGIN, "--endpoint", &sluice.address("sluice", "http").to_string()], None).stdout;
+    assert!(text.contains("differs    mark on") && text.contains("shadow since"), "{text}");
+
+    assert_eq!(order(&sluice, "abort").code, 0);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), end.account.dropped_by(PLUGIN)), (0, 0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_bad_shadow_goes_by_itself_and_a_good_one_serves_in_time() {
+    bad_versions_go("strategy: shadow, share: 1, for: 1h", "shadow");
+    let upstream = Sink::start();
+    let sluice = start(&upstream, "strategy: shadow, share: 0.5, for: 1s");
+    let flow = Flow::start(&sluice, 4);
+    let came = replace(&sluice, TWO);
+    let swapped = sluice.wait_swap(PLUGIN, 2);
+    assert_eq!((&swapped["outcome"], &swapped["trigger"]), (&"swapped".into(), &"shadow".into()), "{swapped}");
+    assert_eq!((&swapped["to"], &swapped["trial"]["failures"]), (&came["to"], &0.into()), "{swapped}");
+    flows(&upstream, 500);
+    let sent = flow.end();
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, sent), "{}", end.stderr);
+    let marks = marks(&upstream.decoded_spans());
+    assert!(marks.len() == 2 && marks["two"] > 0, "{marks:?}");
+}
+
+#[test]
+fn a_shadow_that_never_comes_back_delays_nobody() {
+    let upstream = Sink::start();
+    // Each of its calls burns all the time that it may have, and it may go on failing.
+    let rollout = "strategy: shadow, share: 1, for: 1h, max_failure_ratio: 1, max_latency_ratio: 1000000";
+    let sluice = start(&upstream, rollout);
+    let client = send::Grpc::new(sluice.grpc()).unwrap();
+    let mut chance = StdRng::seed_from_u64(5);
+    let mut request = || odd::request(&(0..5).map(|id| span(&chance.random(), id, "a")).collect::<Vec<_>>());
+    client.send(&request()).unwrap();
+    let came = replace(&sluice, Version { burns: 80, ..TWO });
+    assert_eq!(came["outcome"], "candidate", "{came}");
+    let mut waits: Vec<_> = (0..200)
+        .map(|_| {
+            let (request, began) = (request(), Instant::now());
+            client.send(&request).unwrap();
+            began.elapsed()
+        })
+        .collect();
+    waits.sort();
+    let candidate = wait::until("it to be behind", || {
+        Some(shown(&sluice)["candidate"].clone()).filter(|told| told["shed"].as_u64().unwrap() > 0)
+    });
+    // A call of it takes some ten times as long.
+    let (half, call) = (waits[100], Duration::from_micros(candidate["p50_us"].as_u64().unwrap()));
+    assert!(half < call / 2, "half of the requests waited up to {half:?}; a call of the shadow takes {call:?}");
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
