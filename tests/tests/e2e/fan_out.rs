@@ -72,3 +72,29 @@ fn a_full_destination_refuses_for_all_and_commits_to_none() {
     assert_eq!(wire::difference(&taken, &down.wires()).unwrap(), None);
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
+
+#[test]
+fn a_dead_destination_costs_nobody_before_its_queue_is_full_and_then_what_its_policy_says() {
+    let (healthy, down) = (Sink::start(), Sink::start());
+    down.always(Answer::UNAVAILABLE);
+    let queue = "sending_queue: { sizer: bytes, queue_size: 100000, on_full: drop_newest }";
+    let config = Config::new()
+        .exporter("otlp_grpc/healthy", &config::grpc(&healthy, QUICK))
+        .exporter("otlp_grpc/down", &config::grpc(&down, queue));
+    let sluice = Sluice::start(&config);
+    let requests = Exporter::new(44).requests(60, 50);
+    let client = Grpc::new(sluice.grpc()).unwrap();
+    for request in &requests {
+        client.send(request).unwrap();
+    }
+    let sent: u64 = requests.iter().map(|request| wire::count(request).unwrap()).sum();
+    healthy.wait_for_spans(sent);
+    down.always(Answer::Ok);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(wire::difference(&requests, &healthy.wires()).unwrap(), None);
+    let dropped = end.account.destination("otlp_grpc/down", "dropped") as u64;
+    assert!(dropped > 0 && down.spans() > 0, "{dropped} dropped, {} delivered", down.spans());
+    assert_eq!(down.spans() + dropped, sent, "{}", end.stderr);
+    assert_eq!(end.account.destination("otlp_grpc/healthy", "dropped"), 0);
+}
