@@ -5,8 +5,9 @@
 //! the store of its own, so that they are compared under the same conditions. When the side thread is behind,
 //! copies are shed and counted.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use sluice_sandbox::{CallError, Effects, Instance, Prepared};
@@ -18,8 +19,8 @@ use crate::swap::counts::Counts;
 use crate::swap::differences;
 use crate::swap::trial::Trial;
 
-/// Copies of one candidate that may wait for the side thread, which others need too.
-const WAITING: usize = 4;
+/// Bytes of copies that may wait for the side thread: some 16,000 spans.
+const MAX_WAITING: usize = 8 << 20;
 
 /// Keys in the view of a store after which it is taken anew.
 const MAX_KEYS: usize = 10_000;
@@ -34,9 +35,18 @@ pub struct Shadow {
     trial: Arc<Trial>,
     aside: Aside,
     batches: AtomicU64,
-    waiting: AtomicUsize,
+    waiting: Mutex<Waiting>,
     /// The instances of both, used by the side thread alone.
     bench: Mutex<Option<[Side; 2]>>,
+}
+
+/// Copies that wait for the side thread.
+#[derive(Default)]
+struct Waiting {
+    copies: VecDeque<Bytes>,
+    bytes: usize,
+    /// The side thread has been told that there are some. It takes one at a time: others need it, too.
+    is_posted: bool,
 }
 
 /// A version on the side thread.
@@ -89,7 +99,7 @@ impl Shadow {
             trial: Arc::clone(trial),
             aside: aside.clone(),
             batches: AtomicU64::new(0),
-            waiting: AtomicUsize::new(0),
+            waiting: Mutex::default(),
             bench: Mutex::default(),
         }
     }
@@ -103,25 +113,41 @@ impl Shadow {
         if ((number + 1.0) * self.share).floor() <= (number * self.share).floor() {
             return None;
         }
-        if self.waiting.load(Ordering::Relaxed) >= WAITING {
+        if self.waiting().bytes >= MAX_WAITING {
             self.trial.shed();
             return None;
         }
         Some(batch.encode())
     }
 
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Has both versions work on a copy, when there is time.
     pub(super) fn post(self: &Arc<Self>, wire: Bytes) {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let me = Arc::clone(self);
-        let is_posted = self.aside.post(move || {
-            me.waiting.fetch_sub(1, Ordering::Relaxed);
-            me.compare(&wire);
-        });
-        if !is_posted {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.trial.shed();
+        let mut waiting = self.waiting();
+        waiting.bytes += wire.len();
+        waiting.copies.push_back(wire);
+        self.tell(&mut waiting);
+    }
+
+    /// Tells the side thread that there is a copy. If there is no room for that now, the next one tells.
+    fn tell(self: &Arc<Self>, waiting: &mut Waiting) {
+        if waiting.is_posted || waiting.copies.is_empty() {
+            return;
         }
+        let me = Arc::clone(self);
+        waiting.is_posted = self.aside.post(move || {
+            let next = me.waiting().copies.pop_front();
+            if let Some(wire) = next {
+                me.compare(&wire);
+                me.waiting().bytes -= wire.len();
+            }
+            let mut waiting = me.waiting();
+            waiting.is_posted = false;
+            me.tell(&mut waiting);
+        });
     }
 
     fn compare(&self, wire: &Bytes) {

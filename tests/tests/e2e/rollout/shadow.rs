@@ -23,23 +23,18 @@ fn a_shadow_that_drops_more_is_reported_and_leaves_no_trace() {
     assert_eq!((&came["outcome"], &came["step"]), (&"candidate".into(), &"shadow".into()), "{came}");
     let (mut chance, client) = (StdRng::seed_from_u64(3), send::Grpc::new(sluice.grpc()).unwrap());
     let mut would_drop = 0;
-    for number in 0..SPANS / 50 {
+    for _ in 0..SPANS / 50 {
         let traces: Vec<[u8; 16]> = (0..50).map(|_| chance.random()).collect();
         // The plugin says so by the last byte.
         would_drop += traces.iter().filter(|trace| u32::from(trace[15]) * 100 < 30 * 256).count() as u64;
         let spans: Vec<_> = traces.iter().map(|trace| span(trace, 1, "a")).collect();
         client.send(&odd::request(&spans)).unwrap();
-        // So that none is shed: the side thread has less time than this machine has cores.
-        let seen = (number + 1) * 50;
-        wait::until("the shadow to have worked on it", || {
-            (number % 20 != 19 || shown(&sluice)["candidate"]["spans"] == seen).then_some(())
-        });
     }
     upstream.wait_for_spans(SPANS);
     let candidate = wait::until("all to be compared", || {
-        Some(shown(&sluice)["candidate"].clone())
-            .filter(|told| told["spans"].as_u64().unwrap() + told["shed"].as_u64().unwrap() * 50 == SPANS)
+        Some(shown(&sluice)["candidate"].clone()).filter(|told| told["spans"] == SPANS)
     });
+    assert_eq!(candidate["shed"], 0);
     let number = |key: &str| candidate[key].as_u64().unwrap();
     let (told, truth) = (number("would_drop") as f64 / number("spans") as f64, would_drop as f64 / SPANS as f64);
     assert!((told - truth).abs() < 0.01 && (truth - 0.3).abs() < 0.02, "{told} for {truth}: {candidate}");
@@ -54,7 +49,9 @@ fn a_shadow_that_drops_more_is_reported_and_leaves_no_trace() {
         }
     }
     // What it says goes into the report, and what it stores nowhere.
-    assert_eq!(candidate["logs"]["info"].as_u64().unwrap(), number("spans") / 50);
+    let lines = candidate["logs"]["info"].as_u64().unwrap();
+    // One a call, up to the limit of lines a second.
+    assert!((1..=number("spans") / 50).contains(&lines), "{candidate}");
     assert_eq!(candidate["metrics"]["rollout_seen"].as_f64(), Some(number("spans") as f64));
     assert!(!sluice.log().events("plugin.log").iter().any(|line| line["message"] == "two"));
     let metrics = sluice.metrics();
@@ -92,18 +89,20 @@ fn a_bad_shadow_goes_by_itself_and_a_good_one_serves_in_time() {
 }
 
 #[test]
-fn a_shadow_that_never_comes_back_delays_nobody() {
+fn a_shadow_that_takes_long_delays_nobody() {
     let upstream = Sink::start();
-    // Each of its calls burns all the time that it may have, and it may go on failing.
+    // Its calls take far longer than those of the version that serves, and that is no reason to let go of it.
     let rollout = "strategy: shadow, share: 1, for: 1h, max_failure_ratio: 1, max_latency_ratio: 1000000";
     let sluice = start(&upstream, rollout);
     let client = send::Grpc::new(sluice.grpc()).unwrap();
     let mut chance = StdRng::seed_from_u64(5);
-    let mut request = || odd::request(&(0..5).map(|id| span(&chance.random(), id, "a")).collect::<Vec<_>>());
+    // So large that some of them are all that may wait.
+    let large = "a".repeat(100_000);
+    let mut request = || odd::request(&(0..2).map(|id| span(&chance.random(), id, &large)).collect::<Vec<_>>());
     client.send(&request()).unwrap();
     let came = replace(&sluice, Version { burns: 80, ..TWO });
     assert_eq!(came["outcome"], "candidate", "{came}");
-    let mut waits: Vec<_> = (0..200)
+    let mut waits: Vec<_> = (0..150)
         .map(|_| {
             let (request, began) = (request(), Instant::now());
             client.send(&request).unwrap();
@@ -115,7 +114,7 @@ fn a_shadow_that_never_comes_back_delays_nobody() {
         Some(shown(&sluice)["candidate"].clone()).filter(|told| told["shed"].as_u64().unwrap() > 0)
     });
     // A call of it takes some ten times as long.
-    let (half, call) = (waits[100], Duration::from_micros(candidate["p50_us"].as_u64().unwrap()));
+    let (half, call) = (waits[75], Duration::from_micros(candidate["p50_us"].as_u64().unwrap()));
     assert!(half < call / 2, "half of the requests waited up to {half:?}; a call of the shadow takes {call:?}");
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);

@@ -170,7 +170,7 @@ const ADDED: &[(&str, &[&str])] = &[
     ),
     (
         "processors:\n  wasm:\n    module: a.wasm\n    public_key: k\n    profile: full\n    on_failure: quarantine\n    on_poison: drop\n    restart: {}\n    \
-         rollout: { strategy: canary, share: 0.6, max_latency_ratio: 0.5, max_drop_ratio: 2, max_drop: 1 }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
+         rollout: { strategy: canary, share: 0.6, max_latency_ratio: 0.5, max_drop_ratio: 2, max_drops_ratio: 1 }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
         &[
             "c.yaml:5:3: warning: processor `wasm` is in no pipeline",
             "c.yaml:7:5: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
@@ -178,7 +178,7 @@ const ADDED: &[(&str, &[&str])] = &[
             "c.yaml:12:34: error: `share` must be more than 0 and at most 0.5",
             "c.yaml:12:46: error: `max_latency_ratio` must be at least 1",
             "c.yaml:12:70: error: `max_drop_ratio` must be from 0 to 1",
-            "c.yaml:12:89: error: unknown key `max_drop`; did you mean `max_drop_ratio`?",
+            "c.yaml:12:89: error: unknown key `max_drops_ratio`; did you mean `max_drop_ratio`?",
             "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
             "c.yaml:14:29: error: `memory_mib` must be at least 1",
             "c.yaml:14:44: error: `timeout` must be more than 0",
