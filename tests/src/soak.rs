@@ -2,6 +2,7 @@
 
 pub mod kill9;
 pub mod outage;
+pub mod restart;
 pub mod swaps;
 
 use std::collections::HashMap;

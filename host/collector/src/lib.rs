@@ -14,6 +14,7 @@ pub mod cores;
 pub mod exporter;
 pub mod extension;
 pub mod generation;
+pub mod handover;
 pub mod intake;
 pub mod otlp;
 pub mod plugin;

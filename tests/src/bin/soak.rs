@@ -8,15 +8,15 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
-use sluice_tests::soak::{kill9, outage, swaps};
+use sluice_tests::soak::{kill9, outage, restart, swaps};
 
 /// Does one thing for long, or many times.
 #[derive(Parser)]
 struct Args {
     /// Which.
     name: Name,
-    /// `kill9`: how often the process is killed. `outage`: how many seconds the upstream is away. `swaps`: how
-    /// often something is changed.
+    /// `kill9`: how often the process is killed. `outage`: how many seconds the upstream is away. `restart`: how
+    /// often the process is followed by another. `swaps`: how often something is changed.
     #[arg(long)]
     count: Option<u32>,
     /// The same seed does the same things; when they happen depends on the machine.
@@ -30,6 +30,8 @@ enum Name {
     Kill9,
     /// Take the upstream away with traffic on, for 120 seconds.
     Outage,
+    /// Have the process followed by another under load, 20 times.
+    Restart,
     /// Change plugins and the configuration under load, 300 times.
     Swaps,
 }
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Name::Kill9 => kill9::run(args.count.unwrap_or(100), args.seed).and_then(|it| tell(&it, it.is_good())),
         Name::Outage => outage::run(Duration::from_secs(u64::from(args.count.unwrap_or(120))), args.seed)
             .and_then(|it| tell(&it, it.is_good())),
+        Name::Restart => restart::run(args.count.unwrap_or(20), args.seed).and_then(|it| tell(&it, it.is_good())),
         Name::Swaps => {
             swaps::run(args.count.unwrap_or(300), args.seed, &swaps::plugin()).and_then(|it| tell(&it, it.is_good()))
         }

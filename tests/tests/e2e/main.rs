@@ -32,6 +32,7 @@ mod fan_out;
 mod fidelity;
 mod filter;
 mod guests;
+mod handover;
 mod hostile_guests;
 mod hostile_plugins;
 mod inspect;

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use sluice_tests::process;
-use sluice_tests::soak::{kill9, outage, swaps};
+use sluice_tests::soak::{kill9, outage, restart, swaps};
 
 use crate::guests;
 
@@ -20,6 +20,13 @@ fn an_outage_costs_disk_and_no_memory_and_everything_is_delivered_afterwards() {
     let outcome = outage::run(Duration::from_secs(3), 42).unwrap();
     assert!(outcome.is_good(), "{outcome:?}");
     assert!(outcome.disk_bytes > 100_000, "hardly anything was on disk: {outcome:?}");
+}
+
+#[test]
+fn a_rolling_restart_under_load_fails_no_request_and_loses_nothing() {
+    let outcome = restart::run(3, 42).unwrap();
+    assert!(outcome.is_good(), "{outcome:?}");
+    assert!(outcome.acknowledged_spans > 1_000, "hardly anything was sent: {outcome:?}");
 }
 
 #[test]
