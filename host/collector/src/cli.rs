@@ -30,6 +30,8 @@ pub enum Command {
     Run(RunArgs),
     /// Check a configuration and its plugins without binding any port
     Validate(ConfigArgs),
+    /// Print what the sources of a configuration come to, without its secrets
+    PrintConfig(ConfigArgs),
     /// Look at plugins and change them
     #[command(subcommand)]
     Plugin(PluginCommand),

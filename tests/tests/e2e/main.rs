@@ -44,6 +44,7 @@ mod redaction;
 mod reload;
 mod rollback;
 mod sdks;
+mod secrets;
 mod self_test;
 mod shutdown;
 mod soak;
