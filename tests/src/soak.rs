@@ -1,5 +1,6 @@
 //! Soaks: one thing done for long or many times, with one result. The tests run each in short.
 
+pub mod connections;
 pub mod kill9;
 pub mod outage;
 pub mod restart;

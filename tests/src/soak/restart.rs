@@ -30,6 +30,9 @@ pub struct Outcome {
     pub kept_requests: usize,
     /// Requests that had a connection each, with spans or for figures.
     pub new_requests: usize,
+    /// Of all these, those that a client of HTTP/2 had not sent yet when it was told that its connection takes
+    /// nothing new, and that it sent on another.
+    pub moved_requests: usize,
     /// Those that were not answered with success. Anything but 0 is a failure.
     pub failed_requests: usize,
     /// What the first of them were told.
@@ -103,6 +106,7 @@ pub fn run(restarts: u32, seed: u64) -> Result<Outcome> {
         restarts,
         kept_requests: count(|sent| sent.kept),
         new_requests: count(|sent| !sent.kept),
+        moved_requests: count(|sent| sent.moved),
         failed_requests: failures().count(),
         failures: failures().take(5).collect(),
         acknowledged_spans: acknowledged.len() as u64,

@@ -4,9 +4,16 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use sluice_tests::process;
-use sluice_tests::soak::{kill9, outage, restart, swaps};
+use sluice_tests::soak::{connections, kill9, outage, restart, swaps};
 
 use crate::guests;
+
+#[test]
+fn slow_greedy_and_broken_connections_cost_little_memory_and_nobody_else() {
+    let outcome = connections::run(400, Duration::from_secs(4), 42).unwrap();
+    assert!(outcome.is_safe(), "{outcome:?}");
+    assert!(outcome.requests > 100, "hardly anything was sent: {outcome:?}");
+}
 
 #[test]
 fn no_acknowledged_span_is_lost_by_kill_9() {

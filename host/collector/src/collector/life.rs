@@ -22,6 +22,7 @@ use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk};
 use crate::generation::{Bundle, Look, Unfit, Workshop};
 use crate::handover::{self, Door, Visit};
+use crate::memory;
 use crate::quarantine::{self, Quarantine};
 use crate::receiver::Sockets;
 use crate::swap::Trigger;
@@ -46,6 +47,7 @@ const TRIGGERS: usize = 1;
 /// not start, 3 if spans were lost.
 pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
     // First, as long as there is one thread.
+    memory::set_up();
     let passed = handover::passed();
     telemetry::logs::init();
     let Some(loaded) = load(&args.config) else { return ExitCode::from(COULD_NOT_START) };

@@ -1,5 +1,10 @@
 //! Clients that send every request once: eight on connections that they keep, others on a new connection
 //! for each request.
+//!
+//! There is one exception, which gRPC calls a transparent retry: a client of HTTP/2 may have taken a
+//! connection for a request when it learns that the server takes nothing new there (GOAWAY without an
+//! error). The server has not seen that request, and the client knows. The client library that is used here
+//! leaves that to its user.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use h2::Reason;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -33,6 +39,8 @@ pub(super) struct Sent {
     pub(super) kept: bool,
     /// Until the answer.
     pub(super) lasted: Duration,
+    /// Whether it was sent on another connection because of a GOAWAY.
+    pub(super) moved: bool,
     /// What went wrong.
     pub(super) failure: Option<String>,
 }
@@ -84,18 +92,37 @@ async fn send_on(mut client: Client, mut exporter: Exporter, stop: Arc<AtomicBoo
     while !stop.load(Ordering::Relaxed) {
         let request = exporter.request(SPANS);
         let began = Instant::now();
-        let answered = client.send(request.clone()).await;
+        let (answered, moved) = client.send_once(request.clone()).await;
         let lasted = began.elapsed();
         let (has_spans, kept) = (!matches!(client, Client::Figures(_)), client.is_kept());
         let spans = if answered.is_ok() && has_spans { ids(&request)? } else { Vec::new() };
         let failure = answered.err().map(|error| format!("{}: {error:#}", client.name()));
-        all.push(Sent { spans, kept, lasted, failure });
+        all.push(Sent { spans, kept, lasted, moved, failure });
         tokio::time::sleep(PACE).await;
     }
     Ok(all)
 }
 
+/// Whether the server has not seen this request: its connection was on its way out before the request was
+/// on it, or the server has said, without an error, that it takes nothing new.
+fn is_unseen(error: &anyhow::Error) -> bool {
+    if error.chain().filter_map(|error| error.downcast_ref()).any(hyper::Error::is_canceled) {
+        return true;
+    }
+    let unseen =
+        |error: &h2::Error| error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR);
+    error.chain().filter_map(|error| error.downcast_ref()).any(unseen)
+}
+
 impl Client {
+    /// Sends a request; tells whether it was moved to another connection.
+    async fn send_once(&mut self, request: Bytes) -> (Result<()>, bool) {
+        match self.send(request.clone()).await {
+            Err(error) if is_unseen(&error) => (self.send(request).await, true),
+            answered => (answered, false),
+        }
+    }
+
     async fn send(&mut self, request: Bytes) -> Result<()> {
         match self {
             Self::Grpc(grpc) => drop(grpc.export(request).await?),

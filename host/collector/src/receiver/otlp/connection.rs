@@ -21,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::answer::Body;
-use super::{Protocol, Server, grpc, http as otlp_http};
+use super::{MAX_STREAMS, Protocol, Server, grpc, http as otlp_http};
 use crate::receiver::admission::Share;
 use crate::receiver::{Phase, Submit};
 
@@ -39,6 +39,16 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// So many connections may have that much. Whoever comes when there are more gets what HTTP/2 begins with,
+/// and fewer streams: what one of very many can hold, unread and uncharged, stays small.
+const ROOMY_CONNECTIONS: usize = 32;
+const CROWDED_WINDOW: u32 = 65_535;
+const CROWDED_STREAMS: u32 = 32;
+
+/// What is read ahead of an HTTP/1 connection, its head included: one that is larger is a mistake or worse.
+/// For heads of HTTP/2, hyper's own bound is 16 KiB.
+const HTTP1_BUFFER: usize = 64 * 1024;
 
 /// A sender that makes use of it sends a usual request as one frame, which is then not copied.
 const MAX_FRAME: u32 = 1024 * 1024;
@@ -73,8 +83,9 @@ pub(super) async fn serve<S: Submit>(
     }
     let server = Arc::clone(&current.borrow_and_update());
     let Some(stream) = secured(stream, &server, &mut phase).await else { return };
-    let (max_age, builder) = (max_age(&server), builder(&server));
     let share = server.admission.connection();
+    let is_crowded = server.admission.connections() > ROOMY_CONNECTIONS;
+    let (max_age, builder) = (max_age(&server), builder(&server, is_crowded));
     let requests = Rc::new(Requests::default());
     let service = RefCell::new(Rc::new((Arc::clone(&server), share.clone(), submit.clone())));
     let connection = builder.serve_connection(
@@ -221,20 +232,26 @@ fn max_age(server: &Server) -> Duration {
     }
 }
 
-fn builder(server: &Server) -> auto::Builder<Local> {
+fn builder(server: &Server, is_crowded: bool) -> auto::Builder<Local> {
     let mut builder = auto::Builder::new(Local);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES).max_buf_size(HTTP1_BUFFER);
+    let (stream_window, connection_window, most_streams) = if is_crowded {
+        (CROWDED_WINDOW, CROWDED_WINDOW, CROWDED_STREAMS)
+    } else {
+        (STREAM_WINDOW, CONNECTION_WINDOW, u32::MAX)
+    };
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
+        .max_concurrent_streams(MAX_STREAMS.min(most_streams))
         .max_frame_size(MAX_FRAME);
     match &server.protocol {
         Protocol::Grpc(grpc) => {
             builder
                 .http2()
-                .max_concurrent_streams(grpc.max_streams)
+                .max_concurrent_streams(grpc.max_streams.min(most_streams))
                 .keep_alive_interval(grpc.keepalive_time)
                 .keep_alive_timeout(grpc.keepalive_timeout);
             builder.http2_only()
