@@ -18,7 +18,7 @@ mod metrics;
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -138,6 +138,24 @@ impl Sluice {
         let mut command = command();
         command.arg("run");
         Self::spawn_command(command, Folder::new(""), &[])
+    }
+
+    /// Starts the collector with these sockets, as systemd passes them; it need not come up.
+    #[track_caller]
+    pub fn spawn_passed(folder: Folder, sockets: &[TcpListener]) -> Self {
+        // Only the process itself knows its number: a shell becomes it.
+        let program = command();
+        let mut command = Command::new("sh");
+        command.args(["-c", "export LISTEN_PID=$$; exec \"$0\" \"$@\""]).arg(program.get_program());
+        for (name, value) in program.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.args(["run", "--config"]).arg(folder.config());
+        process::pass(&mut command, sockets);
+        Self::spawn_command(command, folder, &[])
     }
 
     #[track_caller]

@@ -1,6 +1,8 @@
 //! Child processes that do not outlive the one that started them.
 
 use std::io;
+use std::net::TcpListener;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
@@ -59,6 +61,33 @@ pub fn tie(command: &mut Command) -> &mut Command {
         });
     }
     command
+}
+
+/// Passes sockets to the child as `sd_listen_fds(3)` describes it: from descriptor 3 on, and their number in
+/// `LISTEN_FDS`.
+pub fn pass(command: &mut Command, sockets: &[TcpListener]) {
+    command.env("LISTEN_FDS", sockets.len().to_string());
+    let descriptors: Vec<_> = sockets.iter().map(AsRawFd::as_raw_fd).collect();
+    // Where none of them is overwritten before it has been copied.
+    let aside = descriptors.iter().copied().max().unwrap_or_default() + 3 + descriptors.len() as i32;
+    // SAFETY: between fork and exec the closure makes plain system calls on descriptors that the
+    // parent keeps open until the child has started, and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            for (from, to) in descriptors.iter().zip(aside..) {
+                checked(libc::dup2(*from, to))?;
+            }
+            for (from, to) in (aside..).zip(3..).take(descriptors.len()) {
+                checked(libc::dup2(from, to))?;
+                checked(libc::close(from))?;
+            }
+            Ok(())
+        });
+    }
+}
+
+fn checked(result: i32) -> io::Result<()> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Sends a signal to a child.

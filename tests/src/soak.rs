@@ -1,7 +1,9 @@
 //! Soaks: one thing done for long or many times, with one result. The tests run each in short.
 
+pub mod connections;
 pub mod kill9;
 pub mod outage;
+pub mod restart;
 pub mod swaps;
 
 use std::collections::HashMap;

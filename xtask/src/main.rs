@@ -49,7 +49,7 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Does one thing for long or many times: `kill9`, `outage`, `swaps`. Prints one JSON line; exit code 1 on any loss.
+    /// Does one thing for long or many times: `connections`, `kill9`, `outage`, `restart`, `swaps`. Prints one JSON line; exit code 1 on any loss.
     Soak {
         /// NAME [--count N] [--seed S]; see `cargo xtask soak -- --help`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

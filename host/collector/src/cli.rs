@@ -27,9 +27,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the collector until SIGTERM or SIGINT; without --config, take OTLP on localhost and show it
-    Run(ConfigArgs),
+    Run(RunArgs),
     /// Check a configuration and its plugins without binding any port
     Validate(ConfigArgs),
+    /// Print what the sources of a configuration come to, without its secrets
+    PrintConfig(ConfigArgs),
     /// Look at plugins and change them
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -105,6 +107,18 @@ pub struct NamedArgs {
     /// Whom to ask.
     #[command(flatten)]
     pub change: ChangeArgs,
+}
+
+/// What to run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+    /// Take over from the Sluice that runs with the same `state_dir`, if there is one: its sockets, and
+    /// what it has on disk; nobody who connects meanwhile is refused
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// The running Sluice to change.
@@ -223,7 +237,7 @@ mod tests {
     #[test]
     fn sources_come_in_their_order() {
         let sources = |args: &[&str]| match Cli::try_parse_from([&["sluice", "run"], args].concat()).unwrap().command {
-            Command::Run(args) => args.sources(),
+            Command::Run(args) => args.config.sources(),
             other => panic!("{other:?}"),
         };
         assert_eq!(sources(&[]), [Source::built_in()]);

@@ -7,6 +7,7 @@ mod listening;
 mod readiness;
 mod reload;
 mod rollout;
+mod succession;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Courier, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
-use crate::extension::{self, Readiness, admin::Desk};
+use crate::extension::{Readiness, admin::Desk};
 use crate::generation::{Fresh, Processors, Served, Workshop};
 use crate::queue::Disks;
 use crate::receiver::{self, Sockets, admission::Admission};
@@ -24,9 +25,9 @@ use crate::route::{Destination, Instances, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Probation;
+use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::server::{Servers, Site};
-use crate::telemetry::{self, logs};
+use crate::telemetry::server::Servers;
 
 use leaving::Leaving;
 
@@ -97,6 +98,7 @@ impl Collector {
         account: Account,
         workshop: Workshop,
         cores: Cores,
+        sockets: Sockets,
     ) -> Result<Self, prometheus::Error> {
         let admission = Admission::default();
         Ok(Self {
@@ -115,7 +117,7 @@ impl Collector {
             disks: Disks::default(),
             receivers: Vec::new(),
             servers: Servers::default(),
-            sockets: Sockets::default(),
+            sockets,
             leaving: Leaving::default(),
             started: 0,
         })
@@ -143,7 +145,7 @@ impl Collector {
         processors: Processors,
         trigger: Option<Trigger>,
     ) -> Result<Vec<Swap>, NotApplied> {
-        let sites = self.sites(&config);
+        let sites = listening::sites(&config, &self.metrics, &self.readiness, &self.desk);
         let listeners = self.listen(&config, &sites)?;
         let exporters = self.exporters_for(&config)?;
         self.number_receivers(&config);
@@ -180,12 +182,6 @@ impl Collector {
         self.config = config;
         self.keep(modules).await;
         Ok(swaps)
-    }
-
-    /// What is served beside the pipelines.
-    fn sites(&self, config: &Config) -> Vec<Site> {
-        let figures = telemetry::metrics::sites(&config.service.telemetry.metrics, &self.metrics);
-        figures.chain(extension::sites(config, &self.readiness, &self.desk)).collect()
     }
 
     /// The exporters of a configuration: those that serve with the same settings, and new ones.
@@ -255,25 +251,6 @@ impl Collector {
                 self.leaving.exporter(id, exporter, deadline);
             }
         }
-    }
-
-    /// Drains: receivers stop accepting and finish what is on its way, then exporters deliver what
-    /// is queued. Returns how many spans were not delivered at the deadline.
-    pub async fn drain(self, deadline: Instant) -> u64 {
-        let Self { receivers, exporters, mut leaving, cores, servers, .. } = self;
-        for Receiving { id, running, .. } in receivers {
-            let ports = running.map(|running| running.close(&id.to_string()));
-            leaving.receiver(ports.unwrap_or_default(), deadline);
-        }
-        leaving.receivers_ended(deadline).await;
-        for (id, Serving { exporter, .. }) in exporters {
-            leaving.exporter(id, exporter, deadline);
-        }
-        let lost = leaving.exporters_drained(deadline).await;
-        cores.stop().await;
-        // Who asks is told until the end.
-        drop(servers);
-        lost
     }
 }
 

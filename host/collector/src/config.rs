@@ -16,6 +16,7 @@ mod node;
 pub mod processor;
 pub mod section;
 mod service;
+pub mod show;
 mod source;
 mod storage;
 mod substitute;

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 use crate::account::Account;
 use crate::auth::Auth;
 use crate::config::section::Section;
-use crate::queue::{self, AnyQueue, Disks, Durable, Figures, Lease, Queue};
+use crate::queue::{self, AnyQueue, Disks, Durable, Figures, Folder, Lease, Queue};
 
 use retry::Schedule;
 use sender::{Sender, Transport};
@@ -294,6 +294,22 @@ pub fn start(id: &impl Display, settings: &Settings, context: &ExporterContext) 
     Ok(Arc::new(Exporter { queue, lease: Mutex::new(lease), cut }))
 }
 
+/// Tries what can be tried of a start without changing anything, but for making the folder of a queue.
+///
+/// # Errors
+/// When the exporter could not start.
+pub fn check(id: &impl Display, settings: &Settings, runtime: &Handle) -> Result<(), StartError> {
+    let fail = |reason: String| StartError { exporter: id.to_string(), reason };
+    let storage = settings.queue().storage.as_ref();
+    storage.and_then(|storage| storage.folder.as_ref()).map_or(Ok(()), Folder::prepare).map_err(fail)?;
+    if matches!(settings, Settings::File(_)) {
+        // Opening it may empty it.
+        return Ok(());
+    }
+    let _on = runtime.enter();
+    settings.transports(&id.to_string()).map(drop).map_err(fail)
+}
+
 /// The queue in memory, or on disk with what an earlier process has left there.
 fn open_queue(
     id: &str,
@@ -334,8 +350,23 @@ impl Exporter {
     /// deadline; what is left then has failed, or stays on disk. The exporter is of no use
     /// afterwards.
     pub async fn drain(&self, deadline: Instant) -> Undelivered {
+        self.end(deadline, || self.is_last()).await
+    }
+
+    /// Leaves its queue on disk to another process: waits only for what is being sent, until the
+    /// deadline. The exporter is of no use afterwards.
+    pub async fn hand_over(&self, deadline: Instant) -> Undelivered {
+        self.end(deadline, || false).await
+    }
+
+    /// Whether what it does not deliver stays on disk.
+    pub fn is_durable(&self) -> bool {
+        matches!(self.queue, AnyQueue::Durable(_))
+    }
+
+    async fn end(&self, deadline: Instant, delivers_all: impl Fn() -> bool) -> Undelivered {
         // What is left at the deadline is given up below.
-        let _ = tokio::time::timeout_at(deadline.into(), self.queue.drained(|| self.is_last())).await;
+        let _ = tokio::time::timeout_at(deadline.into(), self.queue.drained(delivers_all)).await;
         self.queue.close();
         self.cut.send_replace(true);
         // The tasks only have to notice; what they give up must be counted before it is told.

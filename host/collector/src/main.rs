@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => sluice::collector::run(&args, bundle()),
         Command::Validate(args) => sluice::collector::validate(&args, bundle()),
+        Command::PrintConfig(args) => sluice::config::show::run(&args.sources()),
         Command::Queue(QueueCommand::Inspect { dir, json }) => sluice::queue::inspect::run(&dir, json),
         Command::Plugin(PluginCommand::Inspect(args)) => sluice::plugin::inspect::run(&args, bundle()),
         Command::Plugin(PluginCommand::List(client)) => sluice::plugin::client::list(&client),

@@ -1,5 +1,6 @@
 //! A queue on disk: what was accepted is delivered, whatever happens to the process between.
 
+mod full_disk;
 mod inspect;
 mod reload;
 

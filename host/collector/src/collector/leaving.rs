@@ -1,6 +1,6 @@
 //! What no generation has any more, and what still has to be done for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -18,6 +18,8 @@ const SETTLE_TIME: Duration = Duration::from_secs(2);
 pub(super) struct Leaving {
     receivers: JoinSet<()>,
     exporters: JoinSet<u64>,
+    /// Exporters with a queue on disk among them.
+    durable: Vec<Weak<Exporter>>,
 }
 
 impl Leaving {
@@ -25,6 +27,7 @@ impl Leaving {
     pub(super) fn reap(&mut self) {
         while self.receivers.try_join_next().is_some() {}
         while self.exporters.try_join_next().is_some() {}
+        self.durable.retain(|exporter| exporter.strong_count() > 0);
     }
 
     /// Sees ports of a receiver to their end.
@@ -36,11 +39,35 @@ impl Leaving {
 
     /// Sees an exporter to its end.
     pub(super) fn exporter(&mut self, id: Id, exporter: Arc<Exporter>, deadline: Instant) {
+        if exporter.is_durable() {
+            self.durable.push(Arc::downgrade(&exporter));
+        }
         self.exporters.spawn(async move {
             let Undelivered { spans: undelivered, held } = exporter.drain(deadline).await;
             tracing::info!(event = "exporter.closed", component = %id, undelivered, held);
             undelivered
         });
+    }
+
+    /// Leaves these exporters' queues on disk to another process, and those of exporters that left
+    /// earlier. Waits for what is being sent from them, until the deadline.
+    pub(super) async fn hand_over(&mut self, exporters: Vec<(Id, Arc<Exporter>)>, deadline: Instant) {
+        let mut all = JoinSet::new();
+        for exporter in self.durable.drain(..).filter_map(|exporter| exporter.upgrade()) {
+            // What it has not delivered is told where it was begun to be seen to its end.
+            all.spawn(async move {
+                let _ = exporter.hand_over(deadline).await;
+            });
+        }
+        for (id, exporter) in exporters {
+            all.spawn(async move {
+                let Undelivered { held, .. } = exporter.hand_over(deadline).await;
+                tracing::info!(event = "exporter.closed", component = %id, undelivered = 0, held);
+            });
+        }
+        let handed_over = async { while all.join_next().await.is_some() {} };
+        // Who follows waits for the lock of a queue that takes longer.
+        let _ = tokio::time::timeout_at((deadline + SETTLE_TIME).into(), handed_over).await;
     }
 
     /// Waits until no receiver has anything in flight, until the deadline.

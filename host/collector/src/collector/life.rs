@@ -1,6 +1,7 @@
 //! The life of the process: configuration → build → serve → drain.
 
 use std::collections::HashMap;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -8,18 +9,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sluice_sandbox::{self as sandbox, Compiler, Options, Sandbox};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Collector;
+use super::succession::{Follows, Succession};
 use crate::account::{self, Account, Keeper};
 use crate::chain::{Aside, Care, PluginMetrics};
-use crate::cli::ConfigArgs;
+use crate::cli::{ConfigArgs, RunArgs};
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk};
 use crate::generation::{Bundle, Look, Unfit, Workshop};
+use crate::handover::{self, Door, Visit};
+use crate::memory;
 use crate::quarantine::{self, Quarantine};
+use crate::receiver::Sockets;
 use crate::swap::Trigger;
 use crate::swap::versions::Versions;
 use crate::swap::watch::Watch;
@@ -43,12 +48,16 @@ const TRIGGERS: usize = 1;
 
 /// `sluice run`: serves until SIGTERM or SIGINT, then drains. 0 after a clean drain, 1 if it could
 /// not start, 3 if spans were lost.
-pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
+pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
+    // First, as long as there is one thread.
+    memory::set_up();
+    let passed = handover::passed();
     telemetry::logs::init();
-    let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
+    let Some(loaded) = load(&args.config) else { return ExitCode::from(COULD_NOT_START) };
     telemetry::logs::configure(&loaded.config.service.telemetry.logs);
     raise_file_limit();
-    let served = control_runtime().and_then(|runtime| runtime.block_on(serve(args, loaded, bundle)));
+    let passed = passed.context("cannot use what `LISTEN_FDS` passes");
+    let served = passed.and_then(|passed| control_runtime()?.block_on(begin(args, loaded, bundle, passed)));
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start.failed", "{error:#}");
         ExitCode::from(COULD_NOT_START)
@@ -60,18 +69,22 @@ pub fn run(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
 pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
     let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
-    let checked = workshop_for_a_look(&loaded, bundle);
-    match checked.map(|workshop| workshop.processors(&loaded.config, &HashMap::new(), Look::Start)) {
-        Ok(Ok(_)) => ExitCode::SUCCESS,
-        Ok(Err(unfit)) => {
-            config::print(&diagnostics(&loaded, unfit));
-            ExitCode::from(COULD_NOT_START)
-        }
+    match check(&loaded, bundle) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(COULD_NOT_START),
         Err(error) => {
             tracing::error!(event = "start.failed", "{error:#}");
             ExitCode::from(COULD_NOT_START)
         }
     }
+}
+
+/// Whether every plugin could serve; tells on stderr why one could not.
+pub(super) fn check(loaded: &Loaded, bundle: Bundle) -> anyhow::Result<bool> {
+    let workshop = workshop_for_a_look(loaded, bundle)?;
+    let Err(unfit) = workshop.processors(&loaded.config, &HashMap::new(), Look::Start) else { return Ok(true) };
+    config::print(&diagnostics(loaded, unfit));
+    Ok(false)
 }
 
 /// Reads the configuration; tells on stderr what is wrong with it.
@@ -173,7 +186,7 @@ fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> 
 }
 
 /// Writes the stores that are kept, beside the control thread, which goes on accepting.
-async fn save_stores(sandbox: &Sandbox) {
+pub(super) async fn save_stores(sandbox: &Sandbox) {
     let sandbox = sandbox.clone();
     if let Err(error) = tokio::task::spawn_blocking(move || sandbox.save_stores()).await {
         tracing::error!(event = "internal", %error, "writing the stores has failed");
@@ -190,10 +203,57 @@ async fn keep_account(keeper: Option<Keeper>, durable: bool) -> Option<Keeper> {
     turn.await.map_err(|error| tracing::error!(event = "internal", %error, "keeping the account has failed")).ok()
 }
 
-async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Result<ExitCode> {
+/// The signals that the process heeds.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
+    }
+
+    /// Waits until the process is told to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Starts, after the process that serves if it is to be taken over from, and serves.
+async fn begin(args: &RunArgs, loaded: Loaded, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
+    let (mut signals, mut sockets) = (Signals::listen()?, Sockets::default());
+    sockets.give(passed).context("cannot use what `LISTEN_FDS` passes")?;
+    let mut follows = Follows::Nobody;
+    if args.take_over {
+        follows = tokio::select! {
+            follows = Follows::whom(&loaded, bundle.clone(), &mut sockets) => follows?,
+            () = signals.stop() => anyhow::bail!("told to stop"),
+        };
+    }
+    match follows {
+        Follows::Nobody => serve(args, loaded, bundle, signals, sockets, None).await,
+        Follows::Somebody(succession) => serve(args, loaded, bundle, signals, sockets, Some(succession)).await,
+        Follows::Unfit => Ok(ExitCode::from(COULD_NOT_START)),
+    }
+}
+
+async fn serve(
+    args: &RunArgs,
+    loaded: Loaded,
+    bundle: Bundle,
+    mut signals: Signals,
+    sockets: Sockets,
+    succession: Option<Succession>,
+) -> anyhow::Result<ExitCode> {
+    let args = &args.config;
     let started = Instant::now();
-    let (mut interrupt, mut terminate, mut hangup) =
-        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     let metrics = Metrics::default();
     let readiness = Readiness::default();
     let account = Account::new(metrics.registry())?;
@@ -209,11 +269,16 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
         }
     };
     let sandbox = workshop.sandbox.clone();
-    let mut collector = Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?)?;
+    let mut collector =
+        Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?, sockets)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
     watch.files(loaded.config.files());
     collector.apply(loaded.config, processors, None).await?;
+    if let Some(succession) = succession {
+        succession.serves();
+    }
+    collector.close_unclaimed();
     let mut keeper = Keeper::new(&account, collector.config().account_dir());
     keeper = keep_account(keeper, collector.config().is_durable()).await;
     let replays = quarantine.map(|quarantine| {
@@ -225,11 +290,19 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
     let mut balance = account::Watch::new(account.clone());
     let mut save = tokio::time::interval(SAVE_EVERY);
     let mut look = tokio::time::interval(LOOK_EVERY);
-    loop {
+    let mut door = collector.door();
+    let successor = loop {
         tokio::select! {
-            _ = interrupt.recv() => break,
-            _ = terminate.recv() => break,
-            _ = hangup.recv() => drop(collector.reload(args, Trigger::Sighup).await),
+            _ = signals.interrupt.recv() => break None,
+            _ = signals.terminate.recv() => break None,
+            visit = visit(&mut door) => match visit {
+                Visit::Takes(successor) => break Some(successor),
+                Visit::Knocks(stream) => {
+                    collector.offer(stream, &mut door).await;
+                    continue;
+                }
+            },
+            _ = signals.hangup.recv() => drop(collector.reload(args, Trigger::Sighup).await),
             Some(trigger) = triggers.recv() => drop(collector.reload(args, trigger).await),
             Some(order) = orders.recv() => collector.carry_out(args, order).await,
             _ = save.tick() => {
@@ -245,22 +318,35 @@ async fn serve(args: &ConfigArgs, loaded: Loaded, bundle: Bundle) -> anyhow::Res
             }
         }
         watch.files(collector.config().files());
-    }
+        collector.compare(&mut door);
+    };
+    // Whoever follows has its own at this place.
+    drop(door);
     readiness.not_ready("the process is stopping");
     if let Some(replays) = replays {
         replays.abort();
     }
     let (drain_timeout, durable) = (collector.config().drain_timeout(), collector.config().is_durable());
     tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
+    let followed = successor.is_some();
     let lost = tokio::select! {
-        lost = collector.drain(Instant::now() + drain_timeout) => lost,
-        _ = interrupt.recv() => u64::MAX,
-        _ = terminate.recv() => u64::MAX,
+        lost = collector.drain(Instant::now() + drain_timeout, successor) => lost,
+        () = signals.stop() => u64::MAX,
     };
-    save_stores(&sandbox).await;
+    if !followed {
+        save_stores(&sandbox).await;
+    }
     if let Some(keeper) = keeper {
         keeper.end(lost == u64::MAX, durable);
     }
     account.log();
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
+}
+
+/// What happens at the door next; nothing if there is none.
+async fn visit(door: &mut Option<Door>) -> Visit {
+    match door {
+        Some(door) => door.visit().await,
+        None => std::future::pending().await,
+    }
 }

@@ -3,9 +3,13 @@
 use std::time::Instant;
 
 use super::{Collector, Receiving};
-use crate::config::Config;
-use crate::receiver::{self, BindError, Listener, Want};
-use crate::telemetry::server::Site;
+use crate::account::Account;
+use crate::config::{Config, Id};
+use crate::extension::{self, Readiness, admin::Desk};
+use crate::receiver::{self, BindError, Endpoint, Listener, Sockets, Want};
+use crate::telemetry;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::{Servers, Site};
 
 /// The listeners of a generation.
 pub(super) struct Listeners {
@@ -15,29 +19,62 @@ pub(super) struct Listeners {
     pub(super) receivers: Vec<Listener>,
 }
 
+/// What is to listen: the sites first, then each port of the receivers that are used. `present` knows
+/// what listens for a receiver by these words now.
+fn wants<'c>(
+    config: &'c Config,
+    sites: Vec<Want<'c>>,
+    present: impl Fn(&Id, &str, &Endpoint) -> Option<Listener>,
+) -> Vec<Want<'c>> {
+    let mut wants = sites;
+    for component in config.used_receivers() {
+        wants.extend(component.settings.ports().into_iter().map(|(protocol, endpoint)| Want {
+            who: format!("receiver {}", component.id),
+            protocol,
+            endpoint,
+            present: present(&component.id, protocol, endpoint),
+        }));
+    }
+    wants
+}
+
+fn listen(sockets: &mut Sockets, wants: &[Want<'_>], sites: &[Site]) -> Result<Listeners, BindError> {
+    let mut listeners = sockets.listen(wants).into_iter();
+    let tolerable = |(site, listener): (&Site, Result<Listener, BindError>)| match listener {
+        Err(error) if site.configured => Err(error),
+        other => Ok(other),
+    };
+    Ok(Listeners {
+        sites: sites.iter().zip(listeners.by_ref()).map(tolerable).collect::<Result<_, _>>()?,
+        receivers: listeners.collect::<Result<_, _>>()?,
+    })
+}
+
+/// Binds all that a configuration is to listen on, before anything else is made of it: whether a process
+/// could serve it.
+pub(super) fn try_all(config: &Config, sockets: &mut Sockets) -> anyhow::Result<Vec<Listener>> {
+    let (metrics, readiness) = (Metrics::default(), Readiness::default());
+    let (desk, _) = Desk::new(Account::new(metrics.registry())?);
+    let sites = sites(config, &metrics, &readiness, &desk);
+    let servers = Servers::default();
+    let listeners = listen(sockets, &wants(config, servers.wants(&sites), |_, _, _| None), &sites)?;
+    Ok(listeners.sites.into_iter().flatten().chain(listeners.receivers).collect())
+}
+
+/// What a configuration serves beside the pipelines.
+pub(super) fn sites(config: &Config, metrics: &Metrics, readiness: &Readiness, desk: &Desk) -> Vec<Site> {
+    let figures = telemetry::metrics::sites(&config.service.telemetry.metrics, metrics);
+    figures.chain(extension::sites(config, readiness, desk)).collect()
+}
+
 impl Collector {
     /// Binds what is to listen anew; what stays keeps its sockets.
     pub(super) fn listen(&mut self, config: &Config, sites: &[Site]) -> Result<Listeners, BindError> {
-        let mut wants = self.servers.wants(sites);
-        for component in config.used_receivers() {
-            let receiving = self.receivers.iter().find(|receiving| receiving.id == component.id);
-            let running = receiving.and_then(|receiving| receiving.running.as_ref());
-            wants.extend(component.settings.ports().into_iter().map(|(protocol, endpoint)| Want {
-                who: format!("receiver {}", component.id),
-                protocol,
-                endpoint,
-                present: running.and_then(|running| running.listener(protocol, endpoint)),
-            }));
-        }
-        let mut listeners = self.sockets.listen(&wants).into_iter();
-        let tolerable = |(site, listener): (&Site, Result<Listener, BindError>)| match listener {
-            Err(error) if site.configured => Err(error),
-            other => Ok(other),
+        let present = |id: &Id, protocol: &str, endpoint: &Endpoint| {
+            let receiving = self.receivers.iter().find(|receiving| receiving.id == *id)?;
+            receiving.running.as_ref()?.listener(protocol, endpoint)
         };
-        Ok(Listeners {
-            sites: sites.iter().zip(listeners.by_ref()).map(tolerable).collect::<Result<_, _>>()?,
-            receivers: listeners.collect::<Result<_, _>>()?,
-        })
+        listen(&mut self.sockets, &wants(config, self.servers.wants(sites), present), sites)
     }
 
     /// Gives new receivers their numbers. One that comes back has its old one.

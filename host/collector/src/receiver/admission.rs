@@ -7,7 +7,8 @@
 //!
 //! A connection with several requests on their way gets at most half of the budget, and when the
 //! budget is half spent no more than its even share: one that sends much at a time does not keep the
-//! others out. A connection with one request on its way may have as much as that needs.
+//! others out. A connection with one request on its way may have as much as that needs, but for the last
+//! eighth: a few huge requests, or bombs, leave room for the small ones of everybody else.
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -24,6 +25,12 @@ use crate::otlp::compression::Meter;
 /// Enough for four requests of the largest size, far less than an edge box has.
 pub const DEFAULT_BYTES: usize = 256 * 1024 * 1024;
 
+/// A request that holds no more than this is a small one: spans as they are sent all day.
+const SMALL_BYTES: usize = 1024 * 1024;
+
+/// The part of the budget that is kept for small ones.
+const KEPT_PART: usize = 8;
+
 /// How long a sender waits for room, its connection unread, before it is told to come back.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -39,6 +46,8 @@ struct Shared {
     limit: AtomicUsize,
     /// Connections that hold something.
     holders: AtomicUsize,
+    /// Connections that are open.
+    connections: AtomicUsize,
     /// Requests that wait for room.
     waiting: AtomicUsize,
     freed: Notify,
@@ -47,12 +56,12 @@ struct Shared {
 /// The part of one connection. All its requests are on one core.
 #[derive(Debug, Clone)]
 pub struct Share {
-    shared: Arc<Shared>,
     held: Rc<Held>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    shared: Arc<Shared>,
     bytes: Cell<usize>,
     /// How many requests hold them.
     requests: Cell<usize>,
@@ -78,6 +87,7 @@ impl Admission {
                 used: AtomicUsize::new(0),
                 limit: AtomicUsize::new(limit),
                 holders: AtomicUsize::new(0),
+                connections: AtomicUsize::new(0),
                 waiting: AtomicUsize::new(0),
                 freed: Notify::new(),
             }),
@@ -92,7 +102,14 @@ impl Admission {
 
     /// The part of a connection that begins.
     pub fn connection(&self) -> Share {
-        Share { shared: Arc::clone(&self.shared), held: Rc::default() }
+        self.shared.connections.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::clone(&self.shared);
+        Share { held: Rc::new(Held { shared, bytes: Cell::new(0), requests: Cell::new(0) }) }
+    }
+
+    /// Connections that are open now.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Bytes that are charged now.
@@ -114,7 +131,19 @@ impl Share {
     }
 }
 
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
+    /// What all may hold together when one is to hold `bytes`.
+    fn limit_for(&self, bytes: usize) -> usize {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if bytes > SMALL_BYTES { limit - limit / KEPT_PART } else { limit }
+    }
+
     /// Whether a connection that would hold `mine` bytes goes beyond what is fair.
     fn is_unfair(&self, total: usize, limit: usize, mine: usize) -> bool {
         let half = limit / 2;
@@ -129,7 +158,7 @@ impl Charge {
     /// When the budget has no room for them; then nothing is taken.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         match self.take(bytes) {
-            Err(OverBudget) if self.bytes + bytes <= self.share.shared.limit.load(Ordering::Relaxed) => {
+            Err(OverBudget) if self.bytes + bytes <= self.share.held.shared.limit_for(self.bytes + bytes) => {
                 self.wait(bytes).await
             }
             result => result,
@@ -137,8 +166,8 @@ impl Charge {
     }
 
     fn take(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        let Share { shared, held } = &self.share;
-        let limit = shared.limit.load(Ordering::Relaxed);
+        let (held, shared) = (&self.share.held, &self.share.held.shared);
+        let limit = shared.limit_for(self.bytes + bytes);
         let total = shared.used.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
         let others = held.requests.get() - usize::from(self.bytes > 0);
         if total > limit || (others > 0 && shared.is_unfair(total, limit, held.bytes.get() + bytes)) {
@@ -160,7 +189,7 @@ impl Charge {
     }
 
     async fn wait(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        let shared = Arc::clone(&self.share.shared);
+        let shared = Arc::clone(&self.share.held.shared);
         let _waiting = Waiting::begin(&shared);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -179,24 +208,32 @@ impl Meter for Charge {
     async fn grow(&mut self, bytes: usize) -> bool {
         Self::grow(self, bytes).await.is_ok()
     }
-}
 
-impl Drop for Charge {
-    fn drop(&mut self) {
-        if self.bytes == 0 {
+    fn give_back(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        if bytes == 0 {
             return;
         }
-        let Share { shared, held } = &self.share;
-        held.bytes.set(held.bytes.get() - self.bytes);
-        held.requests.set(held.requests.get() - 1);
+        let (held, shared) = (&self.share.held, &self.share.held.shared);
+        self.bytes -= bytes;
+        held.bytes.set(held.bytes.get() - bytes);
+        if self.bytes == 0 {
+            held.requests.set(held.requests.get() - 1);
+        }
         if held.bytes.get() == 0 {
             shared.holders.fetch_sub(1, Ordering::Relaxed);
         }
-        shared.used.fetch_sub(self.bytes, Ordering::SeqCst);
+        shared.used.fetch_sub(bytes, Ordering::SeqCst);
         // Telling nobody costs a lock.
         if shared.waiting.load(Ordering::SeqCst) > 0 {
             shared.freed.notify_waiters();
         }
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
     }
 }
 
@@ -228,10 +265,31 @@ mod tests {
         assert_eq!(two.take(41), Err(OverBudget));
         two.take(40).unwrap();
         assert_eq!(admission.used(), 100);
+        assert_eq!(admission.connections(), 2);
         drop(one);
-        assert_eq!(admission.used(), 40);
+        assert_eq!((admission.used(), admission.connections()), (40, 1));
+        two.give_back(30);
+        assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (10, 1));
+        two.give_back(10);
+        assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (0, 0));
+        two.take(100).unwrap();
         drop(two);
-        assert_eq!(admission.used(), 0);
+        assert_eq!((admission.used(), admission.connections()), (0, 0));
+    }
+
+    #[test]
+    fn huge_requests_leave_room_for_small_ones() {
+        let admission = Admission::new(64 << 20);
+        let (mut huge, mut small) = (admission.connection().charge(), admission.connection().charge());
+        assert_eq!(huge.take((56 << 20) + 1), Err(OverBudget));
+        huge.take(56 << 20).unwrap();
+        small.take(1 << 20).unwrap();
+        assert_eq!(small.take(1), Err(OverBudget), "it is no small one any more");
+        let mut others: Vec<_> = (0..7).map(|_| admission.connection().charge()).collect();
+        for other in &mut others {
+            other.take(1 << 20).unwrap();
+        }
+        assert_eq!(admission.used(), 64 << 20);
     }
 
     #[test]

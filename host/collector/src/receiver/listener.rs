@@ -134,12 +134,17 @@ pub(super) fn open(address: SocketAddr, only_v6: bool, shared: bool) -> io::Resu
     if shared {
         socket.set_reuse_port(true)?;
     }
-    // Connections inherit it.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
-    socket.set_nonblocking(true)?;
+    prepare(&socket)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Makes a socket one of ours, whoever has opened it.
+pub(super) fn prepare(socket: &Socket) -> io::Result<()> {
+    // Connections inherit it.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE))?;
+    socket.set_nonblocking(true)
 }
 
 #[cfg(test)]

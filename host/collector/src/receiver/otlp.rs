@@ -30,9 +30,9 @@ use crate::tls::server::Tls;
 /// What OTLP recommends, after decompression.
 const MAX_REQUEST_MIB: u64 = 64;
 
-/// Streams of one connection at a time. The Collector has no limit; this one no client meets that
+/// Streams of one connection at a time. The Collector has no limit; this one hardly a client meets that
 /// waits for answers, and an attacker's streams stay countable.
-const MAX_STREAMS: u64 = 1024;
+const MAX_STREAMS: u32 = 256;
 
 /// The keys in the configuration, and the words in events and metrics.
 const GRPC: &str = "grpc";
@@ -138,7 +138,8 @@ impl Grpc {
         let mut settings = Self {
             endpoint: endpoint(&mut section, "localhost:4317"),
             max_request_bytes: mebibytes(section.u64_or("max_recv_msg_size_mib", MAX_REQUEST_MIB)),
-            max_streams: u32::try_from(section.u64_or("max_concurrent_streams", MAX_STREAMS)).unwrap_or(u32::MAX),
+            max_streams: u32::try_from(section.u64_or("max_concurrent_streams", MAX_STREAMS.into()))
+                .unwrap_or(u32::MAX),
             keepalive_time: KEEPALIVE_TIME,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
             max_age: Duration::ZERO,

@@ -5,7 +5,8 @@
 //! each, or the first one that cannot be had, and then nothing has changed. A socket outlives the
 //! component that it was opened for: it is shared, and closes when nobody has it any more. So who
 //! wants the address of one that is about to leave takes its socket over, with the connections that
-//! wait on it, and nobody who connects is ever refused.
+//! wait on it, and nobody who connects is ever refused. Sockets that another process has opened
+//! ([`Sockets::give`]) are taken over in the same way.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ use socket2::SockRef;
 use tokio::net::TcpListener;
 
 use super::Endpoint;
-use super::listener::{bind_all, open, resolve};
+use super::listener::{bind_all, open, prepare, resolve};
 use crate::config::Mark;
 
 /// A socket that listens.
@@ -79,6 +80,8 @@ pub struct BindError {
 #[derive(Debug, Default)]
 pub struct Sockets {
     open: Vec<Weak<Socket>>,
+    /// Those of another process that may still be wanted.
+    given: Vec<Arc<Socket>>,
 }
 
 /// What a wanted endpoint has before anything is bound for it.
@@ -92,6 +95,38 @@ enum Start {
 }
 
 impl Sockets {
+    /// Takes sockets that another process has opened: whoever wants their addresses gets them. Must be
+    /// called in the runtime that is to accept.
+    ///
+    /// # Errors
+    /// When one is not a TCP socket that listens.
+    pub fn give(&mut self, listeners: Vec<std::net::TcpListener>) -> io::Result<()> {
+        for listener in listeners {
+            let address = listener.local_addr()?;
+            let socket = SockRef::from(&listener);
+            if !socket.is_listener()? {
+                return Err(io::Error::other(format!("the socket at {address} does not listen")));
+            }
+            let only_v6 = address.is_ipv6() && socket.only_v6()?;
+            prepare(&socket)?;
+            let socket = Arc::new(Socket { address, listener: TcpListener::from_std(listener)?, only_v6 });
+            self.open.push(Arc::downgrade(&socket));
+            self.given.push(socket);
+        }
+        Ok(())
+    }
+
+    /// Lets go of what was given. What nobody has taken closes; gives the addresses of that.
+    pub fn unclaimed(&mut self) -> Vec<SocketAddr> {
+        let alone = |socket: Arc<Socket>| Arc::into_inner(socket).map(|socket| socket.address);
+        std::mem::take(&mut self.given).into_iter().filter_map(alone).collect()
+    }
+
+    /// All that listen now.
+    pub fn all(&self) -> Vec<Arc<Socket>> {
+        self.open.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// A listener for each of `wants`, which are all that shall listen: what nobody of them has
     /// is about to leave, and may be taken over. Must be called in the runtime that is to accept.
     ///

@@ -10,6 +10,7 @@ mod tests;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,6 +31,9 @@ const MAX_CONNECTIONS: usize = 64;
 
 /// How long a request may take to arrive; also how long an idle connection stays.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// How long a connection that has asked nothing yet may still do so when its site closes.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// The word in events.
 const PROTOCOL: &str = "http";
@@ -62,6 +66,7 @@ struct Serving {
     endpoint: Endpoint,
     listener: Listener,
     respond: watch::Sender<Arc<Respond>>,
+    slots: Arc<Semaphore>,
 }
 
 /// All sites that are served.
@@ -83,6 +88,22 @@ impl Servers {
             }
         };
         sites.iter().map(want).collect()
+    }
+
+    /// Accepts nothing more, and waits a moment for what has begun.
+    pub async fn end(self) {
+        let mut all_slots = Vec::new();
+        for Serving { slots, .. } in self.serving {
+            all_slots.push(slots);
+        }
+        let ended = async {
+            for slots in all_slots {
+                // All of them are free when the last connection has ended. It is never closed.
+                let _ = slots.acquire_many(MAX_CONNECTIONS as u32).await;
+            }
+        };
+        // What takes longer is cut.
+        let _ = tokio::time::timeout(2 * LINGER, ended).await;
     }
 
     /// Serves these sites, on the listeners that they got, and no others from now on. Must be
@@ -118,7 +139,7 @@ fn serve(site: Site, listener: Listener, present: &mut Vec<Serving>) -> Serving 
         tracing::info!(event = "listening", component, protocol = PROTOCOL, address = %socket.address);
         tokio::spawn(accept_all(Arc::clone(socket), Arc::clone(&slots), current.clone()));
     }
-    Serving { component, endpoint, listener, respond }
+    Serving { component, endpoint, listener, respond, slots }
 }
 
 async fn accept_all(socket: Arc<Socket>, slots: Arc<Semaphore>, respond: watch::Receiver<Arc<Respond>>) {
@@ -152,7 +173,9 @@ async fn closed(respond: &mut watch::Receiver<Arc<Respond>>) {
 
 async fn connection(stream: TcpStream, mut respond: watch::Receiver<Arc<Respond>>) {
     let current = respond.clone();
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
         let respond = Arc::clone(&current.borrow());
         let reply = respond(&request.into_parts().0);
         async move { Ok::<_, Infallible>(reply.await) }
@@ -164,6 +187,13 @@ async fn connection(stream: TcpStream, mut respond: watch::Receiver<Arc<Respond>
     tokio::select! {
         _ = connection.as_mut() => return,
         () = closed(&mut respond) => {}
+    }
+    if !asked.load(Ordering::Relaxed) {
+        // It has just come, and its request is on its way.
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = tokio::time::sleep(LINGER) => {}
+        }
     }
     connection.as_mut().graceful_shutdown();
     let _ = connection.await;

@@ -1,6 +1,6 @@
 //! The life of one connection, on the core that it was dealt to.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpStream;
@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -19,7 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::answer::Body;
-use super::{Protocol, Server, grpc, http};
+use super::{MAX_STREAMS, Protocol, Server, grpc, http as otlp_http};
 use crate::receiver::admission::Share;
 use crate::receiver::{Phase, Submit};
 
@@ -27,12 +29,26 @@ use crate::receiver::{Phase, Submit};
 /// Collector's `read_header_timeout`.
 const FIRST_BYTES: Duration = Duration::from_mins(1);
 
+/// A connection that is asked to go while nothing is in flight on it stays for this long: what its
+/// sender has sent before it could know is still answered. Longer than most answers travel.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// What a sender may have in flight of one request before we have read it. Large enough that
 /// window updates are rare.
 const STREAM_WINDOW: u32 = 1024 * 1024;
 
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// So many connections may have that much. Whoever comes when there are more gets what HTTP/2 begins with,
+/// and fewer streams: what one of very many can hold, unread and uncharged, stays small.
+const ROOMY_CONNECTIONS: usize = 32;
+const CROWDED_WINDOW: u32 = 65_535;
+const CROWDED_STREAMS: u32 = 32;
+
+/// What is read ahead of an HTTP/1 connection, its head included: one that is larger is a mistake or worse.
+/// For heads of HTTP/2, hyper's own bound is 16 KiB.
+const HTTP1_BUFFER: usize = 64 * 1024;
 
 /// A sender that makes use of it sends a usual request as one frame, which is then not copied.
 const MAX_FRAME: u32 = 1024 * 1024;
@@ -60,21 +76,23 @@ pub(super) async fn serve<S: Submit>(
     let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
     let speaks = tokio::select! {
         readable = tokio::time::timeout(FIRST_BYTES, stream.readable()) => matches!(readable, Ok(Ok(()))),
-        _ = phase.wait_for(|phase| *phase > Phase::Serve) => false,
+        () = lingered(&mut phase) => false,
     };
     if !speaks {
         return;
     }
     let server = Arc::clone(&current.borrow_and_update());
     let Some(stream) = secured(stream, &server, &mut phase).await else { return };
-    let (max_age, builder) = (max_age(&server), builder(&server));
     let share = server.admission.connection();
+    let is_crowded = server.admission.connections() > ROOMY_CONNECTIONS;
+    let (max_age, builder) = (max_age(&server), builder(&server, is_crowded));
+    let requests = Rc::new(Requests::default());
     let service = RefCell::new(Rc::new((Arc::clone(&server), share.clone(), submit.clone())));
     let connection = builder.serve_connection(
         TokioIo::new(stream),
         service_fn(|request| {
-            let service = Rc::clone(&service.borrow());
-            async move { Ok::<_, Infallible>(answer(&service.0, &service.1, &service.2, request).await) }
+            let (service, requests) = (Rc::clone(&service.borrow()), Rc::clone(&requests));
+            async move { Ok::<_, Infallible>(requests.answer(&service.0, &service.1, &service.2, request).await) }
         }),
     );
     let (mut connection, mut age) = (pin!(connection), pin!(tokio::time::sleep(max_age)));
@@ -101,10 +119,86 @@ pub(super) async fn serve<S: Submit>(
             _ = connection.as_mut() => return,
         }
     }
+    // HTTP/2 says that nothing new is taken, and takes what was sent before that is heard. HTTP/1 can
+    // only say so in an answer, and a connection that it closes just so may have a request on it.
+    if matches!(server.protocol, Protocol::Grpc(_)) || requests.http2.get() {
+        connection.as_mut().graceful_shutdown();
+    }
+    requests.last.set(true);
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = linger(&mut phase) => {}
+    }
     connection.as_mut().graceful_shutdown();
+    let forsaken = async {
+        if requests.in_flight.get() > 0 {
+            return std::future::pending().await;
+        }
+        // An answer may still be on its way out.
+        tokio::time::sleep(LINGER).await;
+    };
     tokio::select! {
         _ = connection => {}
+        () = forsaken => {}
         _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
+    }
+}
+
+/// Waits until the port closes and the time is over in which its connections may still begin something.
+async fn lingered(phase: &mut watch::Receiver<Phase>) {
+    // That the port itself is gone is as good as told.
+    let _ = phase.wait_for(|phase| *phase > Phase::Serve).await;
+    linger(phase).await;
+}
+
+/// The time in which a connection that is to go may still begin something.
+async fn linger(phase: &mut watch::Receiver<Phase>) {
+    tokio::select! {
+        () = tokio::time::sleep(LINGER) => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
+    }
+}
+
+/// What a connection knows of its requests.
+#[derive(Default)]
+struct Requests {
+    /// How many have begun and are not answered.
+    in_flight: Cell<usize>,
+    /// Whether they come by HTTP/2.
+    http2: Cell<bool>,
+    /// Whether those that begin or are answered now are the last.
+    last: Cell<bool>,
+}
+
+impl Requests {
+    async fn answer<S: Submit>(
+        &self,
+        server: &Server,
+        share: &Share,
+        submit: &S,
+        request: Request<Incoming>,
+    ) -> Response<Body> {
+        let http2 = request.version() == Version::HTTP_2;
+        self.http2.set(http2);
+        self.in_flight.set(self.in_flight.get() + 1);
+        let _answered = Answered(self);
+        let mut response = match &server.protocol {
+            Protocol::Grpc(settings) => grpc::answer(settings, server, share, submit, request).await,
+            Protocol::Http(settings) => otlp_http::answer(settings, server, share, submit, request).await,
+        };
+        if self.last.get() && !http2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Counts a request off, however it ends.
+struct Answered<'r>(&'r Requests);
+
+impl Drop for Answered<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
     }
 }
 
@@ -117,7 +211,7 @@ async fn secured(
     let Some(tls) = server.protocol.tls() else { return Some(Either::Left(stream)) };
     let shaken = tokio::select! {
         shaken = tokio::time::timeout(FIRST_BYTES, tls.accept(stream)) => shaken,
-        _ = phase.wait_for(|phase| *phase > Phase::Serve) => return None,
+        () = lingered(phase) => return None,
     };
     match shaken.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(stream) => Some(Either::Right(stream)),
@@ -125,13 +219,6 @@ async fn secured(
             server.turned_away(format_args!("TLS: {error}"));
             None
         }
-    }
-}
-
-async fn answer<S: Submit>(server: &Server, share: &Share, submit: &S, request: Request<Incoming>) -> Response<Body> {
-    match &server.protocol {
-        Protocol::Grpc(settings) => grpc::answer(settings, server, share, submit, request).await,
-        Protocol::Http(settings) => http::answer(settings, server, share, submit, request).await,
     }
 }
 
@@ -145,14 +232,20 @@ fn max_age(server: &Server) -> Duration {
     }
 }
 
-fn builder(server: &Server) -> auto::Builder<Local> {
+fn builder(server: &Server, is_crowded: bool) -> auto::Builder<Local> {
     let mut builder = auto::Builder::new(Local);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES).max_buf_size(HTTP1_BUFFER);
+    let (stream_window, connection_window, most_streams) = if is_crowded {
+        (CROWDED_WINDOW, CROWDED_WINDOW, CROWDED_STREAMS)
+    } else {
+        (STREAM_WINDOW, CONNECTION_WINDOW, u32::MAX)
+    };
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_stream_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
+        .max_concurrent_streams(MAX_STREAMS.min(most_streams))
         .max_frame_size(MAX_FRAME);
     match &server.protocol {
         Protocol::Grpc(grpc) => {
@@ -160,7 +253,7 @@ fn builder(server: &Server) -> auto::Builder<Local> {
                 .http2()
                 // Nobody reads it, and gRPC's own servers send none.
                 .auto_date_header(false)
-                .max_concurrent_streams(grpc.max_streams)
+                .max_concurrent_streams(grpc.max_streams.min(most_streams))
                 .keep_alive_interval(grpc.keepalive_time)
                 .keep_alive_timeout(grpc.keepalive_timeout);
             builder.http2_only()

@@ -121,3 +121,45 @@ async fn of_two_who_want_an_address_one_has_it_and_a_refusal_forgets_nothing() {
     drop(got);
     assert!(one(&mut sockets, &text) == first);
 }
+
+/// The same socket as another process would have it.
+fn passed(socket: &std::net::TcpListener) -> Vec<std::net::TcpListener> {
+    vec![socket.try_clone().unwrap()]
+}
+
+#[tokio::test]
+async fn a_socket_of_another_process_is_taken_over_with_those_who_wait_there() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let waiting = TcpStream::connect(address).await.unwrap();
+    let mut sockets = Sockets::default();
+    sockets.give(passed(&other)).unwrap();
+    drop(other);
+    let taken = one(&mut sockets, &address.to_string());
+    assert_eq!(sockets.unclaimed(), []);
+    let accepted = accept(&taken.sockets[0].listener).await;
+    assert_eq!(accepted.peer_addr().unwrap(), waiting.local_addr().unwrap());
+    drop(taken);
+    assert!(TcpStream::connect(address).await.is_err(), "it is kept although nobody has it");
+}
+
+#[tokio::test]
+async fn a_socket_of_another_process_that_nobody_wants_is_told_and_closed() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let mut sockets = Sockets::default();
+    sockets.give(passed(&other)).unwrap();
+    drop(other);
+    let elsewhere = one(&mut sockets, "127.0.0.1:0");
+    assert_eq!(sockets.unclaimed(), [address]);
+    assert_eq!(sockets.all().len(), 1);
+    assert!(TcpStream::connect(address).await.is_err());
+    drop(elsewhere);
+}
+
+#[tokio::test]
+async fn what_does_not_listen_is_no_socket_to_take_over() {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let refused = Sockets::default().give(vec![socket.into()]).unwrap_err();
+    assert!(refused.to_string().ends_with("does not listen"), "{refused}");
+}
