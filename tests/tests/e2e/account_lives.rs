@@ -59,6 +59,15 @@ fn closes(end: &End) {
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
 
+/// Ends those who go on until they are told to stop, also when the test fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn it_adds_up_at_every_moment_under_load() {
     let upstream = Sink::start();
@@ -81,6 +90,7 @@ fn it_adds_up_at_every_moment_under_load() {
                 }
             });
         }
+        let _stop = Stop(&stop);
         let mut before = 0;
         for _ in 0..200 {
             let account = account(&sluice);
@@ -95,7 +105,6 @@ fn it_adds_up_at_every_moment_under_load() {
             let sum = |outcome| metrics.sum("sluice_account_spans", &[("level", "receiver"), ("outcome", outcome)]);
             assert_eq!(sum("received"), sum("accepted") + sum("refused") + sum("held"));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(moving > 10, "nothing was counted while it was looked at");
     let end = sluice.terminate();

@@ -86,6 +86,15 @@ fn wait_until_idle(sluice: &Sluice, upstream: &Sink) -> u64 {
     })
 }
 
+/// Ends those who go on until they are told to stop, also when the test fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn nothing_is_lost_when_the_first_dies_under_load_and_comes_back() {
     let (near, far) = (Sink::start(), Sink::start());
@@ -103,13 +112,14 @@ fn nothing_is_lost_when_the_first_dies_under_load_and_comes_back() {
             }
             taken
         });
+        let stopping = Stop(&stop);
         near.wait_for_spans(500);
         near.stop();
         let at_far = far.spans();
         far.wait_for_spans(at_far + 2000);
         let back = Sink::start_at(near.address());
         back.wait_for_spans(500);
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         sent.extend(sender.join().unwrap());
         back
     });

@@ -64,6 +64,15 @@ fn what_does_not_last_is_not_told() {
     assert_eq!(shown(&registry, "otlp"), None);
 }
 
+/// Ends those who go on until they are told to stop, also when the test fails.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn it_adds_up_at_every_moment_while_others_count() {
     let (account, registry) = account();
@@ -91,13 +100,13 @@ fn it_adds_up_at_every_moment_while_others_count() {
                 }
             });
         }
+        let _stop = Stop(&stop);
         let started = Instant::now();
         while started.elapsed() < SECOND / 2 {
             let report = account.report();
             assert!(report.iter().all(|entry| entry.missing() == 0), "{report:?}");
             registry.gather();
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
