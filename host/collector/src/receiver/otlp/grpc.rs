@@ -51,7 +51,8 @@ pub(super) async fn answer<S: Submit>(
     // The charge lasts until the request is answered.
     let mut charge = share.charge();
     let taken = match message(settings, &mut request, &mut charge).await {
-        Ok(wire) => super::hand_in(server, submit, wire, deadline).await,
+        // Boxed: what takes much room is there only while it is needed, and not for a body that trickles in.
+        Ok(wire) => Box::pin(super::hand_in(server, submit, wire, deadline)).await,
         Err(problem) => Err(problem),
     };
     match taken {
@@ -93,7 +94,7 @@ async fn message(settings: &Grpc, request: &mut Request<Incoming>, charge: &mut 
     match (flag, encoding) {
         (0, _) => Ok(wire),
         (1, Encoding::Identity) => Err(broken("the message is compressed, but no `grpc-encoding` says how")),
-        (1, encoding) => Ok(encoding.decompress(wire, limit, charge).await?),
+        (1, encoding) => Ok(Box::pin(encoding.decompress(wire, limit, charge)).await?),
         _ => Err(broken("the message begins with an unknown flag")),
     }
 }

@@ -39,7 +39,8 @@ pub(super) async fn answer<S: Submit>(
         Err(problem) => Err(problem),
     };
     let taken = match message {
-        Ok(wire) => super::hand_in(server, submit, wire, None).await,
+        // Boxed: what takes much room is there only while it is needed, and not for a body that trickles in.
+        Ok(wire) => Box::pin(super::hand_in(server, submit, wire, None)).await,
         Err(problem) => {
             drop(charge);
             // Over HTTP/1 a sender in the middle of its body would see a reset instead of the
@@ -66,7 +67,7 @@ async fn message(
     let encoding = encoding(request.headers())?;
     let mut body = body::whole(request.body_mut(), limit, charge).await?;
     if encoding != Encoding::Identity {
-        body = encoding.decompress(body, limit, charge).await?;
+        body = Box::pin(encoding.decompress(body, limit, charge)).await?;
     }
     match format {
         Format::Protobuf => Ok(body),
