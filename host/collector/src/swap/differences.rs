@@ -136,8 +136,9 @@ mod tests {
         // The order is no difference, and what comes twice is compared one by one.
         let turned = request("a", vec![two.clone(), one.clone()]);
         assert_eq!(told(&both, &turned), []);
-        let twice = |last: &Span| request("a", vec![one.clone(), last.clone()]);
-        assert_eq!(told(&twice(&one), &twice(&span(1, "y", &[("a", "1")]))), [("spans.name".to_owned(), 1)]);
+        let (named, more) = (span(1, "y", &[("a", "1")]), span(1, "x", &[("a", "1"), ("b", "1")]));
+        let (before, after) = (request("a", vec![one, named.clone()]), request("a", vec![more, named]));
+        assert_eq!(told(&before, &after), [("b".to_owned(), 1)]);
     }
 
     #[test]
