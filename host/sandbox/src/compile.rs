@@ -18,8 +18,9 @@ use crate::engine::{Compiler, Reach, Shared, config};
 
 /// Address space of the child: Cranelift needs some 30 times the component; 16 MiB is the largest.
 const CHILD_BYTES: u64 = 2 << 30;
-/// How much the child yields to the process that serves: as much as there is.
-const CHILD_NICE: i32 = 19;
+/// How much the child yields to the process that serves. With more it would hardly come to run on a
+/// machine in full use, and a new version has to serve within seconds there as well.
+const CHILD_NICE: i32 = 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
 
