@@ -112,8 +112,11 @@ impl OnCore {
 
     /// The parts of a slice by whose they are.
     fn deal(&self, mut batch: Batch) -> Vec<Batch> {
-        let ids = batch.trace_ids(Table::Spans).unwrap_or_default();
-        let sides: Vec<u8> = ids.chunks(ID).map(|id| self.shared.side(id)).collect();
+        // Whose trace is not known stays with the present version.
+        let sides: Vec<u8> = match batch.trace_ids(Table::Spans) {
+            Ok(ids) => ids.chunks(ID).map(|id| self.shared.side(id)).collect(),
+            Err(_) => vec![REST; batch.spans() as usize],
+        };
         match sides.first() {
             // Most requests are of few traces.
             Some(&all) if sides.iter().all(|&side| side == all) => {
