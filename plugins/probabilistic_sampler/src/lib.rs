@@ -8,7 +8,7 @@ mod config;
 
 use std::ops::Range;
 
-use sluice_sampling::{Priority, Sampler, Verdict};
+use sluice_sampling::{Priority, Sampler, Verdict, Verdicts};
 use sluice_sdk::fields::TRACE_STATE;
 use sluice_sdk::log;
 use sluice_sdk::prelude::*;
@@ -50,43 +50,28 @@ impl Plugin for ProbabilisticSampler {
         }
         let states = batch.texts(Table::Spans, TRACE_STATE)?;
         let priorities = batch.attribute(Table::Spans, PRIORITY)?.values;
-        let (mut dropped, mut changed, mut new_states) = (Vec::new(), Vec::new(), Texts::default());
         let (trace_ids, _) = ids.as_chunks::<TRACE_ID_BYTES>();
-        changed.reserve(trace_ids.len());
-        new_states.ends.reserve(trace_ids.len());
+        let mut verdicts = Verdicts::with_capacity(trace_ids.len());
         let mut last = None;
         for (row, trace_id) in trace_ids.iter().enumerate() {
             let priority = Priority::of(&priorities, row);
             let text = states.get(row);
-            let from = new_states.bytes.len();
+            let from = verdicts.states.bytes.len();
             // Spans of one trace stand together, and most have nothing but their id to be judged by.
             let is_plain = text.is_empty() && priority == Priority::Defer;
             let verdict = match &last {
                 Some(Judged { trace_id: known, verdict, state }) if is_plain && *known == trace_id => {
-                    new_states.bytes.extend_from_within(state.clone());
+                    verdicts.states.bytes.extend_from_within(state.clone());
                     *verdict
                 }
-                _ => self.sampler.judge(trace_id, states.str(row), priority, &mut new_states.bytes),
+                _ => self.sampler.judge(trace_id, states.str(row), priority, &mut verdicts.states.bytes),
             };
             if is_plain {
-                last = Some(Judged { trace_id, verdict, state: from..new_states.bytes.len() });
+                last = Some(Judged { trace_id, verdict, state: from..verdicts.states.bytes.len() });
             }
-            match verdict {
-                Verdict::Drop => dropped.push(row as u32),
-                Verdict::Keep => {}
-                Verdict::KeepWithState => {
-                    changed.push(row as u32);
-                    new_states.ends.push(new_states.bytes.len() as u32);
-                }
-            }
+            verdicts.note(row, verdict);
         }
-        if !dropped.is_empty() {
-            batch.drop_rows(Table::Spans, &dropped)?;
-        }
-        if !changed.is_empty() {
-            batch.set_texts(Table::Spans, TRACE_STATE, &changed, new_states)?;
-        }
-        Ok(())
+        verdicts.push(batch)
     }
 }
 

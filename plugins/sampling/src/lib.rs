@@ -10,7 +10,9 @@ mod randomness;
 mod sampler;
 mod threshold;
 mod tracestate;
+mod verdicts;
 
 pub use priority::Priority;
 pub use sampler::{Mode, Sampler, Verdict, without_threshold};
 pub use threshold::{HEX_DIGITS, MIN_PROBABILITY, Threshold};
+pub use verdicts::Verdicts;

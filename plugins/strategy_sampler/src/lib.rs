@@ -13,7 +13,7 @@ mod strategy;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluice_sampling::{Priority, Sampler, Verdict, without_threshold};
+use sluice_sampling::{Priority, Sampler, Verdict, Verdicts, without_threshold};
 use sluice_sdk::fields::TRACE_STATE;
 use sluice_sdk::prelude::*;
 
@@ -76,24 +76,12 @@ impl Plugin for StrategySampler {
         let spans = Spans { trace_ids, wishes, names: &names };
         let decisions = self.decide(&spans)?;
 
-        let (mut dropped, mut changed, mut new_states) = (Vec::new(), Vec::new(), Texts::default());
+        let mut verdicts = Verdicts::with_capacity(trace_ids.len());
         for row in 0..trace_ids.len() {
-            match self.judge(&spans, row, states.str(row), &decisions, &mut new_states.bytes) {
-                Verdict::Drop => dropped.push(row as u32),
-                Verdict::Keep => {}
-                Verdict::KeepWithState => {
-                    changed.push(row as u32);
-                    new_states.ends.push(new_states.bytes.len() as u32);
-                }
-            }
+            let verdict = self.judge(&spans, row, states.str(row), &decisions, &mut verdicts.states.bytes);
+            verdicts.note(row, verdict);
         }
-        if !dropped.is_empty() {
-            batch.drop_rows(Table::Spans, &dropped)?;
-        }
-        if !changed.is_empty() {
-            batch.set_texts(Table::Spans, TRACE_STATE, &changed, new_states)?;
-        }
-        Ok(())
+        verdicts.push(batch)
     }
 }
 

@@ -1,0 +1,53 @@
+//! What is to become of the spans of a batch.
+
+use sluice_sdk::fields::TRACE_STATE;
+use sluice_sdk::prelude::*;
+
+use crate::Verdict;
+
+/// The verdicts on the spans of a batch, noted in the order of their rows.
+#[derive(Default)]
+pub struct Verdicts {
+    /// The `tracestate`s that were written, back to back. A sampler writes there before its verdict is noted.
+    pub states: Texts,
+    dropped: Vec<u32>,
+    changed: Vec<u32>,
+}
+
+impl Verdicts {
+    /// None yet, with room for those on so many spans.
+    #[must_use]
+    pub fn with_capacity(spans: usize) -> Self {
+        let mut verdicts = Self::default();
+        verdicts.changed.reserve(spans);
+        verdicts.states.ends.reserve(spans);
+        verdicts
+    }
+
+    /// Notes what is to become of a span. With [`Verdict::KeepWithState`] its `tracestate` is what was written
+    /// since the last such verdict.
+    pub fn note(&mut self, row: usize, verdict: Verdict) {
+        match verdict {
+            Verdict::Drop => self.dropped.push(row as u32),
+            Verdict::Keep => {}
+            Verdict::KeepWithState => {
+                self.changed.push(row as u32);
+                self.states.ends.push(self.states.bytes.len() as u32);
+            }
+        }
+    }
+
+    /// Has it done.
+    ///
+    /// # Errors
+    /// When the host refuses an edit.
+    pub fn push(self, batch: &Batch<'_>) -> Result<(), Failure> {
+        if !self.dropped.is_empty() {
+            batch.drop_rows(Table::Spans, &self.dropped)?;
+        }
+        if !self.changed.is_empty() {
+            batch.set_texts(Table::Spans, TRACE_STATE, &self.changed, self.states)?;
+        }
+        Ok(())
+    }
+}
