@@ -1,9 +1,9 @@
 //! Applying one staged edit: the index is patched in place, what is written goes into the arena,
 //! and rows remember what the encoder has to write anew.
 
-use crate::attributes::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
 use crate::edits::{Change, Edit};
 use crate::encode::put_entry;
+use crate::entry::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
 use crate::index::{APPENDED, DROPPED, FIELDS_CHANGED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED};
 use crate::layout::ColumnAt;
 use crate::store::{Loc, Store};
@@ -16,7 +16,7 @@ impl Batch {
         match &edit.change {
             Change::Drop | Change::Texts(ColumnAt::SchemaUrl, _) => self.load_rows(table),
             Change::Texts(..) | Change::Numbers(..) => self.load_fields(table),
-            _ => self.load_attributes(table),
+            _ => self.find_attributes(table),
         }
         self.load_rows(Table::Spans);
         let Self { store, index, .. } = self;
@@ -75,9 +75,22 @@ impl Editor<'_> {
         let key_at = if matches!(edit.change, Change::Remove(_)) { Loc::NONE } else { self.store.push(to.as_bytes()) };
         let mut written = values.map(|values| Written::new(self.store, values));
         let number = self.table.layout().attributes;
-        if let (Some(attributes), Some(_)) = (&mut self.index.table_mut(self.table).attributes, &written) {
+        let table = self.index.table_mut(self.table);
+        let Some(attributes) = &mut table.attributes else {
+            return;
+        };
+        if let Some(written) = &mut written {
+            let is_for_all = written.values.len() == 1 && edit.targets.len() == table.rows.len();
+            let (kind, value) = written.get(0);
+            let entry = Entry { key: key_at, value, tlv: Loc::NONE, kind, changed: ADDED };
+            let entry = |store: &mut Store| written.encoded(store, number, entry);
+            if is_for_all && attributes.add_to_all(self.store, key.as_bytes(), entry) {
+                edit.targets.iter(1).for_each(|(row, _)| self.mark(row, bits << APPENDED));
+                return;
+            }
             attributes.expect(edit.targets.len());
         }
+        attributes.deal_out();
         for (row, place) in edit.targets.iter(values.map_or(1, Values::len)) {
             let table = self.index.table_mut(self.table);
             let Some(attributes) = &mut table.attributes else {

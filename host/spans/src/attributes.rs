@@ -3,52 +3,22 @@
 
 use std::ops::Range;
 
+use crate::entry::{ADDED, Entry, KEY_CHANGED, REMOVED, VALUE_CHANGED, read_entry};
 use crate::index::Row;
 use crate::row_fields::kept_runs;
 use crate::store::{Loc, Store};
-use crate::wire::{LEN, fields, varint};
-
-/// Bits of [`Entry::changed`]: those of the `KeyValue`'s fields, and that the entry is gone.
-pub(crate) const KEY_CHANGED: u8 = 1 << 1;
-pub(crate) const VALUE_CHANGED: u8 = 1 << 2;
-pub(crate) const REMOVED: u8 = 1 << 7;
-/// The entry is not on the sender's wire: an edit put it at the end of its row.
-pub(crate) const ADDED: u8 = 1 << 3;
-
-/// One attribute of one row.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Entry {
-    pub key: Loc,
-    /// A number, or a packed [`Loc`]; see [`is_text`].
-    pub value: u64,
-    /// The `KeyValue` with its key and length, as it was before the changes.
-    pub tlv: Loc,
-    /// The `AnyValue`'s field number, 0 without a value.
-    pub kind: u8,
-    pub changed: u8,
-}
-
-impl Entry {
-    #[inline]
-    fn is(&self, store: &Store, key: &[u8]) -> bool {
-        self.key.len as usize == key.len() && self.changed & REMOVED == 0 && store.get(self.key) == key
-    }
-
-    pub fn text(&self) -> Loc {
-        Loc::unpack(self.value)
-    }
-}
-
-/// Whether values of an `AnyValue` member are bytes, not numbers.
-pub(crate) fn is_text(kind: u8) -> bool {
-    matches!(kind, 1 | 5 | 6 | 7)
-}
+use crate::wire::{LEN, fields};
 
 /// The entries of all rows: row `i` has `entries[starts[i]..starts[i + 1]]`.
 #[derive(Debug)]
 pub(crate) struct Attributes {
     starts: Vec<u32>,
     entries: Vec<Entry>,
+    /// Entries that every row has behind its others. What an edit adds to all rows alike stays here,
+    /// once, until somebody wants to see or change the entries of rows.
+    common: Vec<Entry>,
+    /// The same entries as they go out, one after another.
+    common_run: Loc,
     /// Entries that the commit going on has added, until [`Attributes::settle`] puts them at the
     /// end of their rows.
     added: Vec<Added>,
@@ -77,7 +47,19 @@ impl Attributes {
         let mut starts = Vec::with_capacity(bytes / USUAL_ROW_BYTES);
         starts.push(0);
         let entries = Vec::with_capacity(bytes / USUAL_ROW_BYTES * USUAL_ENTRIES);
-        Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false }
+        Self::new(starts, entries)
+    }
+
+    fn new(starts: Vec<u32>, entries: Vec<Entry>) -> Self {
+        Self {
+            starts,
+            entries,
+            common: Vec::new(),
+            common_run: Loc::NONE,
+            added: Vec::new(),
+            ends: Vec::new(),
+            has_removed: false,
+        }
     }
 
     /// Adds an entry to the row that is being written.
@@ -102,7 +84,7 @@ impl Attributes {
             read_row(store.get(row.content), row.content, number, &mut entries);
             starts.push(entries.len() as u32);
         }
-        Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false }
+        Self::new(starts, entries)
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -241,6 +223,56 @@ impl Attributes {
         is_found
     }
 
+    /// Gives every row an entry at its end that none has by this key, or all have from an earlier
+    /// edit like this one. Says whether that is so; nothing is done otherwise.
+    pub fn add_to_all(&mut self, store: &mut Store, key: &[u8], entry: impl FnOnce(&mut Store) -> Entry) -> bool {
+        let known = self.common.iter().position(|known| known.is(store, key));
+        if known.is_none() && self.any_has(store, key) {
+            return false;
+        }
+        let entry = entry(store);
+        match known.and_then(|known| self.common.get_mut(known)) {
+            Some(known) => *known = entry,
+            None => self.common.push(entry),
+        }
+        let bytes: Vec<u8> = self.common.iter().flat_map(|entry| store.get(entry.tlv)).copied().collect();
+        self.common_run = store.push(&bytes);
+        true
+    }
+
+    /// Whether any row has this key among its own entries.
+    pub fn any_has(&self, store: &Store, key: &[u8]) -> bool {
+        let is_key = |entry: &Entry| entry.is(store, key);
+        self.entries.iter().any(is_key) || self.added.iter().any(|added| is_key(&added.entry))
+    }
+
+    /// Whether every row has this key from an edit of all rows.
+    pub fn is_common(&self, store: &Store, key: &[u8]) -> bool {
+        self.common.iter().any(|entry| entry.is(store, key))
+    }
+
+    /// What every row has behind its entries, as it goes out.
+    pub fn common_run(&self) -> Loc {
+        self.common_run
+    }
+
+    /// Gives each row entries of its own for those that all have in common, in a commit that is
+    /// going on: entry numbers stay.
+    pub fn deal_out(&mut self) {
+        self.common_run = Loc::NONE;
+        for entry in std::mem::take(&mut self.common) {
+            (0..self.starts.len() - 1).for_each(|row| self.add(row, entry));
+        }
+    }
+
+    /// Gives each row entries of its own for those that all have in common, between two commits.
+    pub fn spread(&mut self) {
+        if !self.common.is_empty() {
+            self.deal_out();
+            self.settle(&[]);
+        }
+    }
+
     /// Makes room for entries that are going to be added.
     pub fn expect(&mut self, entries: usize) {
         self.added.reserve(entries);
@@ -293,7 +325,9 @@ impl Attributes {
             }
             starts.push(entries.len() as u32);
         }
-        *self = Self { starts, entries, added: Vec::new(), ends: Vec::new(), has_removed: false };
+        (self.starts, self.entries, self.has_removed) = (starts, entries, false);
+        self.added.clear();
+        self.ends.clear();
     }
 
     /// Keeps the rows for which `keep` says so, with all their entries.
@@ -333,74 +367,4 @@ fn read_row(buf: &[u8], content: Loc, number: u32, entries: &mut Vec<Entry>) {
         let body = content.part(at, end - at);
         entries.push(Entry { tlv: content.part(start, end - start), ..read_entry(key_value, body) });
     }
-}
-
-/// The key and value of a valid `KeyValue`.
-#[inline]
-pub(crate) fn read_entry(key_value: &[u8], body: Loc) -> Entry {
-    plain_entry(key_value, body).unwrap_or_else(|| any_entry(key_value, body))
-}
-
-pub(crate) const EMPTY: Entry = Entry { key: Loc::NONE, value: 0, tlv: Loc::NONE, kind: 0, changed: 0 };
-
-/// The short way for a key, then a scalar, with every length one byte; nearly all are so.
-#[expect(clippy::inline_always, reason = "a call an attribute, with its answer in memory, costs a third more")]
-#[inline(always)]
-pub(crate) fn plain_entry(key_value: &[u8], body: Loc) -> Option<Entry> {
-    let [0x0A, key_len @ 0..0x80, rest @ ..] = key_value else {
-        return None;
-    };
-    let key_len = usize::from(*key_len);
-    let [0x12, value_len @ 0..0x80, value @ ..] = rest.get(key_len..)? else {
-        return None;
-    };
-    if value.len() != usize::from(*value_len) {
-        return None;
-    }
-    let (kind, value) = match value {
-        [0x0A, len @ 0..0x80, text @ ..] if text.len() == usize::from(*len) => {
-            (1, body.part(key_len + 6, text.len()).pack())
-        }
-        [0x10, byte @ 0..0x80] => (2, u64::from(*byte != 0)),
-        [0x18, number @ ..] => match varint(number, 0) {
-            Some((value, end)) if end == number.len() => (3, value),
-            _ => return None,
-        },
-        [0x21, bits @ ..] => (4, u64::from_le_bytes(bits.try_into().ok()?)),
-        _ => return None,
-    };
-    Some(Entry { key: body.part(2, key_len), value, kind, ..EMPTY })
-}
-
-/// Any `KeyValue` that is regular.
-#[cold]
-fn any_entry(key_value: &[u8], body: Loc) -> Entry {
-    let mut entry = EMPTY;
-    for field in fields(key_value) {
-        let content = body.part(field.body, field.len());
-        if field.is(1) {
-            entry.key = content;
-        } else if field.is(2) {
-            (entry.kind, entry.value) = any_value(field.content(key_value), content);
-        }
-    }
-    entry
-}
-
-/// The member of an `AnyValue` and its value.
-fn any_value(message: &[u8], body: Loc) -> (u8, u64) {
-    let mut found = (0, 0);
-    for field in fields(message) {
-        match (field.number, field.wire_type) {
-            (kind @ (1 | 5 | 6 | 7), LEN) => {
-                found = (kind as u8, body.part(field.body, field.len()).pack());
-            }
-            (2, 0) => found = (2, u64::from(field.value != 0)),
-            (3, 0) => found = (3, field.value),
-            (4, 1) => found = (4, field.value),
-            (8, 0) => found = (8, i64::from(field.value as i32) as u64),
-            _ => {}
-        }
-    }
-    found
 }

@@ -90,7 +90,23 @@ impl Batch {
         self.index.load_fields(&mut self.store, self.verdict, table);
     }
 
+    /// For who reads the entries of rows.
     pub(crate) fn load_attributes(&mut self, table: Table) {
-        self.index.load_attributes(&mut self.store, self.verdict, table);
+        self.find_attributes(table);
+        if let Some(attributes) = &mut self.index.table_mut(table).attributes {
+            attributes.spread();
+        }
+    }
+
+    /// For who edits attributes, or looks for a key that is not common.
+    pub(crate) fn find_attributes(&mut self, table: Table) {
+        self.index.find_attributes(&mut self.store, self.verdict, table);
+    }
+
+    /// For who looks for a key. Whether all rows have it in common, which then stays apart.
+    pub(crate) fn find_attribute(&mut self, table: Table, key: &[u8]) -> bool {
+        self.find_attributes(table);
+        let attributes = self.index.table(table).attributes.as_ref();
+        attributes.is_some_and(|attributes| attributes.is_common(&self.store, key))
     }
 }

@@ -1,6 +1,6 @@
 //! What arguments of edits are checked for before they are staged.
 
-use crate::attributes::is_text;
+use crate::entry::is_text;
 use crate::rewrite::{Take, rewrite};
 use crate::schema::{ARRAY_VALUE, KEY_VALUE_LIST};
 use crate::walk::Walk;

@@ -199,7 +199,7 @@ fn kept(rows: &[Row]) -> Vec<bool> {
 impl TableIndex {
     /// Follows the owning table, which kept the rows `keep`; rows without owner are dropped.
     fn renumber(&mut self, keep: &[bool]) {
-        if keep.is_empty() {
+        if keep.is_empty() || self.rows.is_empty() {
             return;
         }
         let mut next = 0;

@@ -32,7 +32,11 @@ pub(crate) struct Edit {
 
 /// Row or entry numbers, each with the place of its value in the list of values.
 #[derive(Debug)]
-pub(crate) struct Targets(Vec<(u32, u32)>);
+pub(crate) struct Targets {
+    /// So many from 0 on, each at its own place; then there are no `pairs`.
+    first: u32,
+    pairs: Vec<(u32, u32)>,
+}
 
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -48,25 +52,30 @@ pub(crate) enum Change {
 
 impl Targets {
     fn new(rows: &[u32]) -> Self {
+        let is_sorted = rows.is_sorted_by(|a, b| a < b);
+        if is_sorted && rows.last().is_none_or(|last| *last as usize + 1 == rows.len()) {
+            return Self { first: rows.len() as u32, pairs: Vec::new() };
+        }
         let mut pairs: Vec<(u32, u32)> = rows.iter().copied().zip(0..).collect();
-        if !rows.is_sorted_by(|a, b| a < b) {
+        if !is_sorted {
             // Descending places within a row, so that the last one is what stays.
             pairs.sort_unstable_by_key(|&(row, place)| (row, u32::MAX - place));
             pairs.dedup_by_key(|pair| pair.0);
         }
-        Self(pairs)
+        Self { first: 0, pairs }
     }
 
     /// How many numbers there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.first as usize + self.pairs.len()
     }
 
     /// The numbers, each with the place of its value among `values` values.
     pub fn iter(&self, values: usize) -> impl Iterator<Item = (u32, usize)> {
         let of_all = values == 1;
-        let pairs = self.0.iter();
-        pairs.map(move |&(row, place)| (row, if of_all { 0 } else { place as usize }))
+        let first = (0..self.first).map(|number| (number, number));
+        let all = first.chain(self.pairs.iter().copied());
+        all.map(move |(row, place)| (row, if of_all { 0 } else { place as usize }))
     }
 }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 
-use crate::attributes::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
+use crate::entry::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
 use crate::index::{Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::Kind;
@@ -204,8 +204,9 @@ impl Splicer<'_> {
         let index = self.batch.index.table(table);
         let sizes = bits(row.appended()).map(|number| {
             if number == table.layout().attributes {
-                let added = index.attributes.as_ref().map_or(&[][..], |attributes| attributes.added_in(i));
-                return added.iter().map(|entry| entry.tlv.len as usize).sum();
+                let Some(attributes) = &index.attributes else { return 0 };
+                let added = attributes.added_in(i).iter().map(|entry| entry.tlv);
+                return added.chain([attributes.common_run()]).map(|tlv| tlv.len as usize).sum();
             }
             match (table.layout().slots.get(number as usize), &index.fields) {
                 (Some(Slot::Text(slot)), Some(fields)) => 2 + fields.text(i, (*slot).into()).len as usize,
@@ -292,12 +293,14 @@ impl Splicer<'_> {
             return;
         };
         self.entries(attributes.row(row), number, out);
+        out.extend_from_slice(self.store().get(attributes.common_run()));
     }
 
     /// The entries that edits have put at the end of a row.
     fn added(&self, table: Table, row: usize, number: u32, out: &mut Vec<u8>) {
         if let Some(attributes) = &self.batch.index.table(table).attributes {
             self.entries(attributes.added_in(row), number, out);
+            out.extend_from_slice(self.store().get(attributes.common_run()));
         }
     }
 

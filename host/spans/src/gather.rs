@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Place;
 
-use crate::attributes::{Attributes, Entry, is_text};
+use crate::attributes::Attributes;
+use crate::entry::{Entry, is_text};
 use crate::store::Store;
 use crate::{Texts, Values};
 

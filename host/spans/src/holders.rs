@@ -6,9 +6,12 @@ use crate::{Batch, Column, Table};
 impl Batch {
     /// The rows that have an attribute, or with `has` false those that lack it, ascending.
     pub fn rows_by_key(&mut self, table: Table, key: &[u8], has: bool) -> Vec<u32> {
-        self.load_attributes(table);
+        let is_common = self.find_attribute(table, key);
         let Self { store, index, .. } = self;
         let index = index.table(table);
+        if is_common {
+            return if has { (0..index.rows.len() as u32).collect() } else { Vec::new() };
+        }
         let mut found = Vec::with_capacity(index.rows.len());
         let rows = index.attributes.iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {

@@ -154,8 +154,9 @@ impl Index {
         index.fields = Some(RowFields::read(store, &index.rows, table.layout(), |_, _, _| {}));
     }
 
-    /// Finds the attributes of a table's rows, if that was not done yet.
-    pub fn load_attributes(&mut self, store: &mut Store, verdict: Verdict, table: Table) {
+    /// Finds the attributes of a table's rows, if that was not done yet. What all rows have in common
+    /// stays apart.
+    pub fn find_attributes(&mut self, store: &mut Store, verdict: Verdict, table: Table) {
         self.load_rows(store, verdict, table);
         let index = self.table_mut(table);
         if index.attributes.is_none() {

@@ -17,6 +17,7 @@ mod columns;
 mod commit;
 mod edits;
 mod encode;
+mod entry;
 pub mod fields;
 mod gather;
 mod holders;

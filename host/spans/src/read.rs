@@ -5,7 +5,7 @@ use crate::gather::{Keys, gather};
 use crate::layout::ColumnAt;
 use crate::row_fields::{NO_ID, RowFields};
 use crate::store::{Loc, Store};
-use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, fields};
+use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, Values, fields};
 
 /// Says which attribute keys may be seen.
 type Granted<'a> = Option<&'a dyn Fn(&[u8]) -> bool>;
@@ -115,12 +115,19 @@ impl Batch {
         if std::str::from_utf8(key).is_err() {
             return Err(Refusal::malformed("the key is not UTF-8"));
         }
-        self.load_attributes(table);
+        if self.find_attribute(table, key) {
+            self.load_attributes(table);
+        }
         let store = &self.store;
         let index = self.index.table(table);
+        let attributes = index.attributes.as_ref();
+        if attributes.is_none_or(|attributes| !attributes.any_has(store, key)) {
+            let types = vec![0; index.rows.len()];
+            return Ok(Column { values: Values { types, ..Values::default() }, duplicates: Vec::new() });
+        }
         let mut column = Vec::with_capacity(index.rows.len());
         let mut duplicates = Vec::new();
-        let rows = index.attributes.iter().flat_map(Attributes::rows);
+        let rows = attributes.into_iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {
             let mut found =
                 entries.iter().filter(|entry| entry.key.len as usize == key.len() && store.get(entry.key) == key);
@@ -205,10 +212,11 @@ impl Batch {
 
 /// Texts from where they are, back to back.
 fn pack(store: &Store, rows: usize, texts: impl Iterator<Item = Loc> + Clone) -> Texts {
-    let bytes = texts.clone().map(|text| text.len as usize).sum();
-    let mut packed = Texts::with_capacity(rows, bytes);
+    let bytes: usize = texts.clone().map(|text| text.len as usize).sum();
+    let mut packed = Texts::with_capacity(rows, bytes + Store::SLACK);
     for text in texts {
-        packed.push(store.get(text));
+        store.append(text, &mut packed.bytes);
+        packed.ends.push(packed.bytes.len() as u32);
     }
     packed
 }

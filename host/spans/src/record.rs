@@ -2,7 +2,8 @@
 //! looked into is walked once and not three times.
 
 use crate::Table;
-use crate::attributes::{Attributes, Entry};
+use crate::attributes::Attributes;
+use crate::entry::Entry;
 use crate::index::{Index, Row};
 use crate::layout::Layout;
 use crate::row_fields::{Record, RowFields};

@@ -58,6 +58,9 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// What [`Store::append`] writes beyond a text for a moment, at most.
+    pub const SLACK: usize = 32;
+
     #[inline]
     pub fn get(&self, loc: Loc) -> &[u8] {
         let (buf, at): (&[u8], _) =
@@ -67,8 +70,26 @@ impl Store {
 
     /// The `N` bytes at a position; zeros if there is no such position.
     pub fn array<const N: usize>(&self, at: u32) -> [u8; N] {
-        let bytes = self.get(Loc { at, len: N as u32 });
-        bytes.try_into().unwrap_or([0; N])
+        self.chunk(at).copied().unwrap_or([0; N])
+    }
+
+    #[inline]
+    fn chunk<const N: usize>(&self, at: u32) -> Option<&[u8; N]> {
+        self.get(Loc { at, len: N as u32 }).first_chunk()
+    }
+
+    /// Appends a text to `out`. Most are short, and what is copied with a fixed length, to be cut
+    /// off afterwards, needs no call.
+    #[inline]
+    pub fn append(&self, text: Loc, out: &mut Vec<u8>) {
+        match self.chunk::<{ Self::SLACK }>(text.at) {
+            Some(chunk) if text.len as usize <= chunk.len() => {
+                let end = out.len() + text.len as usize;
+                out.extend_from_slice(chunk);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(self.get(text)),
+        }
     }
 
     /// Adds bytes to the arena.

@@ -1,6 +1,6 @@
 //! Every string of a batch in one piece: what scanners read.
 
-use crate::attributes::is_text;
+use crate::entry::is_text;
 use crate::fields::{SCHEMA_URL, event, link, scope, span};
 use crate::{Batch, Field, Refusal, Table, Texts};
 
@@ -95,7 +95,7 @@ impl Batch {
             texts.ends.reserve(entries.len());
             for entry in entries {
                 if is_text(entry.kind) {
-                    texts.bytes.extend_from_slice(store.get(entry.text()));
+                    store.append(entry.text(), &mut texts.bytes);
                 }
                 texts.ends.push(texts.bytes.len() as u32);
             }

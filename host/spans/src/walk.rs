@@ -3,7 +3,7 @@
 //! id has 16 bytes, a span id 8, a parent's id 8 or none.
 
 use crate::Malformed;
-use crate::attributes::{EMPTY, Entry, is_text, plain_entry, read_entry};
+use crate::entry::{EMPTY, Entry, is_text, plain_entry, read_entry};
 use crate::malformed::{Fault, What};
 use crate::schema::{KEY_VALUE, Kind, REQUEST, SPAN, Schema};
 use crate::store::Loc;

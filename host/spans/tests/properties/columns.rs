@@ -1,6 +1,6 @@
 //! Every column of a batch against the same of a decoded request.
 
-use crate::generator::KEYS;
+use crate::generator::{KEYS, NEW_KEYS};
 use crate::model::{attributes, rows, span};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
@@ -171,7 +171,12 @@ fn check_children(batch: &mut Batch, request: &ExportTraceServiceRequest) {
 fn check_attributes(batch: &mut Batch, request: &ExportTraceServiceRequest, table: Table) {
     let paths = rows(request, table);
     let all: Vec<Vec<KeyValue>> = paths.iter().map(|&p| attributes(request, table, p)).collect();
-    for key in KEYS.into_iter().chain(["absent"]) {
+    for key in KEYS.into_iter().chain(["absent"]).chain(NEW_KEYS) {
+        for has in [true, false] {
+            let is_in = |entries: &Vec<KeyValue>| entries.iter().any(|entry| entry.key == key);
+            let rows: Vec<u32> = (0..).zip(&all).filter(|row| is_in(row.1) == has).map(|row| row.0).collect();
+            assert_eq!(batch.rows_by_key(table, key.as_bytes(), has), rows, "{key}");
+        }
         let column = batch.attribute(table, key.as_bytes()).unwrap();
         let find = |entries: &Vec<KeyValue>| {
             let entry = entries.iter().find(|entry| entry.key == key)?;

@@ -1,6 +1,6 @@
-//! Random edits of a batch against the model, over two commits.
+//! Random edits of a batch against the model, over three commits.
 
-use crate::generator::{KEYS, request, text, value};
+use crate::generator::{KEYS, NEW_KEYS, request, text, value};
 use crate::mangle::{Message as Kind, Tricks, mangle};
 use crate::model::{Op, apply, attributes, rows};
 use crate::rng::Rng;
@@ -39,6 +39,11 @@ const NUMBERS: [(Table, u32, u32); 14] = [
     (Table::Links, 6, 32),
 ];
 
+fn any_key(rng: &mut Rng) -> String {
+    let keys = if rng.one_in(3) { &NEW_KEYS[..] } else { &KEYS[..] };
+    (*rng.pick(keys)).to_owned()
+}
+
 fn some_of(rng: &mut Rng, count: usize) -> Vec<u32> {
     let often = 1 + rng.below(4);
     let mut rows: Vec<u32> = (0..count as u32).filter(|_| rng.one_in(often)).collect();
@@ -74,8 +79,8 @@ fn op(rng: &mut Rng, now: &ExportTraceServiceRequest) -> Op {
     let paths = rows(now, t);
     let entries: usize = paths.iter().map(|&p| attributes(now, t, p).len()).sum();
     let chosen = some_of(rng, paths.len());
-    let key = (*rng.pick(&KEYS)).to_owned();
-    match rng.below(10) {
+    let key = any_key(rng);
+    match rng.below(12) {
         0 => {
             let t = *rng.pick(&[Table::Spans, Table::Events, Table::Links]);
             Op::Drop(t, some_of(rng, rows(now, t).len()))
@@ -85,7 +90,7 @@ fn op(rng: &mut Rng, now: &ExportTraceServiceRequest) -> Op {
             Op::Set(t, key, chosen, values)
         }
         3 => Op::Remove(t, key, chosen),
-        4 => Op::Rename(t, key, (*rng.pick(&KEYS)).to_owned(), chosen),
+        4 => Op::Rename(t, key, any_key(rng), chosen),
         5 => {
             let chosen = some_of(rng, entries);
             let values = values(rng, chosen.len());
@@ -106,7 +111,12 @@ fn op(rng: &mut Rng, now: &ExportTraceServiceRequest) -> Op {
             let numbers = (0..count).map(|_| rng.number() >> (64 - bits)).collect();
             Op::Numbers(t, field, chosen, numbers)
         }
-        _ => Op::Clean(rng.below(4) as u32),
+        9 => Op::Clean(rng.below(4) as u32),
+        _ => {
+            // What all rows get alike is kept once.
+            let key = (*rng.pick(&NEW_KEYS)).to_owned();
+            Op::Set(t, key, (0..paths.len() as u32).collect(), values(rng, 1))
+        }
     }
 }
 
@@ -146,7 +156,7 @@ fn edited(seed: u64, size: usize) {
     if rng.one_in(2) {
         columns::check(&mut batch, &model);
     }
-    for _round in 0..2 {
+    for _round in 0..3 {
         let ops: Vec<Op> = (0..=rng.below(5)).map(|_| op(rng, &model)).collect();
         let mut edits = Edits::new();
         let mut cleaned = 0;

@@ -11,6 +11,9 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 /// Keys, some of them the beginning of another, one empty, one not ASCII.
 pub const KEYS: [&str; 8] = ["", "a", "ab", "http.method", "url.full", "url.full.query", "schlüssel", "user.email"];
 
+/// Keys that no sender uses, so that all rows get them from edits alone.
+pub const NEW_KEYS: [&str; 3] = ["edge.node", "edge.zone", "x"];
+
 pub fn text(rng: &mut Rng) -> String {
     match rng.below(12) {
         0 => String::new(),
