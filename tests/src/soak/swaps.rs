@@ -20,6 +20,7 @@ use serde::Serialize;
 use super::resident;
 use crate::process;
 use crate::sink::Sink;
+use crate::wait;
 use load::{Load, Sent};
 use stage::Stage;
 use version::Template;
@@ -68,7 +69,7 @@ impl Change {
     ];
 }
 
-/// Between two changes: long enough for spans to see each version.
+/// Between two changes, at least; then until spans have come that each version has worked on.
 const REST: Duration = Duration::from_millis(150);
 /// The run without swaps, at least and by change.
 const BEFORE: Duration = Duration::from_secs(2);
@@ -196,7 +197,12 @@ pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
         }
         kinds.pop().map_or(Ok(()), |change| stage.make(change))?;
         thread::sleep(REST);
-        upstream.take().iter().try_for_each(|request| arrived.add(&request.wire))?;
+        let seen = || {
+            let added = upstream.take().iter().try_for_each(|request| arrived.add(&request.wire));
+            added.map(|()| arrived.has_seen(&stage.report.good).then_some(())).transpose()
+        };
+        // What is never seen is told in the end.
+        wait::within(wait::PATIENCE, seen).transpose()?;
         if made < WARM {
             rss_warm = resident(stage.sluice.pid())?;
         }

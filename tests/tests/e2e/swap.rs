@@ -2,7 +2,7 @@
 //! is wrong keeps the old one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait, wire};
 
-use crate::guests;
+use crate::{guests, odd};
 
 /// A sender that goes on until told to stop.
 struct Flow {
@@ -119,13 +119,15 @@ fn a_plugin_file_replaced_under_traffic_loses_nothing_and_splits_nothing() {
     assert_eq!(stamps, [Some("one".to_owned()), Some("two".to_owned())]);
 }
 
-/// Sends a request and says with what stamp it arrives.
+/// Sends a span that nobody else sends, and says with what stamp it arrives: others may still be on their way.
 #[track_caller]
 pub fn stamp_now(sluice: &Sluice, upstream: &Sink, key: &str) -> Option<String> {
-    let before = upstream.spans();
-    send::all(sluice.grpc(), &[Exporter::new(123).request(5)]).unwrap();
-    upstream.wait_for_spans(before + 1);
-    text(upstream.decoded_spans().last().unwrap(), key).map(str::to_owned)
+    static SENT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("stamped span {:08}", SENT.fetch_add(1, Ordering::Relaxed));
+    send::all(sluice.grpc(), &[odd::request(&[odd::span(77, 7, &[odd::field(5, name.as_bytes())])])]).unwrap();
+    wait::until(&format!("{name} upstream"), || upstream.holds(&name).then_some(()));
+    let span = upstream.decoded_spans().into_iter().rfind(|span| span.name == name).unwrap();
+    text(&span, key).map(str::to_owned)
 }
 
 #[test]
