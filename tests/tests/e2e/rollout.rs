@@ -50,10 +50,15 @@ pub fn replace(sluice: &Sluice, version: Version) -> Value {
 
 /// What the command line says of the plugin, or does with it.
 pub fn order(sluice: &Sluice, what: &str) -> Output {
+    order_of(sluice, PLUGIN, what)
+}
+
+/// The same of any plugin.
+pub fn order_of(sluice: &Sluice, plugin: &str, what: &str) -> Output {
     let (endpoint, token) = (sluice.address("sluice", "http").to_string(), sluice.folder().path("token"));
     let token = ["--token-file", token.to_str().unwrap()];
     let token = if what == "show" { &[][..] } else { &token[..] };
-    run(&[&["plugin", what, PLUGIN, "--endpoint", &endpoint, "--json"], token].concat(), None)
+    run(&[&["plugin", what, plugin, "--endpoint", &endpoint, "--json"], token].concat(), None)
 }
 
 pub fn shown(sluice: &Sluice) -> Value {

@@ -53,6 +53,23 @@ pub fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
     }
 }
 
+/// Waits until a span has arrived of which an attribute has this value. How many arrive before it, the queue
+/// knows.
+#[track_caller]
+pub fn wait_for_text(upstream: &Sink, key: &str, value: &str) {
+    let has_arrived = || upstream.decoded_spans().iter().any(|span| text(span, key) == Some(value));
+    wait::until(&format!("a span with {key}: {value} upstream"), || has_arrived().then_some(()));
+}
+
+/// The different values of an attribute.
+fn texts(upstream: &Sink, key: &str) -> Vec<Option<String>> {
+    let all = upstream.decoded_spans();
+    let mut texts: Vec<_> = all.iter().map(|span| text(span, key).map(str::to_owned)).collect();
+    texts.sort();
+    texts.dedup();
+    texts
+}
+
 /// A chain that stamps every span at both its ends.
 pub fn stamped(upstream: &Sink, stamp: &str) -> Config {
     let set = |key: &str| format!("actions: [{{ key: {key}, value: {stamp}, action: upsert }}]");
@@ -70,8 +87,7 @@ fn a_rule_edited_under_traffic_loses_nothing_and_splits_nothing() {
         sluice.rewrite(&stamped(&upstream, stamp));
         let swap = sluice.wait_swap("attributes/first", seen);
         assert_eq!(swap["outcome"], "swapped", "{swap}");
-        let so_far = upstream.spans();
-        upstream.wait_for_spans(so_far + 500);
+        wait_for_text(&upstream, "last", stamp);
     }
     let sent = flow.end();
     let end = sluice.terminate();
@@ -83,8 +99,7 @@ fn a_rule_edited_under_traffic_loses_nothing_and_splits_nothing() {
             "half-processed: {span:?}"
         );
     }
-    let last = upstream.decoded_spans();
-    assert_eq!(text(last.last().unwrap(), "last"), Some("four"));
+    assert_eq!(texts(&upstream, "last"), ["four", "one", "three", "two"].map(|stamp| Some(stamp.to_owned())));
 }
 
 fn with_tester(upstream: &Sink, stamp: &str) -> Folder {
@@ -107,16 +122,11 @@ fn a_plugin_file_replaced_under_traffic_loses_nothing_and_splits_nothing() {
     assert_eq!(swap["outcome"], "swapped", "{swap}");
     assert_ne!(swap["from"], swap["to"]);
     assert!(swap["ms"].as_object().is_some_and(|steps| !steps.is_empty()), "{swap}");
-    let so_far = upstream.spans();
-    upstream.wait_for_spans(so_far + 500);
+    wait_for_text(&upstream, "stamp", "two");
     let sent = flow.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, sent), "{}", end.stderr);
-    let mut stamps: Vec<_> =
-        upstream.decoded_spans().iter().map(|span| text(span, "stamp").map(str::to_owned)).collect();
-    stamps.sort();
-    stamps.dedup();
-    assert_eq!(stamps, [Some("one".to_owned()), Some("two".to_owned())]);
+    assert_eq!(texts(&upstream, "stamp"), [Some("one".to_owned()), Some("two".to_owned())]);
 }
 
 /// Sends a span that nobody else sends, and says with what stamp it arrives: others may still be on their way.

@@ -9,9 +9,10 @@ use sluice_tests::collector::run;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{Flow, PLUGIN, TWO, bad_versions_go, flows, marks, order, replace, shown, span, start};
+use super::{Flow, PLUGIN, TWO, bad_versions_go, marks, order, replace, shown, span, start};
 use crate::guests::Version;
 use crate::odd;
+use crate::swap::wait_for_text;
 
 #[test]
 fn a_shadow_that_drops_more_is_reported_and_leaves_no_trace() {
@@ -80,7 +81,7 @@ fn a_bad_shadow_goes_by_itself_and_a_good_one_serves_in_time() {
     let swapped = sluice.wait_swap(PLUGIN, 2);
     assert_eq!((&swapped["outcome"], &swapped["trigger"]), (&"swapped".into(), &"shadow".into()), "{swapped}");
     assert_eq!((&swapped["to"], &swapped["trial"]["failures"]), (&came["to"], &0.into()), "{swapped}");
-    flows(&upstream, 500);
+    wait_for_text(&upstream, "mark", "two");
     let sent = flow.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, sent), "{}", end.stderr);
