@@ -22,7 +22,7 @@ use prost::Message as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use answer::Answer;
+pub use answer::{Answer, Gate};
 pub use count::CountingSink;
 
 use crate::{wait, wire};
@@ -60,6 +60,8 @@ struct State {
     standing: Answer,
     guilty: Option<Vec<u8>>,
     received: Vec<Received>,
+    /// When requests came, whatever the answer was.
+    attempts: Vec<Instant>,
     totals: Totals,
 }
 
@@ -144,6 +146,11 @@ impl Sink {
         self.shared.state().totals
     }
 
+    /// When each request came, whatever the answer was.
+    pub fn attempts(&self) -> Vec<Instant> {
+        self.shared.state().attempts.clone()
+    }
+
     /// How many spans were accepted so far.
     pub fn spans(&self) -> u64 {
         self.totals().spans
@@ -215,6 +222,7 @@ impl Shared {
     fn answer(&self, wire: &[u8]) -> Answer {
         let mut state = self.state();
         state.totals.attempts += 1;
+        state.attempts.push(Instant::now());
         let guilty = |needle: &Vec<u8>| memchr::memmem::find(wire, needle).is_some();
         if state.guilty.as_ref().is_some_and(guilty) {
             return Answer::INVALID;

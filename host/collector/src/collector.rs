@@ -4,6 +4,7 @@ mod hand_over;
 mod leaving;
 mod life;
 mod listening;
+mod preparing;
 mod readiness;
 mod reload;
 mod rollout;
@@ -18,7 +19,7 @@ use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Courier, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
 use crate::extension::{Readiness, admin::Desk};
-use crate::generation::{Fresh, Processors, Served, Workshop};
+use crate::generation::{Fresh, Processors, Served, Waits, Workshop};
 use crate::queue::Disks;
 use crate::receiver::{self, Sockets, admission::Admission};
 use crate::route::{Destination, Instances, PipelinePlan, Plan, ReceiverPlan};
@@ -47,6 +48,8 @@ pub struct Collector {
     config: Config,
     served: HashMap<String, Served>,
     probations: Vec<Probation>,
+    /// Versions whose canary waits for that of another plugin to be over.
+    waiting: Vec<Waits>,
     exporters: HashMap<Id, Serving>,
     disks: Disks,
     receivers: Vec<Receiving>,
@@ -113,6 +116,7 @@ impl Collector {
             config: Config::default(),
             served: HashMap::new(),
             probations: Vec::new(),
+            waiting: Vec::new(),
             exporters: HashMap::new(),
             disks: Disks::default(),
             receivers: Vec::new(),
@@ -150,7 +154,7 @@ impl Collector {
         let exporters = self.exporters_for(&config)?;
         self.number_receivers(&config);
         let plan = Arc::new(self.plan(&config, &processors, &exporters));
-        let Processors { served, mut fresh } = processors;
+        let Processors { served, mut fresh, .. } = processors;
         let started = Instant::now();
         self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
         // Nothing can fail any more.

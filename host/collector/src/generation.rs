@@ -6,6 +6,7 @@
 //! failure anywhere drops what was prepared and leaves the present generation as it is.
 
 mod candidate;
+mod served;
 mod settings;
 
 use std::collections::HashMap;
@@ -16,17 +17,17 @@ use std::time::Instant;
 
 use sluice_sandbox::{Instance, PrepareError, Prepared, Sandbox, Source, Trust, Verified};
 
-use crate::chain::{Care, Guard, PluginMetrics, PluginStats, SlotPlan};
+use crate::chain::{Care, Guard, PluginMetrics};
 use crate::config::processor::{self, OnFailure};
 use crate::config::{Component, Config};
 use crate::swap::event::{Step, Steps};
-use crate::swap::recent::Recent;
 use crate::swap::self_test::{self, Report};
 use crate::swap::trial::Phase;
 use crate::swap::versions::Versions;
 use crate::tables::Shelf;
 
-pub use candidate::Candidate;
+pub use candidate::{Candidate, Waits};
+pub use served::Served;
 pub use settings::trust;
 use settings::{quarantine_is_there, sandbox_settings, store_folder};
 
@@ -79,23 +80,6 @@ pub struct Workshop {
     pub cores: usize,
 }
 
-/// A processor that serves, or is about to.
-#[derive(Clone)]
-pub struct Served {
-    /// Its settings.
-    pub settings: processor::Settings,
-    /// The plugin, ready to be instantiated.
-    pub prepared: Prepared,
-    /// Its figures.
-    pub stats: Arc<PluginStats>,
-    /// What becomes of what it fails on.
-    pub guard: Arc<Guard>,
-    /// The last batches that reached it, or a version of it before.
-    pub recent: Arc<Recent>,
-    /// The version that is tried beside it.
-    pub candidate: Option<Arc<Candidate>>,
-}
-
 /// A processor that was made anew.
 pub struct Fresh {
     /// The component id.
@@ -127,6 +111,10 @@ struct Attempt {
     self_test: Option<Report>,
     /// What was made is to be tried.
     is_candidate: bool,
+    /// The processor whose canary has to be over before there is one of this.
+    behind: Option<String>,
+    /// Nothing was made, because of that.
+    waits: bool,
 }
 
 /// Why a processor was not made.
@@ -165,6 +153,8 @@ pub struct Processors {
     pub served: HashMap<String, Served>,
     /// Those that the present generation does not have.
     pub fresh: Vec<Fresh>,
+    /// Versions whose turn has not come.
+    pub waiting: Vec<Waits>,
 }
 
 /// Why a processor cannot serve.
@@ -210,9 +200,11 @@ impl Workshop {
             }
             // What goes back has proved itself, and must not be kept from it.
             let tests = matches!(look, Look::All | Look::Only(_));
-            let mut attempt = Attempt { tests, ..Attempt::default() };
+            let behind = candidate::canary_beside(config, &id, present, &all.served);
+            let mut attempt = Attempt { tests, behind, ..Attempt::default() };
             match self.processor(component, now, config, look, &mut attempt) {
                 Ok((served, instances)) => {
+                    all.waiting.extend(attempt.waits(&id, &served));
                     let from = now.map(|now| now.prepared.digest().to_owned());
                     all.served.insert(id.clone(), served);
                     all.fresh.extend(instances.map(|instances| Fresh {
@@ -269,6 +261,9 @@ impl Workshop {
         if let Some(now) = present.filter(|now| now.candidate.iter().any(|candidate| is_it(&&candidate.served))) {
             return Ok((now.clone(), None));
         }
+        if let Some(now) = present.filter(|now| attempt.has_to_wait(now, settings, verified.digest())) {
+            return Ok((now.clone(), None));
+        }
         let prepared = self.prepare(component, config, verified, attempt)?;
         let recent = present.map(|now| Arc::clone(&now.recent)).unwrap_or_default();
         if attempt.tests {
@@ -276,7 +271,7 @@ impl Workshop {
             attempt.self_test = Some(report.map_err(Problem::at(Step::SelfTest))?);
         }
         let tried = present.filter(|_| attempt.tests);
-        let tried = tried.and_then(|now| Some((now, candidate::phase(now, settings, &prepared)?)));
+        let tried = tried.and_then(|now| Some((now, candidate::phase(now, settings, prepared.digest())?)));
         // The cores have nothing to do with a shadow.
         let is_shadow = matches!(tried, Some((_, Phase::Shadow)));
         let instances = if is_shadow { Vec::new() } else { self.instances(&prepared, attempt)? };
@@ -377,23 +372,5 @@ impl Workshop {
                 settings.kind
             )
         })
-    }
-}
-
-impl Served {
-    /// What the cores share of it.
-    pub fn slot(&self, id: &str) -> SlotPlan {
-        SlotPlan {
-            id: id.to_owned(),
-            guard: Arc::clone(&self.guard),
-            stats: Arc::clone(&self.stats),
-            recent: Arc::clone(&self.recent),
-            beside: self.candidate.as_ref().map(|candidate| candidate.beside.clone()),
-        }
-    }
-
-    /// The same without a candidate.
-    fn alone(&self) -> Self {
-        Self { candidate: None, ..self.clone() }
     }
 }

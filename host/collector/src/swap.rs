@@ -28,6 +28,8 @@ pub enum Trigger {
     Probation,
     /// The trial of a candidate, which is over.
     Trial(Phase),
+    /// The end of a trial that another version has waited for.
+    Turn,
     /// The admin API, to have a candidate serve.
     Promote,
     /// The admin API, to let go of a candidate.
@@ -40,6 +42,11 @@ impl Trigger {
         matches!(self, Self::Rollback | Self::Probation)
     }
 
+    /// Whether a version that has to go may be there until it is done.
+    pub fn is_in_haste(self) -> bool {
+        self.goes_back() || matches!(self, Self::Trial(_) | Self::Abort)
+    }
+
     /// The name in events.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,6 +56,7 @@ impl Trigger {
             Self::Rollback => "rollback",
             Self::Probation => "probation",
             Self::Trial(phase) => phase.as_str(),
+            Self::Turn => "turn",
             Self::Promote => "promote",
             Self::Abort => "abort",
         }

@@ -1,7 +1,9 @@
 //! What a sink answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tonic::Code;
 
 /// An answer to one request, over gRPC or HTTP.
@@ -28,10 +30,33 @@ pub enum Answer {
     },
     /// Success after some time.
     Late(Duration),
+    /// Success when somebody opens the gate.
+    Held(Gate),
     /// The connection breaks off without an answer.
     Disconnect,
     /// No answer, ever.
     Silence,
+}
+
+/// What answers may be held at. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// A gate that is shut.
+    pub fn shut() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Lets all pass, now and later.
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    pub(super) async fn passed(&self) {
+        // There is no permit: it ends when the gate is opened.
+        let _ = self.0.acquire().await;
+    }
 }
 
 impl Answer {

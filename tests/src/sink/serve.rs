@@ -112,6 +112,10 @@ impl Service<tonic::Request<Bytes>> for Export {
                     tokio::time::sleep(time).await;
                     None
                 }
+                Answer::Held(gate) => {
+                    gate.passed().await;
+                    None
+                }
                 Answer::Refuse { code, retry, .. } => return Err(refusal(code, retry)),
                 Answer::Disconnect => {
                     cut.notify_one();
@@ -162,6 +166,10 @@ async fn post(request: Request<Incoming>, json: bool, shared: &Shared, cut: &Not
         Answer::Partial { rejected, message } => Some((rejected, message)),
         Answer::Late(time) => {
             tokio::time::sleep(time).await;
+            None
+        }
+        Answer::Held(gate) => {
+            gate.passed().await;
             None
         }
         Answer::Refuse { code, status, retry } => return refuse(code, status, retry, json),

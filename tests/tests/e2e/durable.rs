@@ -5,7 +5,6 @@ mod inspect;
 mod reload;
 
 use std::path::Path;
-use std::time::Duration;
 
 use bytes::Bytes;
 use sluice_tests::collector::{Config, End, Sluice, config};
@@ -236,10 +235,10 @@ fn what_waits_is_tried_for_ever_and_the_oldest_goes_first() {
 fn it_is_not_waited_for_longer_than_the_drain_deadline() {
     let (upstream, folder) = (Sink::start(), folder());
     upstream.always(Answer::Silence);
-    let sluice = Sluice::start(&durable(&upstream, folder.path(), QUEUE));
+    // Far above what its end is waited for.
+    let patient = durable(&upstream, folder.path(), QUEUE).yaml().replace("tls: {", "timeout: 10m\n    tls: {");
+    let sluice = Sluice::start_in(sluice_tests::collector::Folder::new(&patient));
     send::all(sluice.grpc(), &Exporter::new(210).requests(5, 40)).unwrap();
     upstream.wait_for_attempts(1);
-    let asked = std::time::Instant::now();
     closes(&sluice.terminate());
-    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
 }

@@ -37,10 +37,10 @@ pub fn rollout(version: Version) -> Vec<u8> {
         fs::read(out).unwrap()
     };
     let mut module = built.get_or_insert_with(make).clone();
-    let Version { mark, drops, burns, traps } = version;
+    let Version { mark, drops, burns, fails } = version;
     let places: Vec<_> = memchr::memmem::find_iter(&module, b"sluice-rollout mark=").collect();
     let &[at] = &places[..] else { panic!("its block is there {} times", places.len()) };
-    let block = format!("sluice-rollout mark={mark:3} drops={drops:02} burns={burns:02} traps={}", u8::from(traps));
+    let block = format!("sluice-rollout mark={mark:3} drops={drops:02} burns={burns:02} fails={}", fails as u8);
     module[at..at + block.len()].copy_from_slice(block.as_bytes());
     module
 }
@@ -54,14 +54,25 @@ pub struct Version {
     pub drops: u8,
     /// Units of time that a call burns.
     pub burns: u8,
-    /// It traps on spans that are named `bad`.
-    pub traps: bool,
+    /// What it does on spans that are named `bad`.
+    pub fails: Fails,
+}
+
+/// How a version fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fails {
+    /// It does not.
+    Never = 0,
+    /// By a trap.
+    Traps = 1,
+    /// By not coming back.
+    Spins = 2,
 }
 
 impl Version {
     /// One that marks, and burns one unit of time.
     pub const fn new(mark: &'static str) -> Self {
-        Self { mark, drops: 0, burns: 1, traps: false }
+        Self { mark, drops: 0, burns: 1, fails: Fails::Never }
     }
 }
 

@@ -44,6 +44,12 @@ fn names(upstream: &Sink) -> Vec<String> {
     upstream.decoded_spans().into_iter().map(|span| span.name).collect()
 }
 
+/// Requests may overtake each other on their way upstream.
+fn sorted(mut names: Vec<String>) -> Vec<String> {
+    names.sort();
+    names
+}
+
 /// A trace whose randomness is one half.
 const HALF: u128 = 0x80_0000_0000_0000;
 
@@ -142,13 +148,13 @@ fn a_limit_decides_once_on_a_trace_wherever_its_spans_come() {
     let strategies = "strategies: { default_strategy: { type: ratelimiting, param: 40 } }";
     let upstream = Sink::start();
     let sluice = Sluice::start(&Config::to(&upstream).processor("strategy_sampler", strategies));
-    let started = Barrier::new(4);
+    let (began, together) = (Instant::now(), Barrier::new(4));
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let client = Grpc::new(sluice.grpc()).unwrap();
                 for trace in 1..=TRACES {
-                    started.wait();
+                    together.wait();
                     client.send(&request("shop", vec![span(trace, "work", vec![])])).unwrap();
                 }
             });
@@ -160,7 +166,9 @@ fn a_limit_decides_once_on_a_trace_wherever_its_spans_come() {
     for span in upstream.decoded_spans() {
         *spans.entry(span.trace_id).or_default() += 1;
     }
-    assert!((40..TRACES as usize).contains(&spans.len()), "{} of {TRACES} traces are kept", spans.len());
+    // 40 at once and as many a second, however long this machine took.
+    let most = 40 * (2 + began.elapsed().as_secs() as usize);
+    assert!((40..=most).contains(&spans.len()), "{} of {TRACES} traces are kept, at most {most} may", spans.len());
     assert!(spans.values().all(|spans| *spans == 4), "{spans:?}");
 }
 
@@ -190,7 +198,7 @@ fn the_trail_of_a_watched_waybill_is_kept_whatever_samplers_say() {
     send(vec![span(1, "a", at("GVA")), span(1, "b", with("WB-1", "BRN")), span(2, "other", with("WB-2", "GVA"))]);
     send(vec![span(1, "c", at("BRN")), span(3, "another", vec![])]);
     upstream.wait_for_spans(3);
-    assert_eq!(names(&upstream), ["a", "b", "c"]);
+    assert_eq!(sorted(names(&upstream)), ["a", "b", "c"]);
     for span in upstream.decoded_spans() {
         assert_eq!((text(&span, "waybill.trail"), text(&span, "waybill.why")), (Some("WB-1"), Some("insured")));
     }
@@ -206,5 +214,5 @@ fn the_trail_of_a_watched_waybill_is_kept_whatever_samplers_say() {
     send(vec![span(4, "d", with("WB-2", "GVA")), span(5, "no more", with("WB-1", "GVA")), span(1, "e", vec![])]);
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
-    assert_eq!(names(&upstream), ["a", "b", "c", "d", "e"], "the trail that was begun is kept to its end");
+    assert_eq!(sorted(names(&upstream)), ["a", "b", "c", "d", "e"], "the trail that was begun is kept to its end");
 }

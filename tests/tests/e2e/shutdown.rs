@@ -1,6 +1,6 @@
 //! The end: what was accepted is delivered, or the exit code says that it was not.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sluice_tests::collector::{Config, Sluice};
 use sluice_tests::send;
@@ -50,14 +50,13 @@ fn spans_lost_at_the_drain_deadline_are_told_by_exit_code_3_and_the_account() {
 fn a_second_signal_ends_at_once() {
     let upstream = Sink::start();
     upstream.always(Answer::UNAVAILABLE);
-    let sluice = Sluice::start(&Config::to(&upstream));
+    // Far above what its end is waited for: it does not wait for upstream.
+    let sluice = Sluice::start(&Config::to(&upstream).extension("sluice", "drain_timeout: 10m"));
     send::all(sluice.grpc(), &[Exporter::new(104).request(40)]).unwrap();
     sluice.signal(libc::SIGTERM);
     sluice_tests::wait::until("the drain to begin", || sluice.log().find("draining"));
-    let again = Instant::now();
     sluice.signal(libc::SIGTERM);
     let end = sluice.wait_end();
-    assert!(again.elapsed() < Duration::from_secs(2), "it took {:?}", again.elapsed());
     assert_ne!(end.code, 0, "spans were lost: {}", end.stderr);
 }
 

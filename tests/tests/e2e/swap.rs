@@ -2,7 +2,7 @@
 //! is wrong keeps the old one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait, wire};
 
-use crate::guests;
+use crate::{guests, odd};
 
 /// A sender that goes on until told to stop.
 struct Flow {
@@ -53,6 +53,23 @@ pub fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
     }
 }
 
+/// Waits until a span has arrived of which an attribute has this value. How many arrive before it, the queue
+/// knows.
+#[track_caller]
+pub fn wait_for_text(upstream: &Sink, key: &str, value: &str) {
+    let has_arrived = || upstream.decoded_spans().iter().any(|span| text(span, key) == Some(value));
+    wait::until(&format!("a span with {key}: {value} upstream"), || has_arrived().then_some(()));
+}
+
+/// The different values of an attribute.
+fn texts(upstream: &Sink, key: &str) -> Vec<Option<String>> {
+    let all = upstream.decoded_spans();
+    let mut texts: Vec<_> = all.iter().map(|span| text(span, key).map(str::to_owned)).collect();
+    texts.sort();
+    texts.dedup();
+    texts
+}
+
 /// A chain that stamps every span at both its ends.
 pub fn stamped(upstream: &Sink, stamp: &str) -> Config {
     let set = |key: &str| format!("actions: [{{ key: {key}, value: {stamp}, action: upsert }}]");
@@ -70,8 +87,7 @@ fn a_rule_edited_under_traffic_loses_nothing_and_splits_nothing() {
         sluice.rewrite(&stamped(&upstream, stamp));
         let swap = sluice.wait_swap("attributes/first", seen);
         assert_eq!(swap["outcome"], "swapped", "{swap}");
-        let so_far = upstream.spans();
-        upstream.wait_for_spans(so_far + 500);
+        wait_for_text(&upstream, "last", stamp);
     }
     let sent = flow.end();
     let end = sluice.terminate();
@@ -83,8 +99,7 @@ fn a_rule_edited_under_traffic_loses_nothing_and_splits_nothing() {
             "half-processed: {span:?}"
         );
     }
-    let last = upstream.decoded_spans();
-    assert_eq!(text(last.last().unwrap(), "last"), Some("four"));
+    assert_eq!(texts(&upstream, "last"), ["four", "one", "three", "two"].map(|stamp| Some(stamp.to_owned())));
 }
 
 fn with_tester(upstream: &Sink, stamp: &str) -> Folder {
@@ -107,25 +122,22 @@ fn a_plugin_file_replaced_under_traffic_loses_nothing_and_splits_nothing() {
     assert_eq!(swap["outcome"], "swapped", "{swap}");
     assert_ne!(swap["from"], swap["to"]);
     assert!(swap["ms"].as_object().is_some_and(|steps| !steps.is_empty()), "{swap}");
-    let so_far = upstream.spans();
-    upstream.wait_for_spans(so_far + 500);
+    wait_for_text(&upstream, "stamp", "two");
     let sent = flow.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, sent), "{}", end.stderr);
-    let mut stamps: Vec<_> =
-        upstream.decoded_spans().iter().map(|span| text(span, "stamp").map(str::to_owned)).collect();
-    stamps.sort();
-    stamps.dedup();
-    assert_eq!(stamps, [Some("one".to_owned()), Some("two".to_owned())]);
+    assert_eq!(texts(&upstream, "stamp"), [Some("one".to_owned()), Some("two".to_owned())]);
 }
 
-/// Sends a request and says with what stamp it arrives.
+/// Sends a span that nobody else sends, and says with what stamp it arrives: others may still be on their way.
 #[track_caller]
 pub fn stamp_now(sluice: &Sluice, upstream: &Sink, key: &str) -> Option<String> {
-    let before = upstream.spans();
-    send::all(sluice.grpc(), &[Exporter::new(123).request(5)]).unwrap();
-    upstream.wait_for_spans(before + 1);
-    text(upstream.decoded_spans().last().unwrap(), key).map(str::to_owned)
+    static SENT: AtomicU64 = AtomicU64::new(0);
+    let name = format!("stamped span {:08}", SENT.fetch_add(1, Ordering::Relaxed));
+    send::all(sluice.grpc(), &[odd::request(&[odd::span(77, 7, &[odd::field(5, name.as_bytes())])])]).unwrap();
+    wait::until(&format!("{name} upstream"), || upstream.holds(&name).then_some(()));
+    let span = upstream.decoded_spans().into_iter().rfind(|span| span.name == name).unwrap();
+    text(&span, key).map(str::to_owned)
 }
 
 #[test]

@@ -10,7 +10,7 @@ use sluice_tests::collector::{Config, End, Sluice, config};
 use sluice_tests::send::Grpc;
 use sluice_tests::send::http::{Post, Reply};
 use sluice_tests::shop::otlp::Exporter;
-use sluice_tests::sink::{Answer, Sink};
+use sluice_tests::sink::{Answer, Gate, Sink};
 use sluice_tests::{rpc, wait, wire};
 use tonic::{Code, Status};
 
@@ -72,13 +72,15 @@ fn requests_merged_into_one_export_share_its_result() {
     let upstream = Sink::start();
     // The first one keeps the only consumer busy, so that the others come together.
     let partial = Answer::Partial { rejected: 3, message: "three are too old" };
-    upstream.script([Answer::Late(Duration::from_secs(4)), partial]);
-    let sluice = Sluice::start(&waiting(&upstream, ""));
+    let gate = Gate::shut();
+    upstream.script([Answer::Held(gate.clone()), partial]);
+    let sluice = Sluice::start(&waiting(&upstream, "timeout: 1h"));
     let requests = Exporter::new(402).requests(5, 30);
     let first = all_at_once(&sluice, &requests[..1]);
     upstream.wait_for_attempts(1);
     let others = all_at_once(&sluice, &requests[1..]);
     wait_for_queued(&sluice, count(&requests));
+    gate.open();
     for answer in first {
         assert_eq!(answer.join().unwrap().unwrap(), ExportTraceServiceResponse::default());
     }
@@ -136,14 +138,16 @@ fn what_upstream_refuses_for_good_is_refused_for_good() {
 fn of_a_merged_request_only_the_guilty_one_is_refused() {
     let upstream = Sink::start();
     upstream.refuse_with("the guilty one");
-    upstream.script([Answer::Late(Duration::from_secs(4))]);
-    let sluice = Sluice::start(&waiting(&upstream, ""));
+    let gate = Gate::shut();
+    upstream.script([Answer::Held(gate.clone())]);
+    let sluice = Sluice::start(&waiting(&upstream, "timeout: 1h"));
     let good = Exporter::new(405).requests(3, 20);
     let first = all_at_once(&sluice, &good[..1]);
     upstream.wait_for_attempts(1);
     let guilty = crate::odd::request(&[crate::odd::span(1, 1, &[crate::odd::field(5, b"the guilty one")])]);
     let others = all_at_once(&sluice, &[good[1].clone(), guilty, good[2].clone()]);
     wait_for_queued(&sluice, count(&good) + 1);
+    gate.open();
     let answers: Vec<_> = first.into_iter().chain(others).map(|answer| answer.join().unwrap()).collect();
     let codes: Vec<_> = answers.iter().map(|answer| answer.as_ref().err().map(Status::code)).collect();
     assert_eq!(codes, [None, None, Some(Code::Internal), None]);

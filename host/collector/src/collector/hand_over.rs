@@ -16,9 +16,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use sluice_sandbox::{CallError, InstantiateError, Prepared};
-use tokio::task::JoinError;
 
 use super::Collector;
+use super::preparing::{self, Lost};
 use crate::generation::{Fresh, Processors, Served, Unfit};
 use crate::route::Routes;
 use crate::swap::Trigger;
@@ -32,12 +32,12 @@ impl Collector {
     /// the inner error.
     ///
     /// # Errors
-    /// When the work was lost: a panic, or the end of the process.
+    /// When the work was lost.
     pub(super) async fn hand_over(
         &self,
         processors: &mut Processors,
         trigger: Trigger,
-    ) -> Result<Result<(), Vec<Unfit>>, JoinError> {
+    ) -> Result<Result<(), Vec<Unfit>>, Lost> {
         let started = Instant::now();
         let schema = |prepared: &Prepared| prepared.description().schema;
         let mut ids = Vec::new();
@@ -64,7 +64,7 @@ impl Collector {
         }
         // A call of a plugin may take as long as its limit says, and there is one for each core.
         let work = move || moving.into_iter().map(|moves| take_over(moves, trigger, started)).collect();
-        let moved: Vec<Result<Fresh, Box<Unfit>>> = tokio::task::spawn_blocking(work).await?;
+        let moved: Vec<Result<Fresh, Box<Unfit>>> = preparing::aside(trigger, work).await?;
         let mut unfit = Vec::new();
         for fresh in moved {
             match fresh {

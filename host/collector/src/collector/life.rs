@@ -314,7 +314,10 @@ async fn serve(
             }
             _ = look.tick(), if collector.is_watching() => {
                 collector.watch().await;
-                continue;
+                if !collector.take_turn() {
+                    continue;
+                }
+                drop(collector.reload(args, Trigger::Turn).await);
             }
         }
         watch.files(collector.config().files());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::Collector;
+use super::{Collector, preparing};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
@@ -161,17 +161,18 @@ impl Collector {
         prepare: impl FnOnce() -> Result<(Loaded, Processors), Problem> + Send + 'static,
         trigger: Trigger,
     ) -> Done {
-        // Reading, compiling and configuring block; the control thread keeps accepting meanwhile.
-        let (Loaded { config, warnings }, mut processors) = match tokio::task::spawn_blocking(prepare).await {
+        let (Loaded { config, warnings }, mut processors) = match preparing::aside(trigger, prepare).await {
             Ok(Ok(prepared)) => prepared,
             Ok(Err(problem)) => return self.tell_refused(problem, trigger),
             Err(error) => return tell_failed(&error.to_string(), trigger),
         };
+        let waits = !processors.waiting.is_empty();
+        self.tell_waiting(std::mem::take(&mut processors.waiting), trigger);
         let tries_the_same =
             |(id, served): (&String, &Served)| processors.served.get(id).is_none_or(|next| next.tries_the_same(served));
         let is_same = processors.fresh.is_empty() && self.served.iter().all(tries_the_same);
         if is_same && config == self.config {
-            return Done { outcome: "unchanged", ..Done::default() };
+            return Done { outcome: if waits { "waits" } else { "unchanged" }, ..Done::default() };
         }
         if let Some(reason) = fixed_at_start(&self.config, &config) {
             return tell_failed(&reason, trigger);

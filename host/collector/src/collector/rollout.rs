@@ -6,17 +6,47 @@ use std::sync::Arc;
 use super::Collector;
 use super::reload::{Which, failed};
 use crate::extension::admin::Done;
-use crate::generation::{Candidate, Fresh, Served};
+use crate::generation::{Candidate, Fresh, Served, Waits};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
-use crate::swap::trial::Shown;
+use crate::swap::trial::{Phase, Shown};
 use crate::swap::versions::RolledBack;
 
 impl Collector {
     /// Whether there is anything to watch.
     pub fn is_watching(&self) -> bool {
-        !self.probations.is_empty() || self.served.values().any(|served| served.candidate.is_some())
+        !self.probations.is_empty()
+            || !self.waiting.is_empty()
+            || self.served.values().any(|served| served.candidate.is_some())
+    }
+
+    /// Whether the turn of a version that waits has come: then its module is to be looked at again. It does not
+    /// wait any more, whatever comes of that.
+    pub fn take_turn(&mut self) -> bool {
+        let before = self.waiting.len();
+        let served = &self.served;
+        self.waiting.retain(|waits| served.get(&waits.behind).is_some_and(Served::has_canary));
+        self.waiting.len() < before
+    }
+
+    /// Takes note of the versions that wait; tells of those that have not waited before.
+    pub(super) fn tell_waiting(&mut self, waiting: Vec<Waits>, trigger: Trigger) {
+        let trigger = trigger.as_str();
+        for waits in waiting.iter().filter(|waits| !self.waiting.contains(waits)) {
+            let Waits { plugin, from, to, behind } = waits;
+            self.workshop.metrics.swapped(plugin, "waits", Step::Trial(Phase::Canary).as_str());
+            tracing::info!(
+                event = "plugin.waits",
+                plugin,
+                from,
+                to,
+                trigger,
+                behind,
+                "one plugin of a chain has a canary at a time"
+            );
+        }
+        self.waiting = waiting;
     }
 
     /// Sees how candidates and new versions do, and does what follows. To be called now and then.

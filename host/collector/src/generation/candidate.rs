@@ -3,13 +3,15 @@
 //! It is made as any next version is, self-test included. What differs is where it goes: beside the
 //! present one, which stays what serves, until it is promoted or let go.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sluice_sandbox::{Instance, Prepared};
+use sluice_sandbox::Instance;
 
 use super::{Attempt, Problem, Served, Workshop};
 use crate::chain::{Aside, Beside, Canary, Shadow};
+use crate::config::Config;
 use crate::config::processor::{Settings, Strategy};
 use crate::swap::event::{Step, Steps};
 use crate::swap::self_test;
@@ -31,14 +33,59 @@ pub struct Candidate {
     module: Option<(Vec<u8>, PathBuf)>,
 }
 
-/// How a version is to be tried before it takes the place of `now`: another version of the module, if one
-/// can be gone back to. The same version with other settings is wanted as it is.
-pub(super) fn phase(now: &Served, settings: &Settings, next: &Prepared) -> Option<Phase> {
-    let is_another = next.digest() != now.prepared.digest() && now.settings.module.is_some();
+/// How a version, by its digest, is to be tried before it takes the place of `now`: another version of the
+/// module, if one can be gone back to. The same version with other settings is wanted as it is.
+pub(super) fn phase(now: &Served, settings: &Settings, next: &str) -> Option<Phase> {
+    let is_another = next != now.prepared.digest() && now.settings.module.is_some();
     match settings.rollout.strategy {
         Strategy::Shadow if is_another => Some(Phase::Shadow),
         Strategy::Canary if is_another => Some(Phase::Canary),
         _ => None,
+    }
+}
+
+/// A version whose canary has to wait for another one in the same chain to be over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waits {
+    /// The component id.
+    pub plugin: String,
+    /// The digest that serves.
+    pub from: String,
+    /// The digest that waits.
+    pub to: String,
+    /// The processor that it waits for.
+    pub behind: String,
+}
+
+/// A processor in a chain with `id` that has a canary. Of two at a time each would be judged for what the other
+/// does: the same traces go through both.
+pub(super) fn canary_beside(
+    config: &Config,
+    id: &str,
+    present: &HashMap<String, Served>,
+    decided: &HashMap<String, Served>,
+) -> Option<String> {
+    let chains = config.service.pipelines.iter().map(|pipeline| {
+        let names: Vec<_> = pipeline.processors.iter().map(ToString::to_string).collect();
+        names
+    });
+    let ours = chains.filter(|chain| chain.iter().any(|other| other == id));
+    let mut others = ours.flatten().filter(|other| other != id);
+    others.find(|other| decided.get(other).or_else(|| present.get(other)).is_some_and(Served::has_canary))
+}
+
+impl Attempt {
+    /// Whether this version is to have a canary and its turn has not come; notes that.
+    pub(super) fn has_to_wait(&mut self, now: &Served, settings: &Settings, next: &str) -> bool {
+        let is_canary = self.tests && phase(now, settings, next) == Some(Phase::Canary);
+        self.waits = is_canary && self.behind.is_some();
+        self.waits
+    }
+
+    /// What waits, if anything does.
+    pub(super) fn waits(&self, id: &str, now: &Served) -> Option<Waits> {
+        let behind = self.behind.clone().filter(|_| self.waits)?;
+        Some(Waits { plugin: id.to_owned(), from: now.prepared.digest().to_owned(), to: self.to.clone()?, behind })
     }
 }
 
@@ -85,6 +132,11 @@ impl Candidate {
 }
 
 impl Served {
+    /// Whether another version serves a share of the traces beside it.
+    pub fn has_canary(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| candidate.trial.phase == Phase::Canary)
+    }
+
     /// Whether the same candidate, or none, is tried beside both.
     pub fn tries_the_same(&self, other: &Self) -> bool {
         match (&self.candidate, &other.candidate) {

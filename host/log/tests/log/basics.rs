@@ -1,13 +1,14 @@
 //! Append, take, acknowledge, open again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_log::{AppendError, Log, OpenError, Options, Ready, ReserveError, inspect};
 use tempfile::tempdir;
 
-use crate::steps::{append, current_thread, drain, take};
+use crate::steps::{PATIENCE, append, current_thread, drain, take};
 
 #[test]
 fn records_come_out_in_order_with_what_went_in() {
@@ -90,13 +91,19 @@ fn tasks_of_several_runtimes_append_and_take_at_once() {
             })
         })
         .collect();
+    let taken = Arc::new(AtomicUsize::new(0));
     let takers: Vec<_> = (0..2)
         .map(|_| {
-            let log = log.clone();
+            let (log, taken) = (log.clone(), taken.clone());
             std::thread::spawn(move || {
                 let mut seen = Vec::new();
                 current_thread().block_on(async {
-                    while let Ok(Some(delivery)) = tokio::time::timeout(Duration::from_secs(2), log.take()).await {
+                    let began = Instant::now();
+                    // The other one may take the last.
+                    while taken.load(Ordering::SeqCst) < 200 && began.elapsed() < PATIENCE {
+                        let look = tokio::time::timeout(Duration::from_millis(20), log.take()).await;
+                        let Some(delivery) = look.ok().flatten() else { continue };
+                        taken.fetch_add(1, Ordering::SeqCst);
                         assert_eq!(delivery.payload().len(), 300);
                         seen.push(u32::from_be_bytes(delivery.payload()[..4].try_into().unwrap()));
                         delivery.ack();

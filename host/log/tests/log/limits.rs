@@ -10,7 +10,7 @@ use bytes::Bytes;
 use sluice_log::{Clock, Log, OnFull, Options, Outcome, ReserveError};
 use tempfile::tempdir;
 
-use crate::steps::{append, current_thread, drain, eventually, take, try_append};
+use crate::steps::{PATIENCE, append, current_thread, drain, eventually, take, try_append};
 
 const MAX: u64 = 128 << 10;
 const RECORD: usize = 2000;
@@ -66,8 +66,7 @@ fn whoever_waits_for_room_is_woken_when_it_is_there() {
         let log = log.clone();
         std::thread::spawn(move || {
             let reserve = log.reserve_when_free(RECORD);
-            current_thread()
-                .block_on(async { tokio::time::timeout(Duration::from_secs(10), reserve).await.unwrap().unwrap() })
+            current_thread().block_on(async { tokio::time::timeout(PATIENCE, reserve).await.unwrap().unwrap() })
         })
     };
     for _ in 0..count {

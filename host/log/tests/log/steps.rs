@@ -21,18 +21,12 @@ pub(crate) fn append(log: &Log, payload: &[u8], spans: u32) -> u64 {
     }
 }
 
-fn take_within(log: &Log, time: Duration) -> Option<Delivery> {
-    current_thread().block_on(async { tokio::time::timeout(time, log.take()).await.ok().flatten() })
-}
+/// How long it is waited for what must happen: far above what it takes on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The next record, waiting for the writer to fetch it, on a busy machine too.
+/// The next record, waiting for the writer to fetch it.
 pub(crate) fn take(log: &Log) -> Option<Delivery> {
-    take_within(log, Duration::from_secs(20))
-}
-
-/// The next record, if there is one: for tests that do not know how many there are.
-pub(crate) fn take_if_any(log: &Log) -> Option<Delivery> {
-    take_within(log, Duration::from_secs(2))
+    current_thread().block_on(async { tokio::time::timeout(PATIENCE, log.take()).await.ok().flatten() })
 }
 
 /// Takes and acknowledges as many records as the log says it has; their payloads.
@@ -51,7 +45,7 @@ pub(crate) fn drain(log: &Log) -> Vec<Vec<u8>> {
 pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "{what} within 10 s");
+        assert!(begin.elapsed() < PATIENCE, "{what} within {PATIENCE:?}");
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }

@@ -1,12 +1,12 @@
-//! A plugin that marks every span, counts in its store, and drops, burns time or traps as a block of
-//! bytes says, which the tests of shadows and canaries replace in the built component.
+//! A plugin that marks every span, counts in its store, and drops, burns time, traps or does not come back as
+//! a block of bytes says, which the tests of shadows and canaries replace in the built component.
 
 use serde::Deserialize;
 use sluice_sdk::prelude::*;
 use sluice_sdk::{Texts, log, metrics, store};
 
 /// The words before the values are how the tests find it.
-static BLOCK: [u8; 49] = *b"sluice-rollout mark=one drops=00 burns=01 traps=0";
+static BLOCK: [u8; 49] = *b"sluice-rollout mark=one drops=00 burns=01 fails=0";
 
 /// Rounds of a unit of time that is burnt; more than all the rest of a call with a few spans takes.
 const ROUNDS: u32 = 300_000;
@@ -21,6 +21,12 @@ struct Rollout;
 fn part(from: usize, to: usize) -> &'static str {
     let block: &'static [u8] = core::hint::black_box(&BLOCK);
     block.get(from..to).and_then(|bytes| core::str::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
+fn spin() -> ! {
+    loop {
+        core::hint::black_box(());
+    }
 }
 
 fn number(from: usize, to: usize) -> u32 {
@@ -50,8 +56,10 @@ impl Plugin for Rollout {
         let mut spans = 0;
         for span in batch.spans()? {
             spans += 1;
-            if number(48, 49) == 1 && &*span.name()? == "bad" {
-                core::arch::wasm32::unreachable();
+            match number(48, 49) {
+                1 if &*span.name()? == "bad" => core::arch::wasm32::unreachable(),
+                2 if &*span.name()? == "bad" => spin(),
+                _ => {}
             }
             // One that is marked already gets a mark that no version has.
             let mark = if span.attribute("mark")?.exists() { "twice" } else { part(20, 23) };

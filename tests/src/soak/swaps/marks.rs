@@ -77,6 +77,12 @@ impl Arrived {
         self.spans.len() as u64
     }
 
+    /// Whether spans bear the marks of all these versions.
+    pub(super) fn has_seen(&self, versions: &HashSet<String>) -> bool {
+        let seen: HashSet<_> = self.marks.keys().flatten().filter_map(|mark| mark.split('.').nth(2)).collect();
+        versions.iter().all(|version| seen.contains(version.as_str()))
+    }
+
     /// Compares it with what was sent and with the marks of all versions that were to serve.
     pub(super) fn judge(&self, sent: &[Sent], good: &HashSet<String>) -> Result<Wrong> {
         let mut wrong = Wrong::default();
@@ -166,6 +172,10 @@ mod tests {
         assert_eq!(judge(&[1], &[request(&spans)]), Wrong { marked: 3, ..wrong() });
         let two = request(&[(1, &[A, B]), (2, &[("soak.first.b.0", 1), B])]);
         assert_eq!(judge(&[1, 2], &[two]), Wrong { mixed: 1, ..wrong() });
+        let mut arrived = Arrived::default();
+        arrived.add(&request(&[(1, &[A, B])])).unwrap();
+        let has_seen = |versions: &[&str]| arrived.has_seen(&versions.iter().map(|one| (*one).to_owned()).collect());
+        assert!(has_seen(&["a", "b"]) && has_seen(&["b"]) && !has_seen(&["a", "c"]));
         let foreign = request(&[(1, &[A, ("soak.second.bad.0", 1)])]);
         assert_eq!(judge(&[1], &[foreign]), Wrong { foreign: 1, unseen: 1, ..wrong() });
     }

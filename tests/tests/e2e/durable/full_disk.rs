@@ -67,7 +67,7 @@ fn a_full_disk_refuses_senders_damages_nothing_and_is_overcome_without_help() {
     };
     assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
     assert!(rpc::retry_delay(&refusal).is_some(), "no RetryInfo: {refusal:?}");
-    assert!(sluice.log().find("queue.disk").is_some(), "{}", sluice.log().text());
+    wait::until("the disk's trouble to be told", || sluice.log().find("queue.disk"));
     // It stays so, and goes on serving.
     for _ in 0..20 {
         match send(&mut exporter) {

@@ -1,7 +1,6 @@
 //! Health checks, the metrics endpoint, the log, and what concerns the whole process.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
 
 use sluice_tests::collector::{Config, Metrics, Sluice};
 use sluice_tests::send::http::get;
@@ -97,13 +96,12 @@ fn the_drain_timeout_changes() {
     let upstream = Sink::start();
     upstream.always(Answer::UNAVAILABLE);
     let with = |settings: &str| Config::to(&upstream).extension("sluice", settings);
-    let sluice = Sluice::start(&with("drain_timeout: 50s"));
+    // Far above what its end is waited for.
+    let sluice = Sluice::start(&with("drain_timeout: 10m"));
     applied(&sluice, &with("drain_timeout: 300ms").yaml());
     send::all(sluice.grpc(), &[Exporter::new(153).request(40)]).unwrap();
-    let told = Instant::now();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (3, 0), "{}", end.stderr);
-    assert!(told.elapsed() < Duration::from_secs(20), "it took {:?}", told.elapsed());
 }
 
 #[test]

@@ -1,0 +1,70 @@
+//! Where the next generation is prepared: on a thread of its own, which yields to those that serve.
+//!
+//! Reading, compiling, configuring and self-tests block, and take their time while senders wait for the cores.
+//! A thread that once yields cannot take that back without a privilege, so there is a new one each time. What
+//! is to bring a good version back is in more haste, and does not yield.
+
+use tokio::sync::oneshot;
+
+use crate::swap::Trigger;
+
+/// How much the thread yields. Less than the compiler, which it waits for: what is prepared is wanted within
+/// seconds on a machine in full use as well.
+const NICE: i32 = 5;
+
+/// The work was lost: the system has no thread, or it has panicked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    /// There is no thread.
+    #[error("cannot start the thread that prepares the next generation: {0}")]
+    Thread(#[from] std::io::Error),
+    /// It has ended without a result.
+    #[error("the work on the next generation has ended without a result")]
+    Ended(#[from] oneshot::error::RecvError),
+}
+
+/// Does some work there; the control thread goes on meanwhile.
+///
+/// # Errors
+/// When the work is lost.
+pub(super) async fn aside<T: Send + 'static>(
+    trigger: Trigger,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Lost> {
+    let (tell, told) = oneshot::channel();
+    let body = move || {
+        if !trigger.is_in_haste() {
+            // On Linux this is about the thread alone. One that may not yield works all the same.
+            let _ = rustix::process::nice(NICE);
+        }
+        // Nobody listens any more only when the process ends.
+        let _ = tell.send(work());
+    };
+    std::thread::Builder::new().name("preparing".to_owned()).spawn(body)?;
+    Ok(told.await?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// How much this thread yields.
+    fn nice() -> i32 {
+        rustix::process::getpriority_process(None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_prepared_yields_and_who_waits_for_it_does_not() {
+        let own = nice();
+        assert_eq!(aside(Trigger::File, nice).await.unwrap(), own + NICE);
+        assert_eq!(aside(Trigger::Probation, nice).await.unwrap(), own);
+        assert_eq!(nice(), own);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_lost_and_nothing_else() {
+        let lost = aside(Trigger::File, || std::panic::resume_unwind(Box::new("a test"))).await;
+        assert!(matches!(lost, Err(Lost::Ended(_))));
+    }
+}

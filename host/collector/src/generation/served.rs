@@ -1,0 +1,45 @@
+//! A processor that serves, or is about to.
+
+use std::sync::Arc;
+
+use sluice_sandbox::Prepared;
+
+use super::Candidate;
+use crate::chain::{Guard, PluginStats, SlotPlan};
+use crate::config::processor;
+use crate::swap::recent::Recent;
+
+/// See the module.
+#[derive(Clone)]
+pub struct Served {
+    /// Its settings.
+    pub settings: processor::Settings,
+    /// The plugin, ready to be instantiated.
+    pub prepared: Prepared,
+    /// Its figures.
+    pub stats: Arc<PluginStats>,
+    /// What becomes of what it fails on.
+    pub guard: Arc<Guard>,
+    /// The last batches that reached it, or a version of it before.
+    pub recent: Arc<Recent>,
+    /// The version that is tried beside it.
+    pub candidate: Option<Arc<Candidate>>,
+}
+
+impl Served {
+    /// What the cores share of it.
+    pub fn slot(&self, id: &str) -> SlotPlan {
+        SlotPlan {
+            id: id.to_owned(),
+            guard: Arc::clone(&self.guard),
+            stats: Arc::clone(&self.stats),
+            recent: Arc::clone(&self.recent),
+            beside: self.candidate.as_ref().map(|candidate| candidate.beside.clone()),
+        }
+    }
+
+    /// The same without a candidate.
+    pub(super) fn alone(&self) -> Self {
+        Self { candidate: None, ..self.clone() }
+    }
+}
