@@ -289,7 +289,7 @@ fn damage_that_comes_while_the_log_is_open_is_counted_too() {
     first.ack();
     let mut delivered = vec![0];
     while let Some(delivery) = take_if_any(&log) {
-        delivered.push(u32::from(delivery.payload()[0]));
+        delivered.push(u32::from(delivery.payload().whole()[0]));
         delivery.ack();
     }
     assert_eq!(delivered, all_but(&[5, 7]));
