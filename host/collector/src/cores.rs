@@ -6,6 +6,8 @@
 //! routes, and a whole request when its own core has more waiting than another (see
 //! `Core::less_busy_peer`).
 
+mod landings;
+
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
@@ -19,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::intake::Intake;
 use crate::route::Routes;
+
+use landings::Landings;
 
 /// Jobs that may wait in front of one core. Jobs are rare (a connection, a swap, a handed-over
 /// request), so a full inbox means that the core is stuck; whoever sends then waits.
@@ -56,6 +60,8 @@ pub struct Core {
     routes: RefCell<Rc<Routes>>,
     /// What a request's chain has cost lately, in nanoseconds.
     pub(crate) chain_ns: Cell<u64>,
+    /// Requests that have left the chain and are not answered yet.
+    pub(crate) landings: Landings,
 }
 
 /// All cores of the process.
@@ -184,6 +190,9 @@ impl Cores {
 }
 
 async fn serve(core: Rc<Core>, mut jobs: mpsc::Receiver<Job>) {
+    let same = Rc::clone(&core);
+    // It ends with the runtime.
+    tokio::task::spawn_local(async move { same.landings.run().await });
     while let Some(Job::Run(job)) = jobs.recv().await {
         job(&core);
     }
@@ -191,7 +200,13 @@ async fn serve(core: Rc<Core>, mut jobs: mpsc::Receiver<Job>) {
 
 impl Core {
     fn new(index: usize, peers: Peers) -> Rc<Self> {
-        Rc::new(Self { index, peers, routes: RefCell::default(), chain_ns: Cell::new(0) })
+        Rc::new(Self {
+            index,
+            peers,
+            routes: RefCell::default(),
+            chain_ns: Cell::new(0),
+            landings: Landings::default(),
+        })
     }
 
     /// The routes as they are now.

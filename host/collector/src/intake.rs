@@ -211,7 +211,7 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
         }
         None => queue(&routes, &all).await?,
     };
-    land(&routes, all, queued, door, by).await
+    land(core, &routes, all, queued, door, by).await
 }
 
 /// Lets the queues that this receiver's requests wait for know that one is coming.
@@ -231,6 +231,7 @@ struct Queued {
 
 /// Counts what the queues have, when they have it and upstream has what is waited for.
 async fn land(
+    core: &Core,
     routes: &Rc<Routes>,
     all: Vec<(usize, Passed)>,
     queued: Queued,
@@ -246,21 +247,31 @@ async fn land(
     }
     // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);
-    let landed = tokio::task::spawn_local(async move {
-        // All of them are seen to their end, so that each is in its account what it came to.
-        let mut refused = None;
-        for landing in landings {
-            refused = landing.landed().await.err().or(refused);
-        }
-        if let Some(error) = refused {
-            return Err(unavailable(&error.to_string()));
-        }
-        let warning = warning(together(results, by).await)?;
-        count(&routes, all, spans);
-        door.accept();
-        Ok(Accepted { spans, warning })
-    });
-    landed.await.unwrap_or_else(|_| Err(unavailable("stopping")))
+    let (tell, told) = oneshot::channel();
+    core.landings.see_to(Box::pin(async move {
+        let landed = see_landed(landings, results, by).await;
+        let answer = landed.map(|warning| {
+            count(&routes, all, spans);
+            door.accept();
+            Accepted { spans, warning }
+        });
+        // The sender may have gone.
+        let _ = tell.send(answer);
+    }));
+    told.await.unwrap_or_else(|_| Err(unavailable("stopping")))
+}
+
+/// Waits until disks and upstream have it. Gives what upstream warns of.
+async fn see_landed(landings: Vec<Landing>, results: Vec<Pending>, by: Instant) -> Result<String, Refused> {
+    // All of them are seen to their end, so that each is in its account what it came to.
+    let mut refused = None;
+    for landing in landings {
+        refused = landing.landed().await.err().or(refused);
+    }
+    if let Some(error) = refused {
+        return Err(unavailable(&error.to_string()));
+    }
+    warning(together(results, by).await)
 }
 
 /// When a sender has to be answered at the latest that waits until `deadline`: a little earlier than
@@ -316,7 +327,7 @@ pub(crate) async fn replay(
     let passed = chain::run(&routes, found, batch, from).await?;
     let all = vec![(number, passed)];
     let queued = queue(&routes, &all).await?;
-    land(&routes, all, queued, door, answer_by(Instant::now(), None)).await
+    land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).await
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {

@@ -46,7 +46,7 @@ fn appends(dir: &Path, fsync: bool, in_flight: usize) -> Result<(f64, f64), Box<
         {
             sluice_log::Ticket::wait(oldest)?;
         }
-        waiting.push_back(log.reserve(RECORD)?.commit(payload.clone(), SPANS));
+        waiting.push_back(log.reserve(RECORD)?.commit(payload.clone().into(), SPANS));
         // As the exporter would, so that the directory does not grow.
         while let Some(delivery) = log.try_take() {
             delivery.ack();

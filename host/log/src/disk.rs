@@ -7,6 +7,7 @@
 //! survive a power loss; after [`Disk::sync_dir`], so do the directory's entries. Nothing else is
 //! assumed, the order of writes that were not synced least of all.
 
+mod buffer;
 mod direct;
 mod real;
 
@@ -16,6 +17,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use buffer::Buffer;
 pub(crate) use direct::BLOCK;
 pub use real::RealDisk;
 
@@ -48,13 +50,19 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
+/// Gives what is to be written, piece by piece. What is computed for a piece is computed when it is given, right
+/// before it is copied to where the disk takes it, so that its bytes come into the processor's caches once.
+pub type Pieces<'p> = dyn Fn(&mut dyn FnMut(&[u8])) + 'p;
+
 /// An open file. Every position is explicit; there is no cursor.
 pub trait File: Debug + Send + Sync {
     /// Writes at a position, growing the file if need be. May write less than it was given.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    /// Writes all of these parts, one behind the other, growing the file if need be.
-    fn write_parts(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        write_all_with(&parts.concat(), offset, |part, at| self.write_at(part, at))
+    /// Writes pieces of `length` bytes together, one behind the other, growing the file if need be. They are
+    /// put together in `buffer`.
+    fn write_pieces(&self, length: usize, pieces: &Pieces<'_>, offset: u64, buffer: &mut Buffer) -> io::Result<()> {
+        let bytes = buffer.fill(&[], length, pieces)?;
+        write_all_with(bytes.get(..length).unwrap_or(bytes), offset, |part, at| self.write_at(part, at))
     }
     /// Reads at a position. May read less than there is room for; 0 is the end of the file.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;

@@ -114,3 +114,10 @@ pub(crate) struct Mark {
     pub sequence: u64,
     pub spans: u64,
 }
+
+impl Mark {
+    /// The place behind a record here that holds so many spans.
+    pub fn after(self, spans: u32) -> Self {
+        Self { sequence: self.sequence + 1, spans: self.spans + u64::from(spans) }
+    }
+}

@@ -10,7 +10,7 @@
 //!
 //! let log = Log::open("/var/lib/sluice/queue", Options::default())?;
 //! let request = bytes::Bytes::from_static(b"a request");
-//! log.reserve(request.len())?.commit(request, 3).await?;
+//! log.reserve(request.len())?.commit(request.into(), 3).await?;
 //! while let Some(delivery) = log.take().await {
 //!     // Send delivery.payload() upstream, then:
 //!     delivery.ack();
@@ -42,6 +42,7 @@ pub mod format;
 mod inspect;
 mod log;
 mod options;
+mod payload;
 mod quarantine;
 mod recover;
 mod reserve;
@@ -55,6 +56,7 @@ pub use error::{AppendError, IoFailure, OpenError, ReserveError};
 pub use inspect::{Inspection, SegmentReport, inspect, inspect_on};
 pub use log::{Figures, Log};
 pub use options::{Clock, GROUP_HEAD, Group, OnFull, Options};
+pub use payload::Payload;
 pub use recover::Recovered;
 pub use reserve::{Outcome, Reservation, Ticket};
 pub use state::Counts;

@@ -12,9 +12,9 @@ const DEFAULT_MAX_BYTES: u64 = 64 << 20;
 /// Less could not hold two segments with a record each.
 const LEAST_MAX_BYTES: u64 = 64 << 10;
 /// A segment is what is given back at once and what `drop_oldest` drops at once: a sixteenth of the
-/// quota, but not so large that opening the log takes long, nor so small that it is all headers.
+/// quota, but no file that takes long to remove, nor one that is all headers.
 const SEGMENTS_PER_QUOTA: u64 = 16;
-const SEGMENT_BYTES: (u64, u64) = (64 << 10, 16 << 20);
+const SEGMENT_BYTES: (u64, u64) = (64 << 10, 64 << 20);
 /// Long enough for the requests of many connections to share a sync, short enough that no sender notices.
 const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(5);
 const DEFAULT_SYNC_BYTES: u64 = 1 << 20;
@@ -83,7 +83,8 @@ pub struct Options {
     /// Whether a record is on disk before its sender is told so. Without it a power loss loses
     /// records, a crash of the process does not.
     pub fsync: bool,
-    /// How long after a sync the next one may begin; records that come in between share it.
+    /// How long after a sync began the next one may begin; records that come in between share it. If fewer
+    /// wait than the last one had, those are given as long after its end to come back.
     pub sync_interval: Duration,
     /// With so many bytes waiting the interval is cut short.
     pub sync_bytes: u64,

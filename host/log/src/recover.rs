@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::cursor::CursorFile;
-use crate::disk::Disk;
+use crate::disk::{Buffer, Disk};
 use crate::error::{Context, IoFailure, OpenError};
 use crate::format::{
     CURSOR_NEW, CursorSlot, DATA_START, LOCK, QUARANTINE, damaged_name, is_damaged_name, segment_name,
@@ -91,12 +91,14 @@ pub(crate) fn recover(
         shared: shared.clone(),
         disk,
         active: None,
+        buffer: Buffer::default(),
         next,
         next_segment,
         last_unix_nano,
         cursor,
         fetcher: Fetcher::default(),
         last_sync: None,
+        last_synced: None,
         last_cursor_write: now,
         last_cursor_sync: now,
         retry_at: None,
@@ -194,6 +196,7 @@ fn state(survey: Survey, handed_to: u64) -> State {
         closing: false,
         pending: Vec::new(),
         pending_bytes: 0,
+        expected: 0,
         promised: 0,
         on_disk: segments.iter().map(|segment| segment.length).sum(),
         segments,

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use crate::error::{AppendError, ReserveError};
 use crate::format::{DATA_START, RECORD_HEADER};
 use crate::options::OnFull;
+use crate::payload::Payload;
 use crate::state::{Pending, Shared, State};
 
 /// What became of a record.
@@ -95,7 +96,7 @@ impl Shared {
 impl Reservation {
     /// Hands the record to the writer. It is in the log when the ticket says so, not before. A
     /// ticket that is dropped changes nothing.
-    pub fn commit(self, payload: Bytes, spans: u32) -> Ticket {
+    pub fn commit(self, payload: Payload, spans: u32) -> Ticket {
         let (needed, reserved) = (framed(payload.len() as u64), self.framed);
         if needed > reserved {
             let header = RECORD_HEADER as u64;
@@ -106,7 +107,10 @@ impl Reservation {
         }
         let stored = self.shared.options.zstd_level.and_then(|level| {
             // Compression that fails, or does not pay, leaves the record as it is.
-            zstd::bulk::compress(&payload, level).ok().filter(|stored| stored.len() < payload.len()).map(Bytes::from)
+            zstd::bulk::compress(&payload.whole(), level)
+                .ok()
+                .filter(|stored| stored.len() < payload.len())
+                .map(Bytes::from)
         });
         let shared = self.shared.clone();
         let mut state = shared.lock();
@@ -127,10 +131,10 @@ impl Reservation {
         let mut this = self;
         this.charge = 0;
         let (sender, receiver) = oneshot::channel();
+        let before = (state.pending.len(), state.pending_bytes);
         state.pending_bytes += needed;
-        // With records waiting, the writer knows when the next sync is due, unless so much comes at once.
-        let wake = state.pending.is_empty() || state.pending_bytes >= shared.options.sync_bytes;
         state.pending.push(Pending { payload, stored, spans, charge, since: Instant::now(), sender });
+        let wake = state.is_news(before, shared.options.sync_bytes);
         drop(state);
         if wake {
             shared.work.notify_one();

@@ -14,6 +14,7 @@ use crate::acked::Acked;
 use crate::error::{AppendError, IoFailure};
 use crate::format::Mark;
 use crate::options::Options;
+use crate::payload::Payload;
 use crate::reserve::Outcome;
 use crate::survey::Lost;
 
@@ -39,7 +40,7 @@ pub(crate) struct Shared {
 /// A record that waits to be written.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    pub payload: Bytes,
+    pub payload: Payload,
     /// The payload as it is stored, if it was compressed.
     pub stored: Option<Bytes>,
     pub spans: u32,
@@ -50,9 +51,9 @@ pub(crate) struct Pending {
 }
 
 /// A record that waits to be taken, or has been.
-#[derive(Debug, Clone)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Entry {
-    pub payload: Bytes,
+    pub payload: Payload,
     pub spans: u32,
     pub unix_nano: u64,
     /// How often it was handed out before.
@@ -100,6 +101,8 @@ pub(crate) struct State {
     pub closing: bool,
     pub pending: Vec<Pending>,
     pub pending_bytes: u64,
+    /// Records of the last write, whose senders may send more. When so many wait, nobody is waited for.
+    pub expected: usize,
     /// Bytes that are reserved, or wait to be written.
     pub promised: u64,
     pub on_disk: u64,
@@ -141,6 +144,14 @@ impl State {
         let after = self.segments.partition_point(|segment| segment.base.sequence <= sequence);
         let segment = self.segments.get_mut(after.checked_sub(1)?)?;
         (sequence < segment.end.sequence).then_some(segment)
+    }
+
+    /// Whether the writer should be told of a record that waits, given how many did before and with how many
+    /// bytes. With records waiting it knows when the next sync is due, unless so much comes at once.
+    pub fn is_news(&self, (records, bytes): (usize, u64), sync_bytes: u64) -> bool {
+        records == 0
+            || (bytes < sync_bytes && self.pending_bytes >= sync_bytes)
+            || (records < self.expected && self.pending.len() >= self.expected)
     }
 
     /// A record is done.
@@ -185,8 +196,11 @@ impl State {
 
     /// Whether takers wait for a mark, or soon will.
     pub fn mark_is_due(&self) -> bool {
-        let soon = self.ready.keys().nth(HAND_OUT_AHEAD / 2).or_else(|| self.ready.keys().next());
-        soon.is_some_and(|sequence| *sequence >= self.marked_to)
+        let (Some((first, _)), Some((last, _))) = (self.ready.first_key_value(), self.ready.last_key_value()) else {
+            return false;
+        };
+        let soon = if self.ready.len() > HAND_OUT_AHEAD / 2 { HAND_OUT_AHEAD as u64 / 2 } else { 0 };
+        first + soon >= self.marked_to && *last >= self.marked_to
     }
 
     /// Drops what nobody has taken in the oldest segment that nobody is sending from. Says how many

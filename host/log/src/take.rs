@@ -3,8 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
+use crate::payload::Payload;
 use crate::state::{Entry, Shared};
 
 /// Records that wait in memory to be taken: all there are, or as many as are read ahead.
@@ -23,9 +22,8 @@ pub struct Ready {
 pub struct Delivery {
     shared: Arc<Shared>,
     sequence: u64,
-    /// Nothing once it has been acknowledged.
-    entry: Option<Entry>,
-    payload: Bytes,
+    entry: Entry,
+    settled: bool,
 }
 
 impl Shared {
@@ -50,8 +48,7 @@ impl Shared {
         if wake {
             self.work.notify_one();
         }
-        let payload = entry.payload.clone();
-        Some(Delivery { shared: self.clone(), sequence: oldest, entry: Some(entry), payload })
+        Some(Delivery { shared: self.clone(), sequence: oldest, entry, settled: false })
     }
 
     /// Waits for a record. Nothing when the log has been closed.
@@ -78,18 +75,18 @@ impl Delivery {
     }
 
     /// The payload, as it was appended.
-    pub fn payload(&self) -> &Bytes {
-        &self.payload
+    pub fn payload(&self) -> &Payload {
+        &self.entry.payload
     }
 
     /// How many spans it was said to hold.
     pub fn spans(&self) -> u32 {
-        self.entry.as_ref().map_or(0, |entry| entry.spans)
+        self.entry.spans
     }
 
     /// When it was appended, as Unix time in nanoseconds.
     pub fn unix_nano(&self) -> u64 {
-        self.entry.as_ref().map_or(0, |entry| entry.unix_nano)
+        self.entry.unix_nano
     }
 
     /// How often it was handed out before and not acknowledged. All hand-outs before the log was
@@ -97,18 +94,18 @@ impl Delivery {
     /// to be handed out. It is never missing after a crash of the process, and after a power loss
     /// only for what was handed out within `ack_interval`.
     pub fn earlier(&self) -> u32 {
-        self.entry.as_ref().map_or(0, |entry| entry.earlier)
+        self.entry.earlier
     }
 
     /// It is settled and never comes back, unless the process ends before the cursor is written.
     pub fn ack(mut self) {
-        let Some(entry) = self.entry.take() else { return };
+        self.settled = true;
         let mut state = self.shared.lock();
         state.in_flight.remove(&self.sequence);
-        state.counts.acked_spans += u64::from(entry.spans);
+        state.counts.acked_spans += u64::from(self.entry.spans);
         // If the cursor is out of date already, the writer knows when to write it.
         let wake = !state.cursor_dirty;
-        state.done(self.sequence, entry.spans);
+        state.done(self.sequence, self.entry.spans);
         drop(state);
         if wake {
             self.shared.work.notify_one();
@@ -118,7 +115,10 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        let Some(mut entry) = self.entry.take() else { return };
+        if self.settled {
+            return;
+        }
+        let mut entry = std::mem::take(&mut self.entry);
         entry.earlier = entry.earlier.saturating_add(1);
         let mut state = self.shared.lock();
         state.in_flight.remove(&self.sequence);

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cursor::CursorFile;
-use crate::disk::{Disk, DiskLock, File};
+use crate::disk::{Buffer, Disk, DiskLock, File};
 use crate::error::IoFailure;
 use crate::format::Mark;
 use crate::state::Shared;
@@ -35,6 +35,8 @@ pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub disk: Arc<dyn Disk>,
     pub active: Option<Active>,
+    /// In which writes are put together.
+    pub buffer: Buffer,
     /// The next record.
     pub next: Mark,
     pub next_segment: u64,
@@ -44,6 +46,8 @@ pub(crate) struct Writer {
     pub fetcher: Fetcher,
     /// When the last sync of a segment began.
     pub last_sync: Option<Instant>,
+    /// When it ended.
+    pub last_synced: Option<Instant>,
     pub last_cursor_write: Instant,
     pub last_cursor_sync: Instant,
     /// After the cursor, or a read, failed: not before this.

@@ -29,6 +29,7 @@ use super::{Disk, Figures, Full, Item, NoRoom, OnFull, Settings, Weight, envelop
 use crate::account::{Account, DestinationAccount};
 
 use gather::Gathering;
+use record::InHand;
 pub(super) use record::Place;
 
 /// A disk that fails would say so for every request.
@@ -44,8 +45,7 @@ pub struct Durable {
     account: Account,
     accounts: Mutex<HashMap<String, Arc<DestinationAccount>>>,
     phase: watch::Sender<Phase>,
-    /// Records that were taken and are not settled.
-    in_hand: watch::Sender<usize>,
+    in_hand: InHand,
     gathering: Mutex<Gathering>,
     /// Whoever makes room, one at a time, so that nobody drops more than is needed.
     making_room: Turn<()>,
@@ -108,7 +108,7 @@ impl Durable {
             account,
             accounts: Mutex::default(),
             phase: watch::channel(Phase::Open).0,
-            in_hand: watch::channel(0).0,
+            in_hand: InHand::default(),
             gathering: Mutex::default(),
             making_room: Turn::default(),
             told: Mutex::default(),
@@ -163,6 +163,10 @@ impl Durable {
     pub(super) async fn reserve(self: &Arc<Self>, pipeline: &str, bytes: usize, spans: u32) -> Result<Room, Full> {
         let length = envelope::length(pipeline, bytes);
         let weight = Weight::of(bytes, spans);
+        // Nearly always there is room.
+        if let Ok(room) = self.try_reserve(length, weight) {
+            return Ok(room);
+        }
         loop {
             let mut room = pin!(self.disk.room.notified());
             let mut log_room = pin!(self.disk.log.room());
@@ -239,8 +243,7 @@ impl Durable {
             room.await;
         }
         self.close();
-        // It does not end as long as there is `self`.
-        let _ = self.in_hand.subscribe().wait_for(|records| *records == 0).await;
+        self.in_hand.none().await;
     }
 
     /// Takes nothing more. What is held stays in the log.
@@ -288,7 +291,7 @@ impl Room {
             item.account.dropped("queue_full", u64::from(item.spans));
             return None;
         };
-        let ticket = log.commit(envelope::seal(item.account.pipeline(), &item.wire), item.spans);
+        let ticket = log.commit(envelope::seal(item.account.pipeline(), item.wire), item.spans);
         Some(Landing { durable: Arc::clone(&self.durable), account: item.account, weight: self.weight, ticket })
     }
 }

@@ -11,7 +11,10 @@
 //! The spans are counted when the request is put in, because then its bytes are at hand: when it is taken
 //! they have long left the processor's caches. From there on a checksum sees to it that they stay.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut as _, Bytes, BytesMut};
+use sluice_log::Payload;
 
 use super::entry;
 
@@ -23,18 +26,17 @@ pub(super) fn length(pipeline: &str, request: usize) -> usize {
     FIXED + pipeline.len() + request
 }
 
-/// Puts a request into its envelope.
-pub(super) fn seal(pipeline: &str, request: &[u8]) -> Bytes {
+/// Puts a request into its envelope. The request's bytes are not copied.
+pub(super) fn seal(pipeline: &str, request: Bytes) -> Payload {
     let id = pipeline.as_bytes();
     // No configuration names a pipeline at such length; what is cut has another account, no more.
     let length = u16::try_from(id.len()).unwrap_or(u16::MAX);
-    let mut sealed = BytesMut::with_capacity(self::length(pipeline, request.len()));
-    sealed.put_u8(VERSION);
-    sealed.put_u32_le(entry::count(request));
-    sealed.put_u16_le(length);
-    sealed.put_slice(id.get(..usize::from(length)).unwrap_or(id));
-    sealed.put_slice(request);
-    sealed.freeze()
+    let mut head = BytesMut::with_capacity(self::length(pipeline, 0));
+    head.put_u8(VERSION);
+    head.put_u32_le(entry::count(&request));
+    head.put_u16_le(length);
+    head.put_slice(id.get(..usize::from(length)).unwrap_or(id));
+    Payload::new(head.freeze(), request)
 }
 
 /// The pipeline's id, given the beginning of an envelope.
@@ -54,9 +56,9 @@ fn read(head: &[u8]) -> Option<(u32, &[u8])> {
 
 /// What was in an envelope.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Opened {
+pub(super) struct Opened<'s> {
     /// The pipeline's id.
-    pub pipeline: String,
+    pub pipeline: Cow<'s, str>,
     /// The spans of the request, as they were counted when it was put in.
     pub spans: u32,
     /// The request.
@@ -64,10 +66,12 @@ pub(super) struct Opened {
 }
 
 /// Takes a request out of its envelope. `None` for what this code has not written.
-pub(super) fn open(sealed: &Bytes) -> Option<Opened> {
-    let (spans, id) = read(sealed)?;
-    let pipeline = String::from_utf8_lossy(id).into_owned();
-    Some(Opened { pipeline, spans, request: sealed.slice(FIXED + id.len()..) })
+pub(super) fn open(sealed: &Payload) -> Option<Opened<'_>> {
+    let [head, rest] = sealed.parts();
+    let (spans, id) = read(if head.is_empty() { rest } else { head })?;
+    // What was sealed by this process is in two parts still.
+    let request = if head.is_empty() { rest.slice(FIXED + id.len()..) } else { rest.clone() };
+    Some(Opened { pipeline: String::from_utf8_lossy(id), spans, request })
 }
 
 #[cfg(test)]
@@ -78,19 +82,22 @@ mod tests {
     #[test]
     fn it_is_as_described() {
         // Two spans: a `ResourceSpans` (field 1) with a `ScopeSpans` (field 2) with two empty spans (field 2).
-        let request = b"\x0a\x06\x12\x04\x12\x00\x12\x00";
-        let sealed = seal("traces/a", request);
-        assert_eq!(&sealed[..], b"\x01\x02\x00\x00\x00\x08\x00traces/a\x0a\x06\x12\x04\x12\x00\x12\x00");
+        let request = Bytes::from_static(b"\x0a\x06\x12\x04\x12\x00\x12\x00");
+        let sealed = seal("traces/a", request.clone());
+        let whole = sealed.whole();
+        assert_eq!(&whole[..], b"\x01\x02\x00\x00\x00\x08\x00traces/a\x0a\x06\x12\x04\x12\x00\x12\x00");
         assert_eq!(sealed.len(), length("traces/a", request.len()));
-        let request = Bytes::from_static(request);
-        assert_eq!(open(&sealed).unwrap(), Opened { pipeline: "traces/a".to_owned(), spans: 2, request });
-        assert_eq!(pipeline(&sealed[..16]), Some(&b"traces/a"[..]));
+        assert_eq!(pipeline(&whole[..16]), Some(&b"traces/a"[..]));
+        for sealed in [sealed, whole.into()] {
+            let opened = Opened { pipeline: "traces/a".into(), spans: 2, request: request.clone() };
+            assert_eq!(open(&sealed).unwrap(), opened);
+        }
     }
 
     #[test]
     fn what_is_none_is_told() {
         for bytes in [&b""[..], b"\x01", b"\x02\0\0\0\0\0\0", b"\x01\0\0\0\0\x05\x00abcd"] {
-            assert!(open(&Bytes::from_static(bytes)).is_none(), "{bytes:?}");
+            assert!(open(&bytes.into()).is_none(), "{bytes:?}");
         }
     }
 }

@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut in_flight = Vec::new();
     while let Some(delivery) = runtime.block_on(log.take()) {
-        if let Some(number) = delivery.payload().first_chunk() {
+        if let Some(number) = delivery.payload().whole().first_chunk() {
             say("taken", u64::from_be_bytes(*number))?;
         }
         in_flight.push(delivery);

@@ -16,11 +16,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use super::{Buffer, Pieces};
+
 /// What every file system and disk accepts as a block.
 pub(crate) const BLOCK: usize = 4096;
-
-/// Memory that one large write has made larger than this is not kept.
-const KEEP: usize = 4 << 20;
 
 /// A file that is being written at its end.
 #[derive(Debug)]
@@ -36,8 +35,8 @@ pub(super) struct DirectFile {
 struct End {
     /// Where the next write begins. The file itself may be longer, by zeros.
     length: u64,
-    /// What the file has between the beginning of its last block and `length`, then room.
-    blocks: Blocks,
+    /// What the file has between the beginning of its last block and `length`.
+    tail: Vec<u8>,
     /// Whether the file system has turned out not to want it this way.
     is_refused: bool,
 }
@@ -48,7 +47,7 @@ impl DirectFile {
         let flags = OFlags::DIRECT.bits() as i32;
         match OpenOptions::new().write(true).custom_flags(flags).open(path) {
             Ok(direct) => {
-                let end = End { length: 0, blocks: Blocks::default(), is_refused: false };
+                let end = End { length: 0, tail: Vec::new(), is_refused: false };
                 Ok(Ok(Self { file, direct, end: Mutex::new(end) }))
             }
             Err(error) if is_refusal(&error) => Ok(Err(file)),
@@ -61,7 +60,7 @@ impl DirectFile {
     }
 
     /// Writes at the end; says whether the file system can do it.
-    fn append(&self, parts: &[&[u8]], offset: u64) -> io::Result<bool> {
+    fn append(&self, length: usize, pieces: &Pieces<'_>, offset: u64, buffer: &mut Buffer) -> io::Result<bool> {
         let mut end = self.end();
         if offset != end.length {
             let text = format!("a file that is written at its end ({}) was to be written at {offset}", end.length);
@@ -70,9 +69,8 @@ impl DirectFile {
         if end.is_refused {
             return Ok(false);
         }
-        let held = (end.length % BLOCK as u64) as usize;
-        let length: usize = parts.iter().map(|part| part.len()).sum();
-        let blocks = end.blocks.fill(held, parts, length);
+        let held = end.tail.len();
+        let blocks = buffer.fill(&end.tail, length, pieces)?;
         match super::write_all_with(blocks, offset - held as u64, |part, at| self.direct.write_at(part, at)) {
             Err(error) if is_refusal(&error) => {
                 end.is_refused = true;
@@ -81,14 +79,16 @@ impl DirectFile {
             result => result?,
         }
         end.length += length as u64;
-        end.blocks.keep_last(held + length);
+        let filled = held + length;
+        end.tail.clear();
+        end.tail.extend_from_slice(blocks.get(filled - filled % BLOCK..filled).unwrap_or_default());
         Ok(true)
     }
 }
 
 impl super::File for DirectFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        if self.append(&[bytes], offset)? {
+        if self.append(bytes.len(), &|give| give(bytes), offset, &mut Buffer::default())? {
             return Ok(bytes.len());
         }
         let written = self.file.write_at(bytes, offset)?;
@@ -96,11 +96,12 @@ impl super::File for DirectFile {
         Ok(written)
     }
 
-    fn write_parts(&self, parts: &[&[u8]], offset: u64) -> io::Result<()> {
-        if self.append(parts, offset)? {
+    fn write_pieces(&self, length: usize, pieces: &Pieces<'_>, offset: u64, buffer: &mut Buffer) -> io::Result<()> {
+        if self.append(length, pieces, offset, buffer)? {
             return Ok(());
         }
-        super::write_all_with(&parts.concat(), offset, |part, at| self.write_at(part, at))
+        let bytes = buffer.fill(&[], length, pieces)?;
+        super::write_all_with(bytes.get(..length).unwrap_or(bytes), offset, |part, at| self.write_at(part, at))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -115,9 +116,9 @@ impl super::File for DirectFile {
         let mut end = self.end();
         self.file.set_len(length)?;
         let held = length % BLOCK as u64;
-        let mut last = vec![0; held as usize];
-        self.file.read_exact_at(&mut last, length - held)?;
-        end.blocks.fill(0, &[&last], last.len());
+        let mut tail = vec![0; held as usize];
+        self.file.read_exact_at(&mut tail, length - held)?;
+        end.tail = tail;
         end.length = length;
         Ok(())
     }
@@ -137,54 +138,4 @@ impl Drop for DirectFile {
 
 fn is_refusal(error: &io::Error) -> bool {
     [Errno::INVAL, Errno::NOTSUP].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
-}
-
-/// Whole blocks of memory that begin at a multiple of a block, too.
-#[derive(Debug, Default)]
-struct Blocks {
-    memory: Vec<u8>,
-}
-
-impl Blocks {
-    /// Where in the memory the first block begins.
-    fn start(&self) -> usize {
-        self.memory.as_ptr().align_offset(BLOCK)
-    }
-
-    /// Puts `length` bytes in parts behind the first `held`, and zeros behind them up to the end of a
-    /// block.
-    fn fill(&mut self, held: usize, parts: &[&[u8]], length: usize) -> &[u8] {
-        let needed = (held + length).next_multiple_of(BLOCK);
-        if self.memory.len() < needed + BLOCK {
-            let mut memory = vec![0; (needed + BLOCK).next_power_of_two()];
-            std::mem::swap(&mut memory, &mut self.memory);
-            let from = memory.as_ptr().align_offset(BLOCK);
-            let start = self.start();
-            if let (Some(old), Some(new)) = (memory.get(from..from + held), self.memory.get_mut(start..start + held)) {
-                new.copy_from_slice(old);
-            }
-        }
-        let start = self.start();
-        let Some(blocks) = self.memory.get_mut(start..start + needed) else { return &[] };
-        let mut rest = blocks.get_mut(held..).unwrap_or_default();
-        for part in parts {
-            let Some((place, behind)) = std::mem::take(&mut rest).split_at_mut_checked(part.len()) else { break };
-            place.copy_from_slice(part);
-            rest = behind;
-        }
-        rest.fill(0);
-        blocks
-    }
-
-    /// Of `filled` bytes keeps those in the last block, unless that is full.
-    fn keep_last(&mut self, filled: usize) {
-        let (start, last) = (self.start(), filled - filled % BLOCK);
-        if self.memory.len() <= KEEP {
-            self.memory.copy_within(start + last..start + filled, start);
-            return;
-        }
-        let tail = self.memory.get(start + last..start + filled).unwrap_or_default().to_vec();
-        self.memory = Vec::new();
-        self.fill(0, &[&tail], tail.len());
-    }
 }

@@ -23,8 +23,8 @@ impl Checksums {
         self.salt as u32
     }
 
-    fn of(self, bytes: &[u8]) -> u32 {
-        crc32c::crc32c_append(self.begin(), bytes)
+    fn of(self, parts: &[&[u8]]) -> u32 {
+        parts.iter().fold(self.begin(), |crc, part| crc32c::crc32c_append(crc, part))
     }
 
     fn stamp(self) -> u32 {
@@ -46,11 +46,12 @@ pub(crate) struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// The bytes that stand before this payload. `length` and `payload_crc` are computed here.
-    pub fn encode(&self, payload: &[u8], checksums: Checksums) -> [u8; RECORD_HEADER] {
+    /// The bytes that stand before this payload, given in parts. `length` and `payload_crc` are computed here.
+    pub fn encode(&self, payload: &[&[u8]], checksums: Checksums) -> [u8; RECORD_HEADER] {
+        let length: usize = payload.iter().map(|part| part.len()).sum();
         let mut header = [0; RECORD_HEADER];
         put(&mut header, 0, RECORD_MAGIC);
-        put(&mut header, 8, &(payload.len() as u32).to_le_bytes());
+        put(&mut header, 8, &(length as u32).to_le_bytes());
         put(&mut header, 12, &checksums.of(payload).to_le_bytes());
         put(&mut header, 16, &self.sequence.to_le_bytes());
         put(&mut header, 24, &self.spans.to_le_bytes());
@@ -59,7 +60,7 @@ impl RecordHeader {
         put(&mut header, 40, &self.unix_nano.to_le_bytes());
         put(&mut header, 48, &self.plain_length.to_le_bytes());
         put(&mut header, 52, &checksums.stamp().to_le_bytes());
-        let crc = checksums.of(header.get(8..).unwrap_or_default());
+        let crc = checksums.of(&[header.get(8..).unwrap_or_default()]);
         put(&mut header, 4, &crc.to_le_bytes());
         header
     }
@@ -70,7 +71,7 @@ impl RecordHeader {
         let fields = Fields(bytes);
         let ours = fields.starts_with(RECORD_MAGIC)
             && fields.u32(52) == checksums.stamp()
-            && fields.u32(4) == checksums.of(bytes.get(8..)?);
+            && fields.u32(4) == checksums.of(&[bytes.get(8..)?]);
         ours.then(|| Self {
             length: fields.u32(8),
             payload_crc: fields.u32(12),

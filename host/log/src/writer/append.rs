@@ -1,6 +1,5 @@
 //! Writes records, many at a time, and syncs them before anybody is told that they are safe.
 
-use std::iter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,12 +10,16 @@ use crate::options::OnFull;
 use crate::reserve::Outcome;
 use crate::state::{Entry, Pending, SegmentInfo, State};
 
-fn stored(pending: &Pending) -> &[u8] {
-    pending.stored.as_ref().unwrap_or(&pending.payload)
+/// What of it comes behind the header.
+fn stored(pending: &Pending) -> [&[u8]; 2] {
+    match &pending.stored {
+        Some(compressed) => [compressed, &[]],
+        None => pending.payload.parts().map(AsRef::as_ref),
+    }
 }
 
 fn framed(pending: &Pending) -> u64 {
-    (RECORD_HEADER + stored(pending).len()) as u64
+    (RECORD_HEADER + stored(pending).map(<[u8]>::len).iter().sum::<usize>()) as u64
 }
 
 impl Writer {
@@ -43,6 +46,7 @@ impl Writer {
                 Err(failure) => self.refuse(chunk, &failure),
             }
         }
+        self.last_synced = Some(Instant::now());
         self.shared.room.notify_waiters();
     }
 
@@ -55,27 +59,15 @@ impl Writer {
             None => self.begin_segment()?,
         };
         let fresh = !segment_header.is_empty();
-        let mut mark = self.next;
-        let checksums = Checksums::new(active.salt);
-        let mut headers = Vec::with_capacity(chunk.len());
-        for record in chunk {
-            let header = RecordHeader {
-                length: 0,
-                payload_crc: 0,
-                sequence: mark.sequence,
-                spans: record.spans,
-                flags: if record.stored.is_some() { ZSTD } else { 0 },
-                total: mark.spans,
-                unix_nano: self.last_unix_nano,
-                plain_length: record.payload.len() as u32,
-            };
-            headers.push(header.encode(stored(record), checksums));
-            mark = Mark { sequence: mark.sequence + 1, spans: mark.spans + u64::from(record.spans) };
-        }
+        let length = segment_header.len() as u64 + chunk.iter().map(framed).sum::<u64>();
+        let (base, unix_nano) = (self.next, self.last_unix_nano);
+        let pieces = |give: &mut dyn FnMut(&[u8])| {
+            give(&segment_header);
+            write_records(chunk, base, unix_nano, Checksums::new(active.salt), give);
+        };
         let path = self.segment_path(active.number);
-        let records = headers.iter().zip(chunk).flat_map(|(header, record)| [header.as_slice(), stored(record)]);
-        let parts: Vec<&[u8]> = iter::once(segment_header.as_slice()).chain(records).collect();
-        if let Err(failure) = active.file.write_parts(&parts, active.length).context("write", &path) {
+        let result = active.file.write_pieces(length as usize, &pieces, active.length, &mut self.buffer);
+        if let Err(failure) = result.context("write", &path) {
             self.after_failed_write(active, fresh, &failure);
             return Err(failure);
         }
@@ -86,11 +78,10 @@ impl Writer {
             self.abandon(&active, fresh);
             return Err(failure);
         }
-        let from = active.length;
-        let length = from + parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        let written = Written { number: active.number, salt: active.salt, fresh, from, length, base: self.next };
+        let (from, length) = (active.length, active.length + length);
+        let written = Written { number: active.number, salt: active.salt, fresh, from, length, base };
         self.active = Some(Active { length, ..active });
-        self.next = mark;
+        self.next = chunk.iter().fold(base, |mark, record| mark.after(record.spans));
         Ok(written)
     }
 
@@ -173,7 +164,7 @@ impl Writer {
             at += framed(&record);
             state.promised -= record.charge;
             let sequence = mark.sequence;
-            let after = Mark { sequence: sequence + 1, spans: mark.spans + u64::from(record.spans) };
+            let after = mark.after(record.spans);
             if state.fetched == mark && self.has_room_ahead(&state) {
                 let entry =
                     Entry { payload: record.payload, spans: record.spans, unix_nano: self.last_unix_nano, earlier: 0 };
@@ -212,6 +203,34 @@ impl Writer {
 
     pub(super) fn segment_path(&self, number: u64) -> PathBuf {
         self.shared.dir.join(segment_name(number))
+    }
+}
+
+/// Gives these records and their headers, the first one at `mark`.
+fn write_records(
+    records: &[Pending],
+    mut mark: Mark,
+    unix_nano: u64,
+    checksums: Checksums,
+    give: &mut dyn FnMut(&[u8]),
+) {
+    for record in records {
+        let header = RecordHeader {
+            length: 0,
+            payload_crc: 0,
+            sequence: mark.sequence,
+            spans: record.spans,
+            flags: if record.stored.is_some() { ZSTD } else { 0 },
+            total: mark.spans,
+            unix_nano,
+            plain_length: record.payload.len() as u32,
+        };
+        let parts = stored(record);
+        give(&header.encode(&parts, checksums));
+        for part in parts {
+            give(part);
+        }
+        mark = mark.after(record.spans);
     }
 }
 

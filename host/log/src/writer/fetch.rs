@@ -131,7 +131,7 @@ impl Writer {
         state.fetched = Mark { sequence: header.sequence + 1, spans };
         if !state.acked.contains(header.sequence) {
             let earlier = u32::from(header.sequence < state.marked_before);
-            let entry = Entry { payload, spans: header.spans, unix_nano: header.unix_nano, earlier };
+            let entry = Entry { payload: payload.into(), spans: header.spans, unix_nano: header.unix_nano, earlier };
             state.offer(header.sequence, entry);
         }
         drop(state);

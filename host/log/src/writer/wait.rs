@@ -40,6 +40,9 @@ impl Writer {
             }
         }
         state.pending_bytes = 0;
+        if !state.pending.is_empty() {
+            state.expected = state.pending.len();
+        }
         Round { pending: std::mem::take(&mut state.pending), closing: state.closing }
     }
 
@@ -52,7 +55,11 @@ impl Writer {
         let mut due: Option<Instant> = None;
         let mut at = |time: Instant| due = Some(due.map_or(time, |due| due.min(time)));
         if let Some(first) = state.pending.first() {
-            let next = self.last_sync.filter(|_| options.fsync).map(|last| last + options.sync_interval);
+            let next = self.last_sync.map(|begun| begun + options.sync_interval);
+            // Those who were just answered send more at once: with it the next sync is worth its cost.
+            let late = self.last_synced.filter(|_| state.pending.len() < state.expected);
+            let late = late.map(|ended| ended + options.sync_interval);
+            let next = next.max(late).filter(|_| options.fsync);
             at(next.map_or(now, |next| next.max(first.since)));
         }
         // After a failure, what only repeats itself waits a little.

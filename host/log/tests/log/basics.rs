@@ -20,7 +20,7 @@ fn records_come_out_in_order_with_what_went_in() {
     for n in 0..100_u32 {
         let delivery = take(&log).unwrap();
         assert_eq!(
-            (delivery.sequence(), delivery.spans(), &delivery.payload()[..]),
+            (delivery.sequence(), delivery.spans(), &delivery.payload().whole()[..]),
             (u64::from(n), n, &n.to_be_bytes()[..])
         );
         assert_eq!(delivery.earlier(), 0);
@@ -52,7 +52,7 @@ fn what_was_not_acknowledged_comes_again_and_says_so() {
     let expected = [0, 2, 4, 6, 8].into_iter().chain(10..40_u8);
     for n in expected {
         let delivery = take(&log).unwrap();
-        assert_eq!(&delivery.payload()[..], [n]);
+        assert_eq!(&delivery.payload().whole()[..], [n]);
         assert_eq!(delivery.earlier(), u32::from(n < 10), "record {n}");
         delivery.ack();
     }
@@ -67,8 +67,8 @@ fn a_delivery_that_is_dropped_is_taken_again_before_later_ones() {
     append(&log, b"second", 1);
     drop(take(&log).unwrap());
     let again = take(&log).unwrap();
-    assert_eq!((&again.payload()[..], again.earlier()), (&b"first"[..], 1));
-    assert_eq!(&take(&log).unwrap().payload()[..], b"second");
+    assert_eq!((&again.payload().whole()[..], again.earlier()), (&b"first"[..], 1));
+    assert_eq!(&take(&log).unwrap().payload().whole()[..], b"second");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn tasks_of_several_runtimes_append_and_take_at_once() {
                         let Some(delivery) = look.ok().flatten() else { continue };
                         taken.fetch_add(1, Ordering::SeqCst);
                         assert_eq!(delivery.payload().len(), 300);
-                        seen.push(u32::from_be_bytes(delivery.payload()[..4].try_into().unwrap()));
+                        seen.push(u32::from_be_bytes(delivery.payload().whole()[..4].try_into().unwrap()));
                         delivery.ack();
                     }
                 });
@@ -208,20 +208,20 @@ fn compressed_records_are_smaller_and_the_same() {
     // Without the option they can be read as well.
     let log = Log::open(dir.path(), Options::default()).unwrap();
     let first = take(&log).unwrap();
-    assert_eq!(&first.payload()[..], b"x");
-    assert!(take(&log).unwrap().payload()[..] == text[..]);
+    assert_eq!(&first.payload().whole()[..], b"x");
+    assert!(take(&log).unwrap().payload().whole()[..] == text[..]);
 }
 
 #[test]
 fn wrong_use_is_an_error() {
     let dir = tempdir().unwrap();
     let log = Log::open(dir.path(), Options::default()).unwrap();
-    let ticket = log.reserve(3).unwrap().commit(Bytes::from_static(b"four"), 1);
+    let ticket = log.reserve(3).unwrap().commit(Bytes::from_static(b"four").into(), 1);
     assert!(matches!(ticket.wait(), Err(AppendError::LargerThanReserved { length: 4, reserved: 3 })));
     assert!(matches!(log.reserve(64 << 20), Err(ReserveError::TooLarge { .. })));
     let late = log.reserve(3).unwrap();
     log.close().unwrap();
-    assert!(matches!(late.commit(Bytes::from_static(b"abc"), 1).wait(), Err(AppendError::Closed)));
+    assert!(matches!(late.commit(Bytes::from_static(b"abc").into(), 1).wait(), Err(AppendError::Closed)));
     assert!(matches!(log.reserve(3), Err(ReserveError::Closed { .. })));
     assert!(current_thread().block_on(log.take()).is_none());
     assert_eq!(log.figures().waiting_bytes, 0);

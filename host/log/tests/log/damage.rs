@@ -290,7 +290,7 @@ fn damage_that_comes_while_the_log_is_open_is_counted_too() {
     let mut delivered = vec![0];
     while delivered.len() < all_but(&[5, 7]).len() {
         let delivery = take(&log).unwrap();
-        delivered.push(u32::from(delivery.payload()[0]));
+        delivered.push(u32::from(delivery.payload().whole()[0]));
         delivery.ack();
     }
     assert_eq!(delivered, all_but(&[5, 7]));

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use sluice_log::disk::{Disk, File, RealDisk};
+use sluice_log::disk::{Buffer, Disk, File, RealDisk};
 use sluice_log::{Log, Lost, Options, inspect};
 use tempfile::{TempDir, tempdir};
 
@@ -50,7 +50,7 @@ fn dir() -> Option<TempDir> {
 fn check(dir: &Path, steps: &[Step]) {
     let path = dir.join("file");
     let file: Arc<dyn File> = RealDisk.create_log(&path).unwrap();
-    let mut expected = Vec::new();
+    let (mut expected, mut buffer) = (Vec::new(), Buffer::default());
     for step in steps {
         match step {
             Step::Append(lengths) => {
@@ -61,8 +61,8 @@ fn check(dir: &Path, steps: &[Step]) {
                         Some(bytes(*at - length, *length))
                     })
                     .collect();
-                let slices: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-                file.write_parts(&slices, expected.len() as u64).unwrap();
+                let pieces = |give: &mut dyn FnMut(&[u8])| parts.iter().for_each(|part| give(part));
+                file.write_pieces(lengths.iter().sum(), &pieces, expected.len() as u64, &mut buffer).unwrap();
                 expected.extend(parts.concat());
             }
             Step::CutOff(less) => {

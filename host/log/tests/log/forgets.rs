@@ -315,7 +315,7 @@ fn drain(log: &Log, want: u64) -> Vec<u32> {
     let mut seen = Vec::new();
     for _ in 0..want {
         let delivery = runtime.block_on(log.take()).unwrap();
-        seen.push(number(delivery.payload()).expect("a record that was never appended"));
+        seen.push(number(&delivery.payload().whole()).expect("a record that was never appended"));
         delivery.ack();
     }
     seen
@@ -334,7 +334,7 @@ fn run(lives: &[Life], lies: bool) -> Result<(), TestCaseError> {
                     .filter_map(|_| {
                         appended += 1;
                         let payload = payload(appended);
-                        Some((appended, log.reserve(payload.len()).ok()?.commit(payload, appended)))
+                        Some((appended, log.reserve(payload.len()).ok()?.commit(payload.into(), appended)))
                     })
                     .collect();
                 for (n, ticket) in tickets {
@@ -343,7 +343,7 @@ fn run(lives: &[Life], lies: bool) -> Result<(), TestCaseError> {
                     }
                 }
                 for delivery in (0..*take).map_while(|_| log.try_take()) {
-                    done.insert(number(delivery.payload()).expect("a record that was never appended"));
+                    done.insert(number(&delivery.payload().whole()).expect("a record that was never appended"));
                     delivery.ack();
                 }
             }

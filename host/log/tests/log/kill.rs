@@ -51,8 +51,8 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
         let mut found = BTreeMap::new();
         for _ in 0..log.recovered().records {
             let delivery = take(&log).unwrap();
-            let number = u64::from_be_bytes(delivery.payload()[..8].try_into().unwrap());
-            assert!(delivery.payload()[..] == payload(number)[..] && number >= first, "record {number}");
+            let number = u64::from_be_bytes(delivery.payload().whole()[..8].try_into().unwrap());
+            assert!(delivery.payload().whole()[..] == payload(number)[..] && number >= first, "record {number}");
             found.insert(number, delivery.earlier());
             delivery.ack();
         }

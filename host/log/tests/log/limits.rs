@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use sluice_log::{Clock, Log, OnFull, Options, Outcome, ReserveError};
 use tempfile::tempdir;
 
@@ -72,7 +71,7 @@ fn whoever_waits_for_room_is_woken_when_it_is_there() {
     for _ in 0..count {
         take(&log).unwrap().ack();
     }
-    waiting.join().unwrap().commit(Bytes::from(vec![9; RECORD]), 1).wait().unwrap();
+    waiting.join().unwrap().commit(vec![9; RECORD].into(), 1).wait().unwrap();
 }
 
 #[test]

@@ -77,7 +77,7 @@ proptest! {
                         let delivery = take(&log).expect("a record");
                         prop_assert_eq!(delivery.sequence(), record.number);
                         prop_assert_eq!(delivery.spans() as usize, record.length);
-                        prop_assert!(delivery.payload()[..] == payload(&record)[..]);
+                        prop_assert!(delivery.payload().whole()[..] == payload(&record)[..]);
                         if reopened {
                             prop_assert!(delivery.earlier() >= record.handed_out.min(1));
                         } else {

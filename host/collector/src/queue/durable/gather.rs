@@ -142,8 +142,9 @@ impl Durable {
         loop {
             let delivery = self.disk.log.try_take()?;
             let spans = delivery.spans();
-            let opened = envelope::open(delivery.payload());
-            let Some(envelope::Opened { pipeline, spans: counted, request: wire }) = opened else {
+            let opened = envelope::open(delivery.payload())
+                .map(|opened| (self.account_of(&opened.pipeline), opened.spans, opened.request));
+            let Some((account, counted, wire)) = opened else {
                 // The checksum is right and the content is not ours: it can never be sent.
                 let weight = Weight::of(delivery.payload().len(), spans);
                 tracing::error!(event = "queue.unreadable", component = self.exporter, spans);
@@ -151,7 +152,7 @@ impl Durable {
                 continue;
             };
             let weight = Weight::of(wire.len(), spans);
-            let item = Item { wire, spans, account: self.account_of(&pipeline), owed: None };
+            let item = Item { wire, spans, account, owed: None };
             return Some(Part { item, weight, counted, record: Record::new(self, delivery, weight) });
         }
     }

@@ -1,12 +1,42 @@
 //! A record that was taken, in one part or in several.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use sluice_log::Delivery;
+use tokio::sync::Notify;
 
 use super::super::{Item, Weight, entry};
 use super::Durable;
+
+/// How many records were taken and are not settled.
+#[derive(Default)]
+pub(super) struct InHand {
+    records: AtomicUsize,
+    none: Notify,
+}
+
+impl InHand {
+    fn settle(&self) {
+        if self.records.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.none.notify_waiters();
+        }
+    }
+
+    /// Ends when there are none.
+    pub async fn none(&self) {
+        loop {
+            let mut none = pin!(self.none.notified());
+            // Before looking, so that it is not missed.
+            let _ = none.as_mut().enable();
+            if self.records.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            none.await;
+        }
+    }
+}
 
 /// A record in hand. When nothing of it is in hand any more it is acknowledged, or goes back into
 /// the log if a part was given back.
@@ -21,7 +51,7 @@ pub(super) struct Record {
 
 impl Record {
     pub fn new(durable: &Arc<Durable>, delivery: Delivery, weight: Weight) -> Arc<Self> {
-        durable.in_hand.send_modify(|records| *records += 1);
+        durable.in_hand.records.fetch_add(1, Ordering::AcqRel);
         let again = delivery.earlier() > 0;
         Arc::new(Self {
             durable: Arc::clone(durable),
@@ -45,7 +75,7 @@ impl Drop for Record {
             delivery.ack();
             self.durable.release(self.weight);
         }
-        self.durable.in_hand.send_modify(|records| *records -= 1);
+        self.durable.in_hand.settle();
     }
 }
 
