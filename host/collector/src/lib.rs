@@ -16,7 +16,7 @@ pub mod extension;
 pub mod generation;
 pub mod handover;
 pub mod intake;
-mod memory;
+pub mod memory;
 pub mod otlp;
 pub mod plugin;
 pub mod quarantine;

@@ -23,12 +23,17 @@ const TRIES: u32 = 5;
 
 /// What a row costs.
 pub struct Measured {
-    name: String,
+    /// The row's.
+    pub name: String,
     spans: u64,
-    ns: f64,
+    /// Nanoseconds a span.
+    pub ns: f64,
+    /// Of the quickest round.
+    pub least_ns: f64,
     native_ns: Option<f64>,
     ratio: Option<f64>,
-    bar: Bar,
+    /// The row's.
+    pub bar: Bar,
 }
 
 impl Measured {
@@ -66,6 +71,7 @@ pub fn all(rows: &mut [Row], rounds: usize) -> Result<Vec<Measured>> {
             name: row.name.clone(),
             spans: row.spans_a_request()?,
             ns: median(samples.iter().map(|sample| sample.ns)).unwrap_or_default(),
+            least_ns: samples.iter().map(|sample| sample.ns).reduce(f64::min).unwrap_or_default(),
             native_ns: median(natives.iter().copied()),
             ratio: median(ratios),
             bar: row.bar,
@@ -102,7 +108,7 @@ fn per_span(requests: &Requests, steps: Steps, subject: &mut Subject) -> Result<
     let (mut spent, mut passes) = (Duration::ZERO, 0u32);
     while spent < ENOUGH {
         // As many again, so that looking at the clock costs nothing beside it.
-        let times = if steps == Steps::Indexed { INDEXED } else { passes.max(1) };
+        let times = if steps.are_indexed() { INDEXED } else { passes.max(1) };
         spent += Row::pass(requests, steps, subject, times)?;
         passes += times;
     }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use serde_json::json;
@@ -15,8 +16,25 @@ use sluice_spans::Verdict;
 /// Spans of the made request: what the collector gives a plugin at most in one call.
 const SPANS: usize = 512;
 
-/// One span in so many of the made request is a health check.
+/// One span in so many of a made request is a health check.
 const HEALTH: usize = 16;
+
+/// What a made request is like.
+#[derive(Clone, Copy)]
+pub struct Made {
+    /// Its spans.
+    pub spans: usize,
+    /// One span in so many has an e-mail address in it; none if it is 0.
+    pub leaks: usize,
+    /// The `tracestate` of every span.
+    pub trace_state: &'static str,
+}
+
+impl Default for Made {
+    fn default() -> Self {
+        Self { spans: SPANS, leaks: 0, trace_state: "" }
+    }
+}
 
 /// Requests, each with the verdict of its validation. Cheap to clone.
 #[derive(Clone)]
@@ -32,11 +50,13 @@ impl Requests {
         Ok(Self { all: Rc::new(all) })
     }
 
-    /// One request of 512 spans with twelve attributes each. One in sixteen is a health check,
+    /// One request of spans with twelve attributes each. One in sixteen is a health check,
     /// all others have a URL with a query.
-    pub fn made() -> Result<Self> {
-        let scope_spans = vec![ScopeSpans { spans: (0..SPANS).map(span).collect(), ..ScopeSpans::default() }];
-        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    pub fn made(made: Made) -> Result<Self> {
+        let spans = (0..made.spans).map(|i| span(i, made)).collect();
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let resource = Resource { attributes: vec![text("service.name", "shop")], ..Resource::default() };
+        let resource_spans = vec![ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }];
         Self::new(vec![ExportTraceServiceRequest { resource_spans }.encode_to_vec().into()])
     }
 
@@ -70,28 +90,30 @@ impl Requests {
     }
 }
 
-/// A server span of a web shop.
-fn span(i: usize) -> Span {
+/// A server span of a web shop, with nothing in it that anybody would redact but for what is asked for.
+fn span(i: usize, made: Made) -> Span {
+    let leaks = made.leaks != 0 && i % made.leaks == made.leaks / 2;
     let start = 1_700_000_000_000_000_000 + i as u64 * 1_000;
     let path = if i.is_multiple_of(HEALTH) { "/health".to_owned() } else { format!("/api/products/{i:06}") };
     Span {
         trace_id: (i as u128 * 0x1234_5678_9ABC_DEF1 + 1).to_be_bytes().to_vec(),
         span_id: (i as u64 + 1).to_be_bytes().to_vec(),
         parent_span_id: (i as u64 + 2).to_be_bytes().to_vec(),
+        trace_state: made.trace_state.to_owned(),
         name: "GET /api/products/{id}".to_owned(),
         kind: 2,
         start_time_unix_nano: start,
         end_time_unix_nano: start + 5_000_000,
         attributes: vec![
             text("http.request.method", "GET"),
-            text("url.full", &format!("https://shop.example.com{path}?session=8f14e45f")),
+            text("url.full", &format!("https://shop.example.com{path}?session=8f14e4")),
             text("url.path", &path),
             text("url.scheme", "https"),
             attribute("http.response.status_code", Value::IntValue(200)),
             text("server.address", "shop.example.com"),
             attribute("server.port", Value::IntValue(443)),
-            text("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)"),
-            text("client.address", "203.0.113.17"),
+            text("user_agent.original", if leaks { "ada@example.com" } else { "Mozilla/5.0 (X11)" }),
+            text("client.address", "edge17.local"),
             text("network.protocol.version", "1.1"),
             attribute("app.cart.is_empty", Value::BoolValue(false)),
             text("http.route", "/api/products/{id}"),

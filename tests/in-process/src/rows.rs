@@ -1,6 +1,7 @@
 //! What is measured.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -34,14 +35,29 @@ const SPAN: &str = r#"{"name":{"to_attributes":{"rules":["^(?P<service>[a-z]+)se
 pub enum Steps {
     /// The call: index, columns, the plugin's logic, its edits committed.
     Call,
-    /// The call on a batch whose attributes are indexed already.
+    /// The call on a batch whose spans' fields and attributes are indexed already, as they are when the request was
+    /// indexed while it was validated.
     Indexed,
+    /// The same, and the bytes written.
+    IndexedAndEncode,
     /// The call with the index, and the bytes written.
     CallAndEncode,
     /// And the bytes validated before.
     All,
     /// `prost` decodes the request, for comparison.
     Prost,
+}
+
+impl Steps {
+    /// Whether batches are indexed before the time is taken.
+    pub fn are_indexed(self) -> bool {
+        matches!(self, Self::Indexed | Self::IndexedAndEncode)
+    }
+
+    /// Whether the bytes are written in the time.
+    fn encode(self) -> bool {
+        matches!(self, Self::IndexedAndEncode | Self::CallAndEncode | Self::All)
+    }
 }
 
 /// How good a row must be.
@@ -70,7 +86,7 @@ pub struct Row {
 }
 
 /// All rows.
-pub fn all(plugins: &Plugins, made: &Requests, traffic: &Requests) -> Result<Vec<Row>> {
+pub fn all(plugins: &Plugins, own: &Path, made: &Requests, traffic: &Requests) -> Result<Vec<Row>> {
     let row = |name: &str, steps, subject, native, bar| Row {
         name: name.to_owned(),
         requests: made.clone(),
@@ -80,7 +96,7 @@ pub fn all(plugins: &Plugins, made: &Requests, traffic: &Requests) -> Result<Vec
         bar,
     };
     let ns = |ns| Bar { ns: Some(ns), ratio: None };
-    let mut rows = vec![row("no-op plugin", Steps::Call, plugins.own(r#"{"job":"nothing"}"#)?, None, ns(2.0))];
+    let mut rows = vec![row("no-op plugin", Steps::Call, plugins.own(own, r#"{"job":"nothing"}"#)?, None, ns(2.0))];
     // With the index ready is how the shapes of the contract were compared; a request pays for more.
     let two_key_bar = Bar { ns: Some(100.0), ratio: Some(3.5) };
     for (name, steps, bar) in [
@@ -89,7 +105,7 @@ pub fn all(plugins: &Plugins, made: &Requests, traffic: &Requests) -> Result<Vec
         ("two keys: index, call, encode", Steps::CallAndEncode, two_key_bar),
         ("two keys: validate, index, call, encode", Steps::All, Bar::default()),
     ] {
-        let sandboxed = plugins.own(r#"{"job":"two_keys"}"#)?;
+        let sandboxed = plugins.own(own, r#"{"job":"two_keys"}"#)?;
         rows.push(row(name, steps, sandboxed, Some(Box::new(native::two_keys)), bar));
     }
     rows.push(row("index every attribute", Steps::Call, Box::new(native::index), None, ns(100.0)));
@@ -141,9 +157,9 @@ impl Row {
     pub fn pass(requests: &Requests, steps: Steps, subject: &mut Subject, times: u32) -> Result<Duration> {
         let passes = || (0..times).flat_map(|_| requests.iter());
         let mut ready = Vec::new();
-        if steps == Steps::Indexed {
+        if steps.are_indexed() {
             for (wire, verdict) in passes() {
-                ready.push(native::index(Batch::from_validated(wire.clone(), *verdict))?);
+                ready.push(native::index_all(Batch::from_validated(wire.clone(), *verdict))?);
             }
         }
         let mut ready = ready.into_iter();
@@ -155,11 +171,11 @@ impl Row {
                     continue;
                 }
                 Steps::All => Batch::parse(wire.clone())?,
-                Steps::Indexed => ready.next().context("a batch was made for each pass")?,
+                Steps::Indexed | Steps::IndexedAndEncode => ready.next().context("a batch was made for each pass")?,
                 Steps::Call | Steps::CallAndEncode => Batch::from_validated(wire.clone(), *verdict),
             };
             let mut batch = subject(batch)?;
-            if matches!(steps, Steps::CallAndEncode | Steps::All) {
+            if steps.encode() {
                 black_box(batch.encode());
             }
             black_box(batch);

@@ -12,15 +12,13 @@ use crate::rows::Subject;
 pub struct Plugins {
     sandbox: Sandbox,
     bundle: PathBuf,
-    plugin: PathBuf,
 }
 
 impl Plugins {
-    /// `bundle` is the folder of the bundled plugins, `plugin` the component of
-    /// `examples/bench/plugin`.
-    pub fn new(bundle: PathBuf, plugin: PathBuf) -> Result<Self> {
+    /// `bundle` is the folder of the bundled plugins.
+    pub fn new(bundle: PathBuf) -> Result<Self> {
         let sandbox = Sandbox::new(Options { cache_dir: None, compiler: Compiler::InProcess })?;
-        Ok(Self { sandbox, bundle, plugin })
+        Ok(Self { sandbox, bundle })
     }
 
     /// A bundled plugin, with the code that is embedded in the binary.
@@ -34,8 +32,8 @@ impl Plugins {
     }
 
     /// The benchmark's own plugin, compiled here as any plugin of a user is.
-    pub fn own(&self, config_json: &str) -> Result<Subject> {
-        self.instance(&Source::File(self.plugin.clone()), name(&self.plugin), config_json)
+    pub fn own(&self, component: &Path, config_json: &str) -> Result<Subject> {
+        self.instance(&Source::File(component.to_owned()), name(component), config_json)
     }
 
     fn instance(&self, source: &Source, plugin: &str, config_json: &str) -> Result<Subject> {

@@ -18,6 +18,7 @@ mod in_process;
 mod memory;
 mod one;
 mod page;
+mod processors;
 mod round;
 mod subject;
 mod table;
@@ -77,6 +78,8 @@ enum Part {
     E2e,
     /// Plugins in process, beside native Rust.
     Plugins,
+    /// The bundled processors beside their bars.
+    Processors,
     /// One connection that uses all cores.
     One,
     /// A queue on disk beside one in memory.
@@ -99,6 +102,7 @@ fn main() -> Result<()> {
         let (name, (text, json)) = match part {
             Part::E2e => ("end to end", end_to_end(&args)?),
             Part::Plugins => ("in process", in_process::measure(args.plugin_rounds)?),
+            Part::Processors => ("processors", processors::measure(args.plugin_rounds)?),
             Part::One => ("one connection", one::measure(args.rounds, args.spans)?),
             Part::Durable => ("queue on disk", durable::measure(args.rounds, args.spans)?),
             Part::Memory => ("memory", memory::measure(args.memory_seconds)?),
