@@ -11,6 +11,7 @@ mod native;
 mod requests;
 mod rows;
 mod sandboxed;
+mod tables;
 
 use std::path::PathBuf;
 

@@ -186,6 +186,28 @@ fn a_bundled_type_without_the_block_has_the_defaults() {
 }
 
 #[test]
+fn a_database_is_a_table_of_the_plugin_that_names_it() {
+    let yaml = "providers: { maxmind: { database_path: places/City.mmdb } }\nsluice: { tables: { other: { file: a.csv, key: a } } }\n";
+    let settings = plugin("geoip", yaml);
+    let spec = |file: &str, format, key: &str, mib| {
+        Table::File(Spec { file: file.into(), format, key: key.to_owned(), most_bytes: mib << 20 })
+    };
+    let expected = [
+        ("other".to_owned(), spec("a.csv", Format::Csv, "a", 64)),
+        ("maxmind".to_owned(), spec("places/City.mmdb", Format::MaxMind, "", 1024)),
+    ];
+    assert_eq!(settings.tables, expected);
+    assert_eq!(settings.config_json, "{\"providers\":{\"maxmind\":{\"database_path\":\"places/City.mmdb\"}}}");
+    assert_eq!(plugin("filter", yaml).tables.len(), 1, "no other plugin gets it");
+    // What is not there the plugin asks for.
+    assert!(plugin("geoip", "context: record\n").tables.is_empty());
+    let twice = "providers: { maxmind: { database_path: a } }\nsluice: { tables: { maxmind: { file: a.mmdb } } }\n";
+    let (_, problems) = read_text("c.yaml", twice, |section| read("geoip", section));
+    let told = "c.yaml:1:1: error: the table `maxmind` comes with the processor: take it out of `sluice.tables`";
+    assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [told]);
+}
+
+#[test]
 fn yaml_types_stay_in_json() {
     let yaml =
         "a: 1\nb: 1.5\nc: '1'\nd: true\ne: null\nf: [x, {y: z}]\ng: -9223372036854775808\nh: 0x10\ni: yes\nj: 1e3\n";
