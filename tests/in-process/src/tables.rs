@@ -8,6 +8,14 @@ use sluice_test_mmdb::{Database, map};
 pub fn of(plugin: &str) -> Result<Vec<(String, Table)>> {
     Ok(match plugin {
         "geoip" => vec![("maxmind".to_owned(), places()?)],
+        "resource_detection" => {
+            let facts = [("host.name", "edge-1"), ("os.type", "linux"), ("env.OTEL_RESOURCE_ATTRIBUTES", "a=1,b=2")];
+            vec![("host".to_owned(), Table::of_pairs(facts)?)]
+        }
+        "enrich" => {
+            let csv = "address,name\nshop.example.com,shop\n";
+            vec![("servers".to_owned(), Table::read(Format::Csv, csv.as_bytes(), "address", 1 << 10)?)]
+        }
         _ => Vec::new(),
     })
 }

@@ -1,8 +1,13 @@
-//! What is added to spans: where an address is, by a database that is replaced while spans flow.
+//! What is added to spans: where an address is, by a database that is replaced while spans flow; where Sluice runs, as
+//! its environment and files tell; what follows from what spans have.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use sluice_test_mmdb::{Database, map};
@@ -28,7 +33,7 @@ fn places(kind: &str, cities: &[(&str, &str)]) -> Vec<u8> {
 /// A folder with a configuration, and with a database in a folder beside it.
 fn folder(config: &Config, database: &[u8]) -> Folder {
     let folder = Folder::new(&config.yaml());
-    std::fs::create_dir(folder.path("places")).unwrap();
+    fs::create_dir(folder.path("places")).unwrap();
     replace(&folder, database);
     folder
 }
@@ -36,8 +41,8 @@ fn folder(config: &Config, database: &[u8]) -> Folder {
 /// Puts a database in the place of the one before, as `geoipupdate` does.
 fn replace(folder: &Folder, database: &[u8]) {
     let new = folder.path("places/new");
-    std::fs::write(&new, database).unwrap();
-    std::fs::rename(new, folder.path("places/City.mmdb")).unwrap();
+    fs::write(&new, database).unwrap();
+    fs::rename(new, folder.path("places/City.mmdb")).unwrap();
 }
 
 fn from(address: &str) -> Span {
@@ -154,4 +159,152 @@ fn a_database_that_is_not_there_is_told_before_anything_starts() {
         assert_eq!(output.code, 1);
         assert!(output.stderr.contains(expected), "{settings}: {}", output.stderr);
     }
+}
+
+/// The attributes of the resource that arrived last.
+fn resource(upstream: &Sink) -> BTreeMap<String, String> {
+    let last = upstream.decoded().pop().unwrap().resource_spans.pop().unwrap();
+    let text = |value: Value| match value {
+        Value::StringValue(text) => text,
+        other => format!("{other:?}"),
+    };
+    let pair = |attribute: KeyValue| (attribute.key, text(attribute.value.unwrap().value.unwrap()));
+    last.resource.unwrap().attributes.into_iter().map(pair).collect()
+}
+
+/// Sends a span, and gives the attributes that its resource has upstream.
+fn detected(sluice: &Sluice, upstream: &Sink) -> BTreeMap<String, String> {
+    let before = upstream.spans();
+    send::all(sluice.grpc(), &[request("shop", vec![span(1, "call", vec![])])]).unwrap();
+    upstream.wait_for_spans(before + 1);
+    resource(upstream)
+}
+
+#[test]
+fn resources_tell_where_they_come_from_and_follow_the_pod_s_labels() {
+    let upstream = Sink::start();
+    let settings = "detectors: [env, system, k8s_downward_api]\ntimeout: 2s\noverride: false\n\
+        k8s_downward_api: { env: { k8s.node.name: TEST_NODE }, files: { k8s.pod.name: pod }, pod_labels: labels, labels: [app] }";
+    // The older name of the type.
+    let config = Config::to(&upstream).processor("resourcedetection/edge", settings);
+    let folder = Folder::new(&config.yaml());
+    folder.write("pod", "shop-x1\n");
+    folder.write("labels", "app=\"shop\"\nsecret=\"x\"\n");
+    let variables = [
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=pro%20duction,service.name=other"),
+        ("OTEL_SERVICE_NAME", "other"),
+        ("TEST_NODE", "node-7"),
+    ];
+    let sluice = Sluice::spawn(folder, &variables.map(|(name, value)| (name, OsString::from(value))));
+    sluice.wait_ready();
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let mut expected: BTreeMap<_, _> = [
+        ("service.name", "shop"),
+        ("deployment.environment.name", "pro duction"),
+        ("host.name", host.trim()),
+        ("os.type", "linux"),
+        ("k8s.node.name", "node-7"),
+        ("k8s.pod.name", "shop-x1"),
+        ("k8s.pod.label.app", "shop"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into();
+    assert_eq!(detected(&sluice, &upstream), expected);
+    sluice.folder().write("labels", "app=\"store\"\n");
+    let event = wait::until("the labels to be read", || sluice.log().find("plugin.table"));
+    assert_eq!((&event["outcome"], &event["table"]), (&"loaded".into(), &"host".into()), "{event}");
+    expected.insert("k8s.pod.label.app".to_owned(), "store".to_owned());
+    assert_eq!(detected(&sluice, &upstream), expected);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_variable_that_cannot_be_read_costs_no_span_and_is_told() {
+    let upstream = Sink::start();
+    let folder = Folder::new(&Config::to(&upstream).processor("resource_detection", "detectors: [env]").yaml());
+    let sluice = Sluice::spawn(folder, &[("OTEL_RESOURCE_ATTRIBUTES", OsString::from("a=1,nonsense"))]);
+    sluice.wait_ready();
+    assert_eq!(detected(&sluice, &upstream).into_iter().collect::<Vec<_>>(), [("service.name".into(), "shop".into())]);
+    let told = "OTEL_RESOURCE_ATTRIBUTES cannot be read and is left out: `nonsense` has no `=`";
+    wait::until("the log to tell", || sluice.log().text().contains(told).then_some(()));
+    assert_eq!(sluice.terminate().account.missing(), 0);
+}
+
+#[test]
+fn a_detector_that_is_not_there_is_refused_where_it_stands() {
+    let config = Config::to(&Sink::start()).processor("resource_detection", "detectors:\n  - env\n  - ec2");
+    let folder = Folder::new(&config.yaml());
+    let output = run(&["validate"], Some(&folder.config()));
+    let line = 1 + config.yaml().lines().position(|line| line.trim() == "- ec2").unwrap();
+    let told = "`detectors[1]`: the detector `ec2` is not supported yet";
+    let place = format!("config.yaml:{line}:");
+    assert!(output.code == 1 && output.stderr.contains(told) && output.stderr.contains(&place), "{}", output.stderr);
+}
+
+#[test]
+fn spans_get_what_follows_from_what_they_have() {
+    let upstream = Sink::start();
+    let settings = "\
+lookups:
+  - { table: stations, key: station.id, set: { station.city: city } }
+envoy: {}
+url:
+user_agent: {}
+span_name: {}
+sluice: { tables: { stations: { file: stations.jsonl, key: id } } }";
+    let folder = Folder::new(&Config::to(&upstream).processor("enrich", settings).yaml());
+    folder.write("stations.jsonl", "{\"id\": \"GVA\", \"city\": \"Geneva\"}\n");
+    let sluice = Sluice::start_in(folder);
+    let sent = [
+        ("component", "proxy"),
+        ("guid:x-request-id", "2c6eb8de-5d0f-ab1a-8f43-0c7d4c8fcd3a"),
+        ("http.status_code", "404"),
+        ("http.url", "https://shop.example/orders/17"),
+        ("user_agent", "curl/8.5.0"),
+        ("station.id", "GVA"),
+    ];
+    let envoys = span(1, "GET /orders/17", sent.map(|(key, value)| attribute(key, value)).to_vec());
+    let city = |expected: &str| {
+        let before = upstream.spans();
+        send::all(sluice.grpc(), &[request("shop", vec![envoys.clone(), span(1, "call", vec![])])]).unwrap();
+        upstream.wait_for_spans(before + 2);
+        let spans = upstream.decoded_spans();
+        let [.., got, other] = spans.as_slice() else { panic!("{spans:?}") };
+        assert_eq!(text(got, "station.city"), Some(expected));
+        assert_eq!((other.name.as_str(), other.attributes.len()), ("call", 0));
+        got.clone()
+    };
+    let got = city("Geneva");
+    assert_eq!(got.name, "GET /orders/{id}");
+    let code = got.attributes.iter().find(|one| one.key == "http.response.status_code").unwrap();
+    assert_eq!(code.value.clone().unwrap().value, Some(Value::IntValue(404)));
+    for (key, value) in [
+        ("envoy.trace_reason", "service_forced"),
+        ("url.full", "https://shop.example/orders/17"),
+        ("url.domain", "shop.example"),
+        ("url.path", "/orders/17"),
+        ("user_agent.original", "curl/8.5.0"),
+        ("user_agent.name", "curl"),
+        ("user_agent.version", "8.5.0"),
+    ] {
+        assert_eq!(text(&got, key), Some(value), "{key}");
+    }
+    for gone in ["http.url", "http.status_code", "user_agent"] {
+        assert_eq!(text(&got, gone), None);
+    }
+    sluice.folder().write("stations.jsonl", "{\"id\": \"GVA\", \"city\": \"Genf\"}\n");
+    wait::until("the table to be read", || sluice.log().find("plugin.table"));
+    city("Genf");
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_table_that_is_not_given_is_told_before_anything_starts() {
+    let settings = "lookups: [{ table: stations, key: id, set: { city: city } }]";
+    let folder = Folder::new(&Config::to(&Sink::start()).processor("enrich", settings).yaml());
+    let output = run(&["validate"], Some(&folder.config()));
+    let told = "the plugin needs the look-up table `stations`";
+    assert!(output.code == 1 && output.stderr.contains(told), "{}", output.stderr);
 }

@@ -29,11 +29,13 @@ pub use tables::{Facts, HOST as HOST_TABLE, Table};
 /// The plugins that are in the binary.
 pub const BUNDLED: &[&str] = &[
     "attributes",
+    "enrich",
     "filter",
     "geoip",
     "probabilistic_sampler",
     "redaction",
     "resource",
+    "resource_detection",
     "span",
     "strategy_sampler",
     "transform",
@@ -43,12 +45,14 @@ pub const BUNDLED: &[&str] = &[
 pub const TYPES: &[&str] = &[
     "attributes",
     "batch",
+    "enrich",
     "filter",
     "geoip",
     "memory_limiter",
     "probabilistic_sampler",
     "redaction",
     "resource",
+    "resource_detection",
     "span",
     "strategy_sampler",
     "transform",
