@@ -185,12 +185,28 @@ impl<P: Plugin> Stage<P> {
     ///
     /// # Errors
     /// What is wrong with the CSV.
-    pub fn table(mut self, name: &str, csv: &str, key: &str) -> Result<Self, String> {
+    pub fn table(self, name: &str, csv: &str, key: &str) -> Result<Self, String> {
         let table = Table::read(Format::Csv, csv.as_bytes(), key, usize::MAX).map_err(|error| error.to_string())?;
+        Ok(self.given(name, table))
+    }
+
+    /// Gives the plugin a `MaxMind` database as a look-up table. Another one of the same name takes its place.
+    ///
+    /// # Errors
+    /// What is wrong with the database.
+    pub fn database(self, name: &str, bytes: &[u8]) -> Result<Self, String> {
+        let table = Table::read(Format::MaxMind, bytes, "", usize::MAX).map_err(|error| error.to_string())?;
+        Ok(self.given(name, table))
+    }
+
+    /// Gives the plugin a look-up table of the host's.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn given(mut self, name: &str, table: Table) -> Self {
         self.change(|environment| {
             environment.tables.insert(name.to_owned(), table);
         });
-        Ok(self)
+        self
     }
 
     /// Passes an OTLP request through the plugin, and through all that comes after it: what was
@@ -232,6 +248,15 @@ impl<P: Plugin> Stage<P> {
         let flushed = self.call(|running| running.plugin.flush(now));
         self.end_request(flushed.is_ok());
         flushed
+    }
+
+    /// Passes a batch through the plugin and commits the edits: what a plugin with capabilities is measured by.
+    ///
+    /// # Errors
+    /// When the plugin fails.
+    #[doc(hidden)]
+    pub fn process_batch(&mut self, batch: host::Batch) -> Result<host::Batch, Problem> {
+        self.call(|running| running.process(batch)).map(|(batch, _)| batch)
     }
 
     fn end_request(&mut self, passed: bool) {

@@ -12,6 +12,7 @@ mod native;
 mod requests;
 mod rows;
 mod sandboxed;
+mod tables;
 
 use std::path::PathBuf;
 

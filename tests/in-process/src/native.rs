@@ -5,8 +5,9 @@ use std::hint::black_box;
 use anyhow::{Result, anyhow};
 use memchr::memchr;
 use sluice_sdk::Plugin;
-use sluice_sdk::testing::Running;
-use sluice_spans::{Batch, Edits, Table, Texts, Values};
+use sluice_sdk::testing::{Running, Stage};
+use sluice_spans::{Batch, Edits, Table as Rows, Texts, Values};
+use sluice_state::Table;
 
 use crate::rows::Subject;
 
@@ -15,8 +16,8 @@ const STRING: u8 = 1;
 
 /// The two-key job of `examples/bench/plugin`, written directly on the batch.
 pub fn two_keys(mut batch: Batch) -> Result<Batch> {
-    let paths = batch.attribute(Table::Spans, b"url.path")?.values;
-    let urls = batch.attribute(Table::Spans, b"url.full")?.values;
+    let paths = batch.attribute(Rows::Spans, b"url.path")?.values;
+    let urls = batch.attribute(Rows::Spans, b"url.full")?.values;
     let (mut dropped, mut cut, mut short) = (Vec::new(), Vec::with_capacity(urls.len()), Texts::new());
     for row in 0..urls.len() {
         let is_text = |values: &Values| values.types.get(row) == Some(&STRING);
@@ -31,11 +32,11 @@ pub fn two_keys(mut batch: Batch) -> Result<Batch> {
     }
     let mut edits = Edits::new();
     if !dropped.is_empty() {
-        edits.drop_rows(&mut batch, Table::Spans, &dropped)?;
+        edits.drop_rows(&mut batch, Rows::Spans, &dropped)?;
     }
     if !cut.is_empty() {
         let values = Values { types: vec![STRING; cut.len()], numbers: Vec::new(), texts: short };
-        edits.set_attribute(&mut batch, Table::Spans, "url.full", &cut, values)?;
+        edits.set_attribute(&mut batch, Rows::Spans, "url.full", &cut, values)?;
     }
     batch.commit(edits);
     Ok(batch)
@@ -43,7 +44,7 @@ pub fn two_keys(mut batch: Batch) -> Result<Batch> {
 
 /// Indexes every attribute of every span, and looks for a key that is nowhere.
 pub fn index(mut batch: Batch) -> Result<Batch> {
-    batch.attribute(Table::Spans, b"absent")?;
+    batch.attribute(Rows::Spans, b"absent")?;
     Ok(batch)
 }
 
@@ -60,4 +61,13 @@ pub fn plugin<P: Plugin + 'static>(config_json: &str) -> Result<Subject> {
         let (batch, _) = running.process(batch).map_err(|failure| anyhow!("{failure:?}"))?;
         Ok(batch)
     }))
+}
+
+/// The same for a plugin that looks things up.
+pub fn plugin_with<P: Plugin + 'static>(config_json: &str, tables: Vec<(String, Table)>) -> Result<Subject> {
+    let mut stage = Stage::<P>::new(config_json).map_err(|problem| anyhow!("{problem:?}"))?;
+    for (name, table) in tables {
+        stage = stage.given(&name, table);
+    }
+    Ok(Box::new(move |batch| stage.process_batch(batch).map_err(|problem| anyhow!("{problem:?}"))))
 }

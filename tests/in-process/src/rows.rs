@@ -13,6 +13,7 @@ use crate::measure::cpu_time;
 use crate::native;
 use crate::requests::Requests;
 use crate::sandboxed::Plugins;
+use crate::tables;
 
 /// Does a job on a batch and gives it back with the edits committed.
 pub type Subject = Box<dyn FnMut(Batch) -> Result<Batch>>;
@@ -27,6 +28,9 @@ const SAMPLER: &str = r#"{"sampling_percentage":99}"#;
 const STRATEGIES: &str =
     r#"{"decision_ttl":"0s","strategies":{"default_strategy":{"type":"probabilistic","param":0.99}}}"#;
 const TRANSFORM: &str = r#"{"trace_statements":["set(span.attributes[\"collector.node\"], \"edge-1\")","truncate_all(span.attributes, 4096)"]}"#;
+const DETECTION: &str = r#"{"detectors":["env","system"]}"#;
+const ENRICH: &str = r#"{"lookups":[{"table":"servers","key":"server.address","set":{"server.name":"name"}}],"envoy":{},"url":{},"user_agent":{},"span_name":{}}"#;
+const GEOIP: &str = r#"{"context":"record","providers":{"maxmind":{"database_path":"made"}}}"#;
 const SPAN: &str = r#"{"name":{"to_attributes":{"rules":["^(?P<service>[a-z]+)service"]}}}"#;
 
 /// Which steps of a batch's life are in the time. Unless said otherwise nobody has looked into the
@@ -127,15 +131,22 @@ fn bundled(plugins: &Plugins, requests: &Requests, rows: &mut Vec<Row>) -> Resul
     };
     let four =
         [("filter", FILTER), ("redaction", REDACTION), ("attributes", ATTRIBUTES), ("probabilistic_sampler", SAMPLER)];
-    let others = [("strategy_sampler", STRATEGIES), ("span", SPAN), ("transform", TRANSFORM)];
+    let others = [
+        ("strategy_sampler", STRATEGIES),
+        ("span", SPAN),
+        ("transform", TRANSFORM),
+        ("geoip", GEOIP),
+        ("resource_detection", DETECTION),
+        ("enrich", ENRICH),
+    ];
     for (name, config) in four.into_iter().chain(others) {
-        add(name, Steps::Call, plugins.bundled(name, config)?, natively(name, config)?);
+        add(name, Steps::Call, plugins.bundled(name, config, tables::of(name)?)?, natively(name, config)?);
     }
     let chain = |of: &dyn Fn(&'static str, &str) -> Result<Subject>| -> Result<Subject> {
         let mut all = four.iter().map(|&(name, config)| of(name, config)).collect::<Result<Vec<_>>>()?;
         Ok(Box::new(move |batch| all.iter_mut().try_fold(batch, |batch, plugin| plugin(batch))))
     };
-    let sandboxed = chain(&|name, config| plugins.bundled(name, config))?;
+    let sandboxed = chain(&|name, config| plugins.bundled(name, config, Vec::new()))?;
     add("validate, all four, encode", Steps::All, sandboxed, chain(&natively)?);
     Ok(())
 }
@@ -145,6 +156,9 @@ fn natively(name: &'static str, config: &str) -> Result<Subject> {
         "filter" => native::plugin::<filter::Filter>(config),
         "redaction" => native::plugin::<redaction::Redaction>(config),
         "attributes" => native::plugin::<attributes::Attributes>(config),
+        "enrich" => native::plugin_with::<enrich::Enrich>(config, tables::of(name)?),
+        "geoip" => native::plugin_with::<geoip::GeoIp>(config, tables::of(name)?),
+        "resource_detection" => native::plugin_with::<resource_detection::ResourceDetection>(config, tables::of(name)?),
         "span" => native::plugin::<span::SpanProcessor>(config),
         "strategy_sampler" => native::plugin::<strategy_sampler::StrategySampler>(config),
         "transform" => native::plugin::<transform::Transform>(config),

@@ -2,9 +2,11 @@
 //! interrupts calls are on, everything at its default.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use sluice_sandbox::{Compiler, Effects, Limits, Options, Sandbox, Settings, Source};
+use sluice_state::{LiveTable, Table};
 
 use crate::rows::Subject;
 
@@ -22,21 +24,27 @@ impl Plugins {
     }
 
     /// A bundled plugin, with the code that is embedded in the binary.
-    pub fn bundled(&self, name: &'static str, config_json: &str) -> Result<Subject> {
+    pub fn bundled(&self, name: &'static str, config_json: &str, tables: Vec<(String, Table)>) -> Result<Subject> {
         let read = |extension| -> Result<&'static [u8]> {
             let path = self.bundle.join(name).with_extension(extension);
             Ok(std::fs::read(&path).with_context(|| path.display().to_string())?.leak())
         };
         let source = Source::Embedded { name, component: read("wasm")?, precompiled: read("cwasm")? };
-        self.instance(&source, name, config_json)
+        self.instance(&source, name, config_json, tables)
     }
 
     /// The benchmark's own plugin, compiled here as any plugin of a user is.
     pub fn own(&self, component: &Path, config_json: &str) -> Result<Subject> {
-        self.instance(&Source::File(component.to_owned()), name(component), config_json)
+        self.instance(&Source::File(component.to_owned()), name(component), config_json, Vec::new())
     }
 
-    fn instance(&self, source: &Source, plugin: &str, config_json: &str) -> Result<Subject> {
+    fn instance(
+        &self,
+        source: &Source,
+        plugin: &str,
+        config_json: &str,
+        tables: Vec<(String, Table)>,
+    ) -> Result<Subject> {
         let limits = Limits::default();
         let module = self.sandbox.load(source, &limits, None)?;
         let settings = Settings {
@@ -46,7 +54,7 @@ impl Plugins {
             access: None,
             capabilities: None,
             seed: None,
-            tables: Vec::new(),
+            tables: tables.into_iter().map(|(name, table)| (name, Arc::new(LiveTable::new(table)))).collect(),
             store_folder: None,
         };
         let mut instance = self.sandbox.prepare(&module, settings)?.instantiate()?;

@@ -28,6 +28,7 @@ mod config_errors;
 mod demo;
 mod dependencies;
 mod durable;
+mod enrich;
 mod examples;
 mod exporters;
 mod failover;

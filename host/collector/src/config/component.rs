@@ -180,6 +180,7 @@ pub(super) fn present_name<'k>(key: &str, kind: &'k str) -> &'k str {
     match (key, kind) {
         ("exporters", "otlp") => "otlp_grpc",
         ("exporters", "otlphttp") => "otlp_http",
+        ("processors", "resourcedetection") => "resource_detection",
         _ => kind,
     }
 }

@@ -4,6 +4,7 @@
 //! other type one that is in the binary. A bundled type's own keys go to the plugin as JSON; the
 //! host's keys stand in the block `sluice:` there.
 
+mod given;
 mod host;
 mod limiter;
 mod rollout;
@@ -28,10 +29,13 @@ pub use tables::{Facts, HOST as HOST_TABLE, Table};
 /// The plugins that are in the binary.
 pub const BUNDLED: &[&str] = &[
     "attributes",
+    "enrich",
     "filter",
+    "geoip",
     "probabilistic_sampler",
     "redaction",
     "resource",
+    "resource_detection",
     "span",
     "strategy_sampler",
     "transform",
@@ -41,11 +45,14 @@ pub const BUNDLED: &[&str] = &[
 pub const TYPES: &[&str] = &[
     "attributes",
     "batch",
+    "enrich",
     "filter",
+    "geoip",
     "memory_limiter",
     "probabilistic_sampler",
     "redaction",
     "resource",
+    "resource_detection",
     "span",
     "strategy_sampler",
     "transform",
@@ -235,11 +242,14 @@ fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
         |(key, mark, node): (String, Mark, Node<'_>)| super::tree::Entry { key, mark, value: node.tree().clone() };
     let tree = Tree::new(mark.clone(), Value::Map(own.into_iter().map(entry).collect()));
     let (config_json, config_marks) = passed(&tree);
-    let Some(mut block) = section.section(HOST) else {
-        return host::defaults(kind, config_json, config_marks);
+    let mut settings = if let Some(mut block) = section.section(HOST) {
+        let settings = host::read(&mut block, kind, config_json, config_marks);
+        block.finish();
+        settings
+    } else {
+        host::defaults(kind, config_json, config_marks)
     };
-    let settings = host::read(&mut block, kind, config_json, config_marks);
-    block.finish();
+    given::add(&mut settings, &mut section);
     settings
 }
 

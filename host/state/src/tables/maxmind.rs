@@ -1,6 +1,6 @@
 //! Tables as `MaxMind` databases: the key is an IP address as text, a column is the way to a value in
-//! the record of its network, `country.iso_code` or `subdivisions.0.names.en`. A string is its text,
-//! everything else its JSON.
+//! the record of its network, `country.iso_code` or `subdivisions.0.names.en`; `-1` is the last item of an array.
+//! A string is its text, everything else its JSON.
 
 use std::fmt;
 use std::io::Read;
@@ -66,6 +66,14 @@ impl Database {
 
 /// The steps of a column's name.
 pub(super) fn path(column: &str) -> Vec<PathElement<'_>> {
-    let step = |step| str::parse(step).map_or(PathElement::Key(step), PathElement::Index);
     column.split('.').map(step).collect()
+}
+
+fn step(step: &str) -> PathElement<'_> {
+    let from_end = step.strip_prefix('-').and_then(|back| back.parse::<usize>().ok()?.checked_sub(1));
+    match (from_end, step.parse()) {
+        (Some(back), _) => PathElement::IndexFromEnd(back),
+        (None, Ok(index)) => PathElement::Index(index),
+        (None, Err(_)) => PathElement::Key(step),
+    }
 }

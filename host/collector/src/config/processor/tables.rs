@@ -69,21 +69,26 @@ fn host(mut section: Section<'_>) -> Table {
         section.error("file", "the table `host` is filled by Sluice; give yours another name");
         section.str("file");
     }
-    let mut facts = Facts { env: section.strings("env"), ..Facts::default() };
-    if let Some(mut files) = section.section("files") {
-        for (name, _, _) in files.entries() {
-            if name.is_empty() || TAKEN.iter().any(|taken| name.starts_with(taken)) {
-                let taken = TAKEN.map(|taken| format!("`{taken}`")).join(", ");
-                files.error(&name, format!("a name must not be empty, nor begin with one of {taken}"));
-            }
-            facts.files.extend(files.path(&name).map(|file| (name, file)));
-        }
-        files.finish();
-    }
+    let mut facts = Facts { env: section.strings("env"), files: files(&mut section), ..Facts::default() };
     facts.pod_labels = section.path("pod_labels");
     facts.pod_annotations = section.path("pod_annotations");
     section.finish();
     Table::Host(facts)
+}
+
+/// The files of the table `host`, by what they are called there.
+pub(super) fn files(section: &mut Section<'_>) -> Vec<(String, PathBuf)> {
+    let Some(mut files) = section.section("files") else { return Vec::new() };
+    let mut all = Vec::new();
+    for (name, _, _) in files.entries() {
+        if name.is_empty() || TAKEN.iter().any(|taken| name.starts_with(taken)) {
+            let taken = TAKEN.map(|taken| format!("`{taken}`")).join(", ");
+            files.error(&name, format!("a name must not be empty, nor begin with one of {taken}"));
+        }
+        all.extend(files.path(&name).map(|file| (name, file)));
+    }
+    files.finish();
+    all
 }
 
 fn file(mut section: Section<'_>) -> Option<Table> {

@@ -186,6 +186,52 @@ fn a_bundled_type_without_the_block_has_the_defaults() {
 }
 
 #[test]
+fn a_database_is_a_table_of_the_plugin_that_names_it() {
+    let yaml = "providers: { maxmind: { database_path: places/City.mmdb } }\nsluice: { tables: { other: { file: a.csv, key: a } } }\n";
+    let settings = plugin("geoip", yaml);
+    let spec = |file: &str, format, key: &str, mib: usize| {
+        Table::File(Spec { file: file.into(), format, key: key.to_owned(), most_bytes: mib << 20 })
+    };
+    let expected = [
+        ("other".to_owned(), spec("a.csv", Format::Csv, "a", 64)),
+        ("maxmind".to_owned(), spec("places/City.mmdb", Format::MaxMind, "", 1024)),
+    ];
+    assert_eq!(settings.tables, expected);
+    assert_eq!(settings.config_json, "{\"providers\":{\"maxmind\":{\"database_path\":\"places/City.mmdb\"}}}");
+    assert_eq!(plugin("filter", yaml).tables.len(), 1, "no other plugin gets it");
+    // What is not there the plugin asks for.
+    assert!(plugin("geoip", "context: record\n").tables.is_empty());
+    let twice = "providers: { maxmind: { database_path: a } }\nsluice: { tables: { maxmind: { file: a.mmdb } } }\n";
+    let (_, problems) = read_text("c.yaml", twice, |section| read("geoip", section));
+    let told = "c.yaml:1:1: error: the table `maxmind` comes with the processor: take it out of `sluice.tables`";
+    assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [told]);
+}
+
+#[test]
+fn detectors_know_what_their_keys_name_and_no_more() {
+    let facts = |yaml: &str| match plugin("resource_detection", yaml).tables.as_slice() {
+        [(name, Table::Host(facts))] if name == "host" => facts.clone(),
+        other => panic!("{other:?}"),
+    };
+    let env = ["OTEL_RESOURCE", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"].map(str::to_owned);
+    assert_eq!(facts(""), Facts { env: env.to_vec(), ..Facts::default() });
+    assert_eq!(facts("detectors: [system]\n"), Facts::default());
+    let block = "k8s_downward_api: { env: { k8s.node.name: NODE_NAME }, files: { k8s.pod.name: pod/name }, pod_labels: pod/labels, \
+        pod_annotations: pod/notes, labels: [app] }\n";
+    assert_eq!(facts(&format!("detectors: [system]\n{block}")), Facts::default(), "nobody asks for it");
+    let expected = Facts {
+        env: vec!["NODE_NAME".to_owned()],
+        files: vec![("k8s.pod.name".to_owned(), "pod/name".into())],
+        pod_labels: Some("pod/labels".into()),
+        pod_annotations: Some("pod/notes".into()),
+    };
+    assert_eq!(facts(&format!("detectors: [k8s_downward_api]\n{block}")), expected);
+    let yaml = "detectors: [k8s_downward_api]\nk8s_downward_api: { files: { host.name: x } }\n";
+    let (_, problems) = read_text("c.yaml", yaml, |section| read("resource_detection", section));
+    assert!(problems.to_string().contains("nor begin with one of `os.`, `host.`"), "{problems}");
+}
+
+#[test]
 fn yaml_types_stay_in_json() {
     let yaml =
         "a: 1\nb: 1.5\nc: '1'\nd: true\ne: null\nf: [x, {y: z}]\ng: -9223372036854775808\nh: 0x10\ni: yes\nj: 1e3\n";

@@ -96,6 +96,10 @@ fn both_spellings_of_renamed_types_are_one() {
         let (old, new) = (config(&[text(&yaml(old, endpoint))]), config(&[text(&yaml(new, endpoint))]));
         assert_eq!(old.exporters[0].settings, new.exporters[0].settings);
     }
+    let yaml = |kind: &str| GOOD.to_owned() + &format!("processors: {{ {kind}/a: {{ detectors: [system] }} }}\n");
+    let [old, new] = ["resourcedetection", "resource_detection"].map(|kind| config(&[text(&yaml(kind))]).processors);
+    assert_eq!(old[0].settings, new[0].settings);
+    assert_eq!(old[0].id.to_string(), "resourcedetection/a");
 }
 
 #[test]

@@ -76,9 +76,10 @@ fn a_database_answers_for_addresses() {
     assert_eq!(found(&table, "country.iso_code", &asked), [some("CH"), None, None, None, some("CH")]);
     let one = |column| found(&table, column, &asked[..1])[0].clone();
     assert_eq!(one("cities.1"), some("Carouge"));
+    assert_eq!((one("cities.-1"), one("cities.-2"), one("cities.-3")), (some("Carouge"), some("Geneva"), None));
     assert_eq!(one("cities"), some("[\"Geneva\",\"Carouge\"]"));
     assert_eq!((one("asn"), one("latitude")), (some("3303"), some("46.5")));
-    for nowhere in ["cities.2", "country.name", "asn.x", "cities.x", "", "country."] {
+    for nowhere in ["cities.2", "cities.-0", "cities.-", "country.name", "asn.x", "cities.x", "", "country."] {
         assert_eq!(one(nowhere), None, "{nowhere:?}");
     }
 }
