@@ -102,13 +102,17 @@ impl Aggregate {
                     return false;
                 };
                 let Some(bound) = bound.parse::<f64>().ok().filter(|_| le == "le") else { return false };
-                families.histogram(name, &metric.help, names).series(settings, labels, now).bucket(bound, *value);
+                let Some(family) = families.histogram(name, &metric.help, names) else { return false };
+                family.series(settings, labels, now).bucket(bound, *value);
             }
             (MetricKind::Counter, Some((name, "sum"))) => {
-                families.histogram(name, &metric.help, names).series(settings, labels, now).sum += value;
+                let Some(family) = families.histogram(name, &metric.help, names) else { return false };
+                family.series(settings, labels, now).sum += value;
             }
             (MetricKind::Counter, _) => {
-                families.counter(&metric.name, &metric.help, names).series(settings, labels, now).count += value;
+                let name = metric.name.strip_suffix("_total").unwrap_or(&metric.name);
+                let Some(family) = families.counter(name, &metric.help, names) else { return false };
+                family.series(settings, labels, now).count += value;
             }
             (MetricKind::Gauge, Some((name, "exemplar"))) => {
                 let ([names @ .., _, _], [labels @ .., trace_id, span_id]) = (names, &labels[..]) else { return false };

@@ -97,7 +97,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::float_cmp, reason = "these are exact")]
+    #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "these are exact, and there")]
 
     use super::*;
 

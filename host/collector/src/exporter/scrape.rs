@@ -25,7 +25,7 @@ pub struct Settings {
     pub const_labels: Vec<(String, String)>,
     /// Samples have the time at which they are shown.
     pub send_timestamps: bool,
-    /// Those who ask for it get the format of OpenMetrics.
+    /// Those who ask for it get the format of `OpenMetrics`.
     pub open_metrics: bool,
     /// Units and types end the names of metrics.
     pub suffixes: bool,

@@ -6,6 +6,13 @@ use std::time::{Instant, SystemTime};
 
 use super::Settings;
 
+/// Metrics of one connector, each list of labels for itself; `spanmetrics` has three. A plugin may not take memory
+/// without end by ever new names.
+const MAX_METRICS: usize = 100;
+
+/// Buckets of one series. The same holds for bounds.
+const MAX_BUCKETS: usize = 500;
+
 /// How often series that are not updated are looked for while others are.
 const SWEEPS_PER_LIFE: u32 = 10;
 
@@ -56,24 +63,29 @@ impl Exemplar {
 }
 
 impl Families {
-    pub(super) fn counter(&mut self, name: &str, help: &str, labels: &[String]) -> &mut Family {
+    /// A counter; none if there are too many metrics.
+    pub(super) fn counter(&mut self, name: &str, help: &str, labels: &[String]) -> Option<&mut Family> {
         self.family(name, help, labels, false)
     }
 
-    pub(super) fn histogram(&mut self, name: &str, help: &str, labels: &[String]) -> &mut Family {
+    /// A histogram; none if there are too many metrics.
+    pub(super) fn histogram(&mut self, name: &str, help: &str, labels: &[String]) -> Option<&mut Family> {
         self.family(name, help, labels, true)
     }
 
-    #[expect(clippy::indexing_slicing, reason = "it was found there, or put there")]
-    fn family(&mut self, name: &str, help: &str, labels: &[String], is_histogram: bool) -> &mut Family {
+    fn family(&mut self, name: &str, help: &str, labels: &[String], is_histogram: bool) -> Option<&mut Family> {
         let is_it =
             |known: &Family| known.is_histogram == is_histogram && known.name == name && *known.labels == *labels;
-        let found = self.all.iter().position(is_it).unwrap_or(self.all.len());
-        if found == self.all.len() {
+        let found = self.all.iter().position(is_it);
+        if found.is_none() {
+            if self.all.len() >= MAX_METRICS {
+                return None;
+            }
             let (name, help, labels) = (name.to_owned(), help.to_owned(), labels.into());
             self.all.push(Family { name, help, is_histogram, labels, series: HashMap::new(), overflow: None });
         }
-        &mut self.all[found]
+        let last = self.all.len() - 1;
+        self.all.get_mut(found.unwrap_or(last))
     }
 
     /// Notes an exemplar of a series, if there is the series: those past the limit have none.
@@ -147,7 +159,13 @@ impl Series {
                     *known += count;
                 }
             }
-            Err(place) => self.buckets.insert(place, (bound, count)),
+            Err(place) if self.buckets.len() < MAX_BUCKETS => self.buckets.insert(place, (bound, count)),
+            // Past the limit it is counted in the last one, as what is beyond all bounds is.
+            Err(_) => {
+                if let Some((_, last)) = self.buckets.last_mut() {
+                    *last += count;
+                }
+            }
         }
     }
 }

@@ -115,7 +115,7 @@ fn past_the_limit_new_series_are_one() {
 
 #[test]
 fn a_series_that_is_not_updated_goes_and_makes_room() {
-    let expires = Some(Duration::from_secs(60));
+    let expires = Some(Duration::from_mins(1));
     let aggregate = Aggregate::new(Settings { limit: 2, expires, ..settings() });
     let began = Instant::now();
     aggregate.commit(duration("a", "2", 5.0, 1.0), began);
@@ -204,4 +204,20 @@ fn what_is_no_update_of_a_series_is_given_back() {
     ];
     assert_eq!(aggregate.commit(others.clone(), Instant::now()), others);
     assert_eq!(shown(&aggregate, &suffixed()), "");
+}
+
+#[test]
+fn ever_new_metrics_and_bounds_take_no_memory_without_end() {
+    let aggregate = Aggregate::new(settings());
+    let now = Instant::now();
+    for number in 0..1_000 {
+        let left = aggregate.commit(vec![count(&format!("metric{number}"), &[], 1.0)], now);
+        assert_eq!(left.len(), usize::from(number >= 100), "{number}");
+    }
+    let aggregate = Aggregate::new(settings());
+    for bound in 0..1_000 {
+        aggregate.commit(vec![count("d_bucket", &[("le", &format!("{bound}.5"))], 1.0)], now);
+    }
+    let text = shown(&aggregate, &suffixed());
+    assert!(text.lines().count() < 510 && text.contains("d_count 1000\n"), "nothing is lost");
 }

@@ -1,4 +1,4 @@
-//! Series in the text formats of Prometheus and OpenMetrics.
+//! Series in the text formats of Prometheus and `OpenMetrics`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use super::{Aggregate, OVERFLOW};
 /// How series are shown.
 #[derive(Debug, Clone, Default)]
 pub struct Style {
-    /// In the format of OpenMetrics, the only one with exemplars.
+    /// In the format of `OpenMetrics`, the only one with exemplars.
     pub open_metrics: bool,
     /// With the time at which they are shown.
     pub timestamps: bool,
@@ -158,7 +158,7 @@ impl Page<'_> {
         self.text.push('\n');
     }
 
-    /// OpenMetrics wants a number with a point where a number may have one.
+    /// `OpenMetrics` wants a number with a point where a number may have one.
     fn number(&self, value: f64) -> String {
         match value {
             f64::INFINITY => "+Inf".to_owned(),

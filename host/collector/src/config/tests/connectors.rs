@@ -41,7 +41,7 @@ fn a_connector_is_the_last_plugin_of_what_exports_to_it() {
     assert_eq!(plugin.settings.series.as_ref(), Some(&feed.series));
     assert_eq!(plugin.settings.limits.metric_series, u32::MAX);
     assert!(plugin.settings.access.as_ref().unwrap().write.is_empty(), "it edits nothing");
-    let minutes = |minutes| Some(std::time::Duration::from_secs(60 * minutes));
+    let minutes = |minutes| Some(std::time::Duration::from_mins(minutes));
     assert_eq!((feed.series.limit, feed.series.expires, feed.series.exemplars), (7, minutes(5), 2));
 }
 
