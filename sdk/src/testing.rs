@@ -15,7 +15,7 @@
 //! ```
 //!
 //! As in the host, the plugin may touch only what it asked for with its configuration: a pull or an
-//! edit of anything else is refused. Limits are not enforced, and log lines and metrics go nowhere.
+//! edit of anything else is refused. Limits are not enforced, and log lines go nowhere.
 
 pub(crate) mod environment;
 mod grants;
@@ -58,6 +58,17 @@ pub enum Problem {
     Malformed(String),
     /// The plugin failed.
     Failed(Failure),
+}
+
+/// A value that a plugin has recorded in one of its metrics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The metric's name.
+    pub metric: String,
+    /// The labels and their values.
+    pub labels: Vec<(String, String)>,
+    /// The value.
+    pub value: f64,
 }
 
 /// The store's limit unless a test sets another: the host's default.
@@ -149,6 +160,9 @@ impl<P: Plugin> Stage<P> {
             staged: Staged::default(),
             tables: HashMap::new(),
             grants: running.grants.clone(),
+            metrics: Vec::new(),
+            staged_records: Vec::new(),
+            recorded: Vec::new(),
         };
         Ok(Self { running, access, environment: Some(environment) })
     }
@@ -259,11 +273,18 @@ impl<P: Plugin> Stage<P> {
         self.call(|running| running.process(batch)).map(|(batch, _)| batch)
     }
 
+    /// All that the requests that have passed have recorded in metrics, in order.
+    pub fn recorded(&self) -> &[Recorded] {
+        self.environment.as_ref().map_or(&[], |environment| &environment.recorded)
+    }
+
     fn end_request(&mut self, passed: bool) {
         self.change(|environment| {
             let staged = std::mem::take(&mut environment.staged);
+            let records = std::mem::take(&mut environment.staged_records);
             if passed {
                 staged.commit();
+                environment.recorded.extend(records);
             }
         });
     }

@@ -232,7 +232,9 @@ impl Collector {
                 let account = self.account.destination(&id, &exporter.to_string());
                 Some(Destination { queue: serving.exporter.queue().clone(), account })
             };
+            let connector = |of: &Id| Some((slot(of)?, self.account.destination(&id, &of.to_string())));
             PipelinePlan {
+                connectors: pipeline.connectors.iter().filter_map(connector).collect(),
                 account: self.account.pipeline(&id),
                 processors: pipeline.processors.iter().filter_map(slot).collect(),
                 destinations: pipeline.exporters.iter().filter_map(destination).collect(),

@@ -7,6 +7,7 @@
 mod auth;
 mod check;
 mod component;
+mod connector;
 mod diagnostic;
 mod duration;
 mod failover;
@@ -29,8 +30,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use component::Kind;
+use connector::CONNECTORS;
 use processor::Processor;
-use section::{NOT_YET, Problems, Section};
+use section::{Problems, Section};
 use substitute::{Environment, Substitution};
 use tree::Tree;
 
@@ -39,6 +41,7 @@ use crate::receiver::admission;
 use crate::{account, exporter, extension, receiver};
 
 pub use component::{Component, Id};
+pub use connector::{Feed, Scrape};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
 pub use mark::{Mark, Origin};
 pub use node::Node;
@@ -63,6 +66,8 @@ pub struct Config {
     pub exporters: Vec<Component<exporter::Settings>>,
     /// What else runs.
     pub extensions: Vec<Component<extension::Settings>>,
+    /// Where series of connectors are shown.
+    pub scrapes: Vec<Component<Scrape>>,
     /// What of it is used, and how.
     pub service: Service,
     admission_bytes: Option<u64>,
@@ -142,24 +147,20 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     let processors = component::read(&mut top, &PROCESSORS, processor::read);
     let mut exporters = component::read(&mut top, &EXPORTERS, exporter::read);
     let extensions = component::read(&mut top, &EXTENSIONS, extension::read);
-    if let Some(mut connectors) = top.section("connectors") {
-        for (id, _, _) in connectors.entries() {
-            let is_failover = Id::parse(&id).is_ok_and(|id| id.kind() == "failover");
-            let hint = if is_failover { "; the exporter `failover` does this one's work" } else { "" };
-            connectors.error(&id, format!("connector `{id}`: connectors are {NOT_YET}{hint}"));
-        }
-    }
+    let connectors = component::read(&mut top, &CONNECTORS, connector::read);
+    let prometheus = connector::prometheus_exporters(&mut top);
     let service = top.section("service").map(Service::read);
     if service.is_none() && !top.has("service") {
         top.complain("there is no `service`: nothing would run");
     }
-    let service = service.unwrap_or_default();
+    let mut service = service.unwrap_or_default();
     let mut names = Names::default();
-    for kind in [&RECEIVERS, &PROCESSORS, &EXPORTERS, &EXTENSIONS] {
+    for kind in [&RECEIVERS, &PROCESSORS, &EXPORTERS, &CONNECTORS, &EXTENSIONS] {
         names.insert(kind.key, &mut top);
     }
     top.finish();
     check::references(&names, &service, &failover::named(&exporters), problems);
+    let scrapes = connector::wire(&mut service, &connectors, prometheus, &names, problems);
     let known = auth::Known { extensions: &extensions, service: &service, names: &names };
     for component in &mut receivers {
         known.resolve(component.settings.auth_mut(), End::Receiver, problems);
@@ -169,7 +170,10 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     }
     let exporters = storage::resolve(exporters, &extensions, &service, problems);
     let exporters = failover::resolve(exporters, &service, &names, problems);
-    only_plugins(Config { receivers, exporters, extensions, service, ..Config::default() }, processors)
+    let mut config =
+        only_plugins(Config { receivers, exporters, extensions, scrapes, service, ..Config::default() }, processors);
+    config.processors.extend(connectors);
+    config
 }
 
 /// Takes the processors out whose work is done elsewhere.

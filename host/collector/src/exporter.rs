@@ -13,6 +13,7 @@ mod headers;
 pub mod otlp_grpc;
 pub mod otlp_http;
 mod retry;
+pub mod scrape;
 mod sender;
 #[cfg(test)]
 mod tests;
@@ -37,7 +38,7 @@ use sender::{Sender, Transport};
 use upstreams::Upstreams;
 
 /// The types of exporters there are, with the Collector's older names.
-pub const TYPES: &[&str] = &["otlp_grpc", "otlp", "otlp_http", "otlphttp", "debug", "failover", "file"];
+pub const TYPES: &[&str] = &["otlp_grpc", "otlp", "otlp_http", "otlphttp", "debug", "failover", "file", "prometheus"];
 
 /// How long tasks get after the drain deadline to say what became of what they had in hand.
 const SETTLE_TIME: Duration = Duration::from_secs(1);

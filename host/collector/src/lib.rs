@@ -24,6 +24,7 @@ pub mod queue;
 pub mod receiver;
 mod reread;
 pub mod route;
+pub mod series;
 pub mod swap;
 pub mod tables;
 pub mod telemetry;

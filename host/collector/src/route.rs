@@ -39,6 +39,8 @@ pub struct PipelinePlan {
     pub account: PipelineAccount,
     /// Indexes into [`Plan::processors`], in order.
     pub processors: Vec<usize>,
+    /// Those of them that are connectors, which are destinations, too: index into [`Plan::processors`], account.
+    pub connectors: Vec<(usize, Arc<DestinationAccount>)>,
     /// Where what passed goes.
     pub destinations: Vec<Destination>,
 }

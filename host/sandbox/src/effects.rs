@@ -1,6 +1,8 @@
 //! What a plugin says beside its edits. Staged by each call, and the host's to commit once the
 //! request has passed its whole chain.
 
+use std::sync::Arc;
+
 use sluice_state::Staged;
 
 use crate::failure::FailureKind;
@@ -52,17 +54,26 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// One update of one series.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MetricUpdate {
-    /// What the metric is.
+/// A metric as the plugin defined it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metric {
+    /// What it is.
     pub kind: MetricKind,
     /// Its name as the plugin gave it.
     pub name: String,
     /// Its help text.
     pub help: String,
-    /// Label names and values.
-    pub labels: Vec<(String, String)>,
+    /// The names of its labels.
+    pub labels: Vec<String>,
+}
+
+/// One update of one series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MetricUpdate {
+    /// The metric; one for all updates that an instance makes of it.
+    pub metric: Arc<Metric>,
+    /// A value for each of its labels.
+    pub labels: Vec<String>,
     /// The value.
     pub value: f64,
 }

@@ -17,7 +17,8 @@ pub struct Limits {
     pub log_lines_per_s: u32,
     /// Bytes of log lines a second; more are dropped.
     pub log_bytes_per_s: u32,
-    /// Different label values over all metrics of an instance.
+    /// Different label values over all metrics of an instance. `u32::MAX`: whoever takes the updates
+    /// bounds them, and they are not counted here.
     pub metric_series: u32,
     /// Bytes of the plugin's store, which all its instances share.
     pub store_bytes: usize,

@@ -15,4 +15,5 @@ mod verdicts;
 pub use priority::Priority;
 pub use sampler::{Mode, Sampler, Verdict, without_threshold};
 pub use threshold::{HEX_DIGITS, MIN_PROBABILITY, Threshold};
+pub use tracestate::adjusted_count;
 pub use verdicts::Verdicts;

@@ -160,6 +160,16 @@ fn is_value(value: &str) -> bool {
     !value.is_empty() && value.len() <= MAX_OT_BYTES && value.bytes().all(printable) && !value.ends_with(' ')
 }
 
+/// How many spans a span with this `tracestate` stands for: one over the probability that it says it was kept with.
+/// One that says nothing, or cannot be read, stands for itself.
+pub fn adjusted_count(text: &str) -> f64 {
+    if text.is_empty() {
+        return 1.0;
+    }
+    let threshold = TraceState::parse(text).ok().and_then(|state| state.threshold());
+    threshold.map_or(1.0, |threshold| 1.0 / threshold.probability())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -222,6 +232,20 @@ mod tests {
         }
         for good in ["", "a=b", "0a@b=c", " a=b , ,c=d ", "ot=th:0"] {
             assert!(TraceState::parse(good).is_ok(), "{good}");
+        }
+    }
+
+    /// OTEP 235: the adjusted count is 2^56 over what the threshold leaves of it.
+    #[test]
+    #[allow(clippy::float_cmp, reason = "powers of two are exact")]
+    fn a_span_stands_for_as_many_as_its_threshold_says() {
+        let cases =
+            [("", 1.0), ("ot=th:0", 1.0), ("ot=th:8", 2.0), ("a=b,ot=rv:ffffffffffffff;th:c", 4.0), ("ot=th:f8", 32.0)];
+        for (state, count) in cases {
+            assert_eq!(adjusted_count(state), count, "{state}");
+        }
+        for state in ["a=b", "ot=rv:ffffffffffffff", "ot=th:x", "ot=th:123456789012345", "no member"] {
+            assert_eq!(adjusted_count(state), 1.0, "{state}");
         }
     }
 }

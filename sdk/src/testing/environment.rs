@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use sluice_state::{Random, Staged, Store, Table};
 
-use super::Grants;
+use super::{Grants, Recorded};
 use crate::batch::Refusal;
+use crate::columns::Texts;
 
 /// The refusal codes of what was not declared, and of what is not possible while no batch is there.
 const DENIED: u32 = 1;
 const NOT_POSSIBLE: u32 = 6;
+/// Those of a number that is no metric's, and of labels that do not fit it.
+const OUT_OF_RANGE: u32 = 3;
+const MALFORMED: u32 = 4;
 
 thread_local! {
     /// The environment of the call that this thread is in.
@@ -30,6 +34,28 @@ pub(crate) struct Environment {
     /// The look-up tables, and which of them the plugin asked for.
     pub(crate) tables: HashMap<String, Table>,
     pub(crate) grants: Grants,
+    /// The metrics that were defined: their names and those of their labels.
+    pub(crate) metrics: Vec<(String, Vec<String>)>,
+    /// What the present request has recorded.
+    pub(crate) staged_records: Vec<Recorded>,
+    /// What requests that have passed have recorded.
+    pub(crate) recorded: Vec<Recorded>,
+}
+
+impl Environment {
+    /// Notes what is recorded.
+    pub(crate) fn record(&mut self, metric: u32, labels: &Texts, value: f64) -> Result<u32, Refusal> {
+        let refusal = |code, message: &str| Refusal { code, message: message.to_owned() };
+        let known = self.metrics.get(metric as usize);
+        let (name, names) = known.ok_or_else(|| refusal(OUT_OF_RANGE, "no such metric"))?;
+        if names.len() != labels.len() {
+            return Err(refusal(MALFORMED, "one label value for each label name"));
+        }
+        let values = (0..labels.len()).map(|i| labels.str(i).to_owned());
+        let labels = names.iter().cloned().zip(values).collect();
+        self.staged_records.push(Recorded { metric: name.clone(), labels, value });
+        Ok(metric)
+    }
 }
 
 /// Does something with what the host would provide, if the plugin has declared the capability.
@@ -48,6 +74,17 @@ pub(crate) fn with<T>(
         }
         work(environment)
     })
+}
+
+/// As [`with`], where a plugin is tested; elsewhere there is nothing to be told, and the answer is 0.
+pub(crate) fn if_any(
+    capability: &str,
+    work: impl FnOnce(&mut Environment) -> Result<u32, Refusal>,
+) -> Result<u32, Refusal> {
+    if CURRENT.with_borrow(Option::is_none) {
+        return Ok(0);
+    }
+    with(capability, work)
 }
 
 /// Does something with this environment in place; gives it back, too.

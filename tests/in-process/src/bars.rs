@@ -95,7 +95,7 @@ pub fn measure(plugins: &Plugins, only: &str, rounds: usize) -> Result<Value> {
                     name: job.name.to_owned(),
                     requests: requests.clone(),
                     steps,
-                    subject: plugins.bundled(job.plugin, job.config)?,
+                    subject: plugins.bundled(job.plugin, job.config, Vec::new())?,
                     native: None,
                     bar: Bar { ns: job.bar, ratio: None },
                 });
@@ -120,7 +120,7 @@ fn check(plugins: &Plugins, job: &Job) -> Result<()> {
     let requests = Requests::made(job.made)?;
     let (wire, _) = requests.iter().next().context("there is a request")?;
     let before = spans(wire)?;
-    let mut subject = plugins.bundled(job.plugin, job.config)?;
+    let mut subject = plugins.bundled(job.plugin, job.config, Vec::new())?;
     let after = spans(&subject(Batch::parse(wire.clone())?)?.encode())?;
     let changed = after.iter().filter(|(id, span)| before.get(*id) != Some(span)).count();
     let did = (after.len(), changed);

@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use sluice::series::{self, Aggregates};
 use sluice_sandbox::{Compiler, Effects, Limits, Options, Sandbox, Settings, Source};
 use sluice_state::{LiveTable, Table};
 
@@ -45,7 +47,17 @@ impl Plugins {
         config_json: &str,
         tables: Vec<(String, Table)>,
     ) -> Result<Subject> {
-        let limits = Limits::default();
+        // What a connector counts is committed as well, as in the collector.
+        let kept = series::Settings {
+            limit: series::DEFAULT_LIMIT,
+            expires: None,
+            exemplars: series::DEFAULT_EXEMPLARS,
+            bounds: Vec::new(),
+        };
+        let series = (plugin == "spanmetrics").then(|| Aggregates::default().of(plugin, config_json, &kept));
+        let default = Limits::default();
+        let limits =
+            Limits { metric_series: if series.is_some() { u32::MAX } else { default.metric_series }, ..default };
         let module = self.sandbox.load(source, &limits, None)?;
         let settings = Settings {
             plugin: plugin.to_owned(),
@@ -59,7 +71,11 @@ impl Plugins {
         };
         let mut instance = self.sandbox.prepare(&module, settings)?.instantiate()?;
         Ok(Box::new(move |mut batch| {
-            instance.process(&mut batch, &mut Effects::default())?;
+            let mut effects = Effects::default();
+            instance.process(&mut batch, &mut effects)?;
+            if let Some(series) = &series {
+                series.commit(effects.metrics, Instant::now());
+            }
             Ok(batch)
         }))
     }

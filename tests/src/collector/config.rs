@@ -10,6 +10,7 @@ pub struct Config {
     receivers: Vec<(String, String)>,
     processors: Vec<(String, String)>,
     exporters: Vec<(String, String)>,
+    connectors: Vec<(String, String)>,
     extensions: Vec<(String, String)>,
     pipelines: Vec<(String, [Vec<String>; 3])>,
 }
@@ -27,6 +28,7 @@ impl Config {
             )],
             processors: Vec::new(),
             exporters: Vec::new(),
+            connectors: Vec::new(),
             extensions: Vec::new(),
             pipelines: Vec::new(),
         }
@@ -64,6 +66,13 @@ impl Config {
         self
     }
 
+    /// With a connector; only pipelines that are named use it.
+    #[must_use]
+    pub fn connector(mut self, id: &str, settings: &str) -> Self {
+        self.connectors.push((id.to_owned(), settings.to_owned()));
+        self
+    }
+
     /// With an extension, switched on.
     #[must_use]
     pub fn extension(mut self, id: &str, settings: &str) -> Self {
@@ -88,6 +97,7 @@ impl Config {
             ("receivers", &self.receivers),
             ("processors", &self.processors),
             ("exporters", &self.exporters),
+            ("connectors", &self.connectors),
         ];
         for (name, components) in sections {
             if !components.is_empty() {

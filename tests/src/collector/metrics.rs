@@ -15,6 +15,8 @@ pub struct Sample {
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: f64,
+    /// The labels of its exemplar; none without one.
+    pub exemplar: Vec<(String, String)>,
 }
 
 impl Sample {
@@ -52,18 +54,28 @@ fn sample(line: &str) -> Option<Sample> {
     let Some((name, rest)) = line.split_once('{') else {
         let mut words = line.split_whitespace();
         let (name, value) = (words.next()?.to_owned(), words.next()?.parse().ok()?);
-        return Some(Sample { name, labels: Vec::new(), value });
+        return Some(Sample { name, labels: Vec::new(), value, exemplar: Vec::new() });
     };
+    let (labels, rest) = labels(rest)?;
+    let value = rest.split_whitespace().next()?.parse().ok()?;
+    let exemplar = rest.split_once(" # {").map(|(_, exemplar)| labels_of(exemplar)).unwrap_or_default();
+    Some(Sample { name: name.to_owned(), labels, value, exemplar })
+}
+
+fn labels_of(text: &str) -> Vec<(String, String)> {
+    labels(text).map(|(labels, _)| labels).unwrap_or_default()
+}
+
+/// The labels up to the closing brace, and what comes after it.
+fn labels(mut rest: &str) -> Option<(Vec<(String, String)>, &str)> {
     let mut labels = Vec::new();
-    let mut rest = rest;
     while !rest.starts_with('}') {
         let (label, after) = rest.split_once("=\"")?;
         let (value, after) = quoted(after)?;
         labels.push((label.trim_start_matches(',').trim().to_owned(), value));
         rest = after;
     }
-    let value = rest.get(1..)?.split_whitespace().next()?.parse().ok()?;
-    Some(Sample { name: name.to_owned(), labels, value })
+    Some((labels, rest.get(1..)?))
 }
 
 /// The text up to the closing quote, unescaped, and what comes after.
@@ -85,7 +97,7 @@ fn quoted(text: &str) -> Option<(String, &str)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::float_cmp, reason = "these are exact")]
+    #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "these are exact, and there")]
 
     use super::*;
 
@@ -97,5 +109,14 @@ mod tests {
         assert_eq!(metrics.sum("a", &[("y", "q\"{}")]), 2.5);
         assert_eq!(metrics.sum("up", &[]), 1.0);
         assert!(!metrics.has("down"));
+    }
+
+    #[test]
+    fn exemplars_of_open_metrics_are_read() {
+        let metrics =
+            Metrics::parse("a_bucket{le=\"2.0\"} 3 # {trace_id=\"ab\",span_id=\"cd\"} 1.5 1700000000.000\n# EOF\n");
+        let sample = metrics.all("a_bucket").next().unwrap();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!((sample.value, &sample.exemplar[..]), (3.0, &[pair("trace_id", "ab"), pair("span_id", "cd")][..]));
     }
 }

@@ -56,6 +56,7 @@ mod secrets;
 mod self_test;
 mod shutdown;
 mod soak;
+mod spanmetrics;
 mod start;
 mod state;
 mod swap;

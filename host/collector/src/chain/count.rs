@@ -3,7 +3,7 @@
 
 use super::trying::Trying;
 use super::{Done, Passed, Slot, SlotPlan};
-use crate::account::Settled;
+use crate::account::{Delivery, Settled};
 use crate::route::{PipelinePlan, Routes};
 
 impl Passed {
@@ -13,10 +13,26 @@ impl Passed {
         let mut settled = Settled { accepted: entered, passed: self.spans, ..Settled::default() };
         for (&processor, done) in pipeline.processors.iter().zip(self.done) {
             if let Some(Some(slot)) = routes.slots.get(processor) {
+                let counted = done.entered + done.candidate.as_ref().map_or(0, |candidate| candidate.entered);
                 slot.count(done, &mut settled);
+                pipeline.connected(processor, self.spans, counted);
             }
         }
         pipeline.account.settled(&settled);
+    }
+}
+
+impl PipelinePlan {
+    /// Counts what a connector, if this processor is one, has made of the spans that have passed: those that its
+    /// plugin has counted are delivered, those that it was passed by with have failed.
+    fn connected(&self, processor: usize, passed: u32, counted: u64) {
+        let Some((_, account)) = self.connectors.iter().find(|(connector, _)| *connector == processor) else { return };
+        let delivered = counted.min(passed.into());
+        account.passed(passed.into());
+        account.delivered(&Delivery { held: delivered as u32, delivered, ..Delivery::default() });
+        if delivered < passed.into() {
+            account.failed("plugin", u64::from(passed) - delivered);
+        }
     }
 }
 

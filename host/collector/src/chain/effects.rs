@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
-use sluice_sandbox::{LogLevel, LogLine, MetricKind, MetricUpdate};
+use sluice_sandbox::{LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
 
 /// The metrics that plugins define, as `sluice_plugin_custom_NAME{plugin,…}`.
 #[derive(Clone)]
@@ -27,16 +27,12 @@ impl CustomMetrics {
     }
 
     pub(super) fn apply(&self, plugin: &str, update: &MetricUpdate) {
-        let key = format!(
-            "{:?} {} {:?}",
-            update.kind,
-            update.name,
-            update.labels.iter().map(|(name, _)| name).collect::<Vec<_>>()
-        );
+        let metric = &*update.metric;
+        let key = format!("{:?} {} {:?}", metric.kind, metric.name, metric.labels);
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
-        let family = families.entry(key).or_insert_with(|| self.register(plugin, update));
+        let family = families.entry(key).or_insert_with(|| self.register(plugin, metric));
         let mut values = vec![plugin];
-        values.extend(update.labels.iter().map(|(_, value)| value.as_str()));
+        values.extend(update.labels.iter().map(String::as_str));
         match family {
             Family::Counter(family) => family.with_label_values(&values).inc_by(update.value),
             Family::Gauge(family) => family.with_label_values(&values).set(update.value),
@@ -45,23 +41,23 @@ impl CustomMetrics {
         }
     }
 
-    fn register(&self, plugin: &str, update: &MetricUpdate) -> Family {
-        let name = format!("sluice_plugin_custom_{}", update.name);
+    fn register(&self, plugin: &str, metric: &Metric) -> Family {
+        let name = format!("sluice_plugin_custom_{}", metric.name);
         let mut labels = vec!["plugin"];
-        labels.extend(update.labels.iter().map(|(name, _)| name.as_str()));
-        let made = match update.kind {
-            MetricKind::Counter => CounterVec::new(Opts::new(name, &update.help), &labels)
+        labels.extend(metric.labels.iter().map(String::as_str));
+        let made = match metric.kind {
+            MetricKind::Counter => CounterVec::new(Opts::new(name, &metric.help), &labels)
                 .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Counter(family))),
-            MetricKind::Gauge => GaugeVec::new(Opts::new(name, &update.help), &labels)
+            MetricKind::Gauge => GaugeVec::new(Opts::new(name, &metric.help), &labels)
                 .and_then(|family| self.registry.register(Box::new(family.clone())).map(|()| Family::Gauge(family))),
             MetricKind::Histogram => {
-                HistogramVec::new(HistogramOpts::new(name, &update.help), &labels).and_then(|family| {
+                HistogramVec::new(HistogramOpts::new(name, &metric.help), &labels).and_then(|family| {
                     self.registry.register(Box::new(family.clone())).map(|()| Family::Histogram(family))
                 })
             }
         };
         made.unwrap_or_else(|error| {
-            tracing::warn!(event = "plugin.metric", plugin, metric = update.name, %error, "the metric is not shown");
+            tracing::warn!(event = "plugin.metric", plugin, metric = metric.name, %error, "the metric is not shown");
             Family::Contested
         })
     }

@@ -14,6 +14,8 @@ use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
 
 use super::breaker::State;
 use super::effects::CustomMetrics;
+use crate::config::processor::Settings;
+use crate::series::{Aggregate, Aggregates};
 
 /// Call durations in seconds: a healthy call takes 5 µs to 1 ms, the default limit is 10 ms.
 const DURATIONS: [f64; 12] = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 1e-1];
@@ -34,6 +36,7 @@ pub struct PluginMetrics {
     breaker: IntGaugeVec,
     swaps: IntCounterVec,
     custom: CustomMetrics,
+    series: Aggregates,
     tallies: Tallies,
 }
 
@@ -55,6 +58,8 @@ pub struct PluginStats {
     /// Failed calls of this version, of any kind.
     failed: AtomicU64,
     custom: CustomMetrics,
+    /// The series that its metrics make, if it is a connector.
+    series: Option<Arc<Aggregate>>,
     logged: Mutex<Option<Instant>>,
     tallies: Tallies,
 }
@@ -124,11 +129,11 @@ impl Drop for Tally {
 }
 
 impl PluginMetrics {
-    /// Registers the families.
+    /// Registers the families. What connectors count goes into `series`.
     ///
     /// # Errors
     /// When the registry holds one of these names already.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub fn new(registry: &Registry, series: &Aggregates) -> Result<Self, prometheus::Error> {
         let gauge = |name: &str, help: &str, labels: &[&str]| IntGaugeVec::new(Opts::new(name, help), labels);
         let counter = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let durations =
@@ -152,6 +157,7 @@ impl PluginMetrics {
                 &["plugin", "outcome", "step"],
             )?,
             custom: CustomMetrics::new(registry),
+            series: series.clone(),
             tallies: Tallies::default(),
         };
         registry.register(Box::new(metrics.clone()))?;
@@ -163,8 +169,14 @@ impl PluginMetrics {
         [info, calls, spans, duration, memory, failures, restarts, breaker, swaps]
     }
 
+    /// The series of a plugin, if it is a connector.
+    pub fn series(&self, id: &str, settings: &Settings) -> Option<Arc<Aggregate>> {
+        settings.series.as_ref().map(|series| self.series.of(id, &settings.config_json, series))
+    }
+
     /// The figures of a version of a plugin; it is not shown as serving before [`PluginStats::serves`].
-    pub fn plugin(&self, id: &str, version: &str, digest: &str) -> PluginStats {
+    /// What it counts goes into `series`, if it is a connector.
+    pub fn plugin(&self, id: &str, version: &str, digest: &str, series: Option<Arc<Aggregate>>) -> PluginStats {
         PluginStats {
             version: version.to_owned(),
             info: self.info.with_label_values(&[id, version, digest]),
@@ -179,6 +191,7 @@ impl PluginMetrics {
             failures: self.failures.clone(),
             failed: AtomicU64::new(0),
             custom: self.custom.clone(),
+            series,
             logged: Mutex::new(None),
             tallies: Arc::clone(&self.tallies),
         }
@@ -280,7 +293,11 @@ impl PluginStats {
         for line in effects.logs {
             super::effects::log(id, &line);
         }
-        for update in effects.metrics {
+        let others = match &self.series {
+            Some(series) => series.commit(effects.metrics, Instant::now()),
+            None => effects.metrics,
+        };
+        for update in others {
             self.custom.apply(id, &update);
         }
     }

@@ -161,7 +161,7 @@ fn workshop(
     Ok(Workshop {
         sandbox: sandbox(loaded.config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
-        metrics: PluginMetrics::new(metrics.registry())?,
+        metrics: PluginMetrics::new(metrics.registry(), metrics.series())?,
         tables: Shelf::new(metrics.registry())?,
         care: Care {
             aside: Aside::start().context("cannot start the thread for failed calls")?,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Collector, Receiving};
 use crate::account::Account;
-use crate::config::{Config, Id};
+use crate::config::{Component, Config, Feed, Id};
 use crate::extension::{self, Readiness, admin::Desk};
 use crate::receiver::{self, BindError, Endpoint, Listener, Sockets, Want};
 use crate::telemetry;
@@ -64,7 +64,11 @@ pub(super) fn try_all(config: &Config, sockets: &mut Sockets) -> anyhow::Result<
 /// What a configuration serves beside the pipelines.
 pub(super) fn sites(config: &Config, metrics: &Metrics, readiness: &Readiness, desk: &Desk) -> Vec<Site> {
     let figures = telemetry::metrics::sites(&config.service.telemetry.metrics, metrics);
-    figures.chain(extension::sites(config, readiness, desk)).collect()
+    let series = config.scrapes.iter().map(|Component { id, settings, .. }| {
+        let of = |feed: &Feed| metrics.series().of(&feed.id, &feed.config_json, &feed.series);
+        settings.settings.site(&id.to_string(), settings.connectors.iter().map(of).collect())
+    });
+    figures.chain(extension::sites(config, readiness, desk)).chain(series).collect()
 }
 
 impl Collector {

@@ -2,6 +2,7 @@
 //! what nothing refers to.
 
 use super::component::{Id, Kind, present_name};
+use super::connector::CONNECTORS;
 use super::nearest::nearest;
 use super::section::Problems;
 use super::service::{Named, Service};
@@ -13,11 +14,13 @@ type List = fn(&Pipeline) -> &Vec<Id>;
 /// Checks that everything named is defined, and remarks on what is defined and never named. Other
 /// exporters name `upstreams`.
 pub(super) fn references(names: &Names, service: &Service, upstreams: &[Id], problems: &Problems) {
-    for pipeline in &service.pipelines {
+    let pipelines = || service.pipelines.iter().chain(&service.metrics);
+    for pipeline in pipelines() {
         let lists =
             [(&RECEIVERS, &pipeline.receivers), (&PROCESSORS, &pipeline.processors), (&EXPORTERS, &pipeline.exporters)];
         for (kind, ids) in lists {
-            for id in ids.iter().filter(|id| !defines(names, kind, id)) {
+            let is_connector = |id: &Id| kind.key != PROCESSORS.key && defines(names, &CONNECTORS, id);
+            for id in ids.iter().filter(|id| !defines(names, kind, id) && !is_connector(id)) {
                 let message = format!("pipeline `{}`: {}", pipeline.id, undefined(names, kind, id));
                 problems.borrow_mut().error(&place(pipeline, id), message);
             }
@@ -26,11 +29,12 @@ pub(super) fn references(names: &Names, service: &Service, upstreams: &[Id], pro
     for Named { id, mark } in service.extensions.iter().filter(|named| !defines(names, &EXTENSIONS, &named.id)) {
         problems.borrow_mut().error(mark, undefined(names, &EXTENSIONS, id));
     }
-    let used = |list: List, id: &Id| service.pipelines.iter().any(|pipeline| list(pipeline).contains(id));
-    let lists: [(&Kind, List); 3] = [
+    let used = |list: List, id: &Id| pipelines().any(|pipeline| list(pipeline).contains(id));
+    let lists: [(&Kind, List); 4] = [
         (&RECEIVERS, |pipeline| &pipeline.receivers),
         (&PROCESSORS, |pipeline| &pipeline.processors),
         (&EXPORTERS, |pipeline| &pipeline.exporters),
+        (&CONNECTORS, |pipeline| &pipeline.exporters),
     ];
     for (kind, list) in lists {
         let used = |id: &Id| used(list, id) || (kind.key == EXPORTERS.key && upstreams.contains(id));
@@ -69,6 +73,6 @@ pub(super) fn undefined(names: &Names, kind: &Kind, id: &Id) -> String {
 }
 
 /// Where a pipeline names a component.
-fn place(pipeline: &Pipeline, id: &Id) -> Mark {
+pub(super) fn place(pipeline: &Pipeline, id: &Id) -> Mark {
     pipeline.marks.iter().find(|(known, _)| known == id).map_or(&pipeline.mark, |(_, mark)| mark).clone()
 }

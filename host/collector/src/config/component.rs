@@ -219,7 +219,12 @@ pub(super) fn read<S>(
 
 fn unknown(kind: &Kind, name: &str) -> String {
     if COLLECTORS.contains(&name) {
-        return format!("{} type `{name}` is not supported yet", kind.name);
+        let hint = match (kind.key, name) {
+            ("connectors", "failover") => "; the exporter `failover` does this one's work",
+            ("processors", "spanmetrics") => "; it is a connector, name it under `connectors`",
+            _ => "",
+        };
+        return format!("{} type `{name}` is not supported yet{hint}", kind.name);
     }
     let known = kind.types.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ");
     match nearest(name, kind.types.iter().copied()) {

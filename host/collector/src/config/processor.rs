@@ -111,6 +111,8 @@ pub struct Settings {
     pub rollout: Rollout,
     /// Whether its store outlives the process.
     pub persistent_store: bool,
+    /// How its series are kept, if it is a connector.
+    pub series: Option<crate::series::Settings>,
 }
 
 /// What becomes of a request's spans when a plugin fails on them.
@@ -234,7 +236,8 @@ fn wasm(mut section: Section<'_>) -> Settings {
     settings
 }
 
-fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
+/// Reads a plugin that is in the binary.
+pub(super) fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
     let mut own: Vec<_> = section.entries();
     own.retain(|(key, _, _)| key != HOST);
     let mark = section.here().clone();

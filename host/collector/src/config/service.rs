@@ -8,7 +8,7 @@ use super::tree::Value;
 use crate::telemetry::{logs, metrics};
 
 /// The signals of the Collector that Sluice does not take.
-const OTHER_SIGNALS: &[&str] = &["metrics", "logs", "profiles"];
+const OTHER_SIGNALS: &[&str] = &["logs", "profiles"];
 
 /// What runs.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Service {
     pub extensions: Vec<Named>,
     /// The pipelines, in the order written.
     pub pipelines: Vec<Pipeline>,
+    /// Those of metrics, from connectors to `prometheus` exporters.
+    pub metrics: Vec<Pipeline>,
     /// What the process tells of itself.
     pub telemetry: Telemetry,
 }
@@ -33,7 +35,7 @@ pub struct Telemetry {
 /// From where through what to where.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// `traces[/name]`.
+    /// `traces[/name]` or `metrics[/name]`.
     pub id: Id,
     /// Where it is configured.
     pub mark: Mark,
@@ -43,6 +45,8 @@ pub struct Pipeline {
     pub processors: Vec<Id>,
     /// Where they go to; each gets all of them.
     pub exporters: Vec<Id>,
+    /// The connectors that it exports to; they are the last of `processors`.
+    pub connectors: Vec<Id>,
     /// Where each component is named.
     pub(super) marks: Vec<(Id, Mark)>,
 }
@@ -76,7 +80,7 @@ impl Service {
     pub(super) fn read(mut section: Section<'_>) -> Self {
         let extensions = ids(&mut section, "extensions");
         let telemetry = section.section("telemetry").map(Telemetry::read).unwrap_or_default();
-        let mut pipelines = Vec::new();
+        let (mut pipelines, mut metrics) = (Vec::new(), Vec::new());
         match section.section("pipelines") {
             Some(mut listed) => {
                 let entries = listed.entries();
@@ -86,7 +90,8 @@ impl Service {
                 for (name, mark, node) in entries {
                     match pipeline_id(&name) {
                         Ok(id) => {
-                            pipelines.extend(node.into_section().map(|section| Pipeline::read(id, mark, section)));
+                            let signal = if id.kind() == "metrics" { &mut metrics } else { &mut pipelines };
+                            signal.extend(node.into_section().map(|section| Pipeline::read(id, mark, section)));
                         }
                         Err(reason) => listed.error(&name, reason),
                     }
@@ -95,18 +100,20 @@ impl Service {
             None => section.complain("`service` needs `pipelines`"),
         }
         section.finish();
-        Self { extensions, pipelines, telemetry }
+        Self { extensions, pipelines, metrics, telemetry }
     }
 }
 
 fn pipeline_id(name: &str) -> Result<Id, String> {
     let id = Id::parse(name).map_err(|reason| format!("`{name}` is no pipeline id: {reason}"))?;
     match id.kind() {
-        "traces" => Ok(id),
+        "traces" | "metrics" => Ok(id),
         other if OTHER_SIGNALS.contains(&other) => {
-            Err(format!("pipeline `{name}`: only `traces` pipelines are supported"))
+            Err(format!("pipeline `{name}`: only `traces` and `metrics` pipelines are supported"))
         }
-        other => Err(format!("pipeline `{name}`: there is no signal `{other}`; only `traces` pipelines are supported")),
+        other => Err(format!(
+            "pipeline `{name}`: there is no signal `{other}`; only `traces` and `metrics` pipelines are supported"
+        )),
     }
 }
 
@@ -128,7 +135,7 @@ impl Pipeline {
         let (receivers, processors, exporters) =
             (list("receivers", true), list("processors", false), list("exporters", true));
         section.finish();
-        Self { id, mark, receivers, processors, exporters, marks }
+        Self { id, mark, receivers, processors, exporters, connectors: Vec::new(), marks }
     }
 }
 

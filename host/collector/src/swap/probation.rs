@@ -91,11 +91,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::chain::PluginMetrics;
+    use crate::series::Aggregates;
     use crate::telemetry::metrics::Metrics;
 
     fn on_probation(rollout: &Rollout) -> (Probation, Arc<Recent>) {
-        let metrics = PluginMetrics::new(Metrics::default().registry()).unwrap();
-        let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d")), Arc::new(Recent::default()));
+        let metrics = PluginMetrics::new(Metrics::default().registry(), &Aggregates::default()).unwrap();
+        let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d", None)), Arc::new(Recent::default()));
         (0..10).for_each(|_| recent.note(Instant::now(), Duration::from_micros(100)));
         (Probation::begin("wasm/a", "d", rollout, &stats, &recent), recent)
     }

@@ -10,6 +10,7 @@ use super::server::{self, Answer, Site};
 use crate::config::Mark;
 use crate::config::section::{NOT_YET, Section};
 use crate::receiver::Endpoint;
+use crate::series::Aggregates;
 
 /// The Collector's.
 const DEFAULT_HOST: &str = "localhost";
@@ -114,6 +115,7 @@ fn reader(mut section: Section<'_>) -> Option<Reader> {
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    series: Aggregates,
 }
 
 impl Default for Metrics {
@@ -128,7 +130,7 @@ impl Default for Metrics {
             info.set(1);
             registry.register(Box::new(info))
         });
-        Self { registry }
+        Self { registry, series: Aggregates::default() }
     }
 }
 
@@ -136,6 +138,11 @@ impl Metrics {
     /// Where others register theirs.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// The series of connectors, which are shown apart.
+    pub fn series(&self) -> &Aggregates {
+        &self.series
     }
 
     /// All figures in the text format of Prometheus.

@@ -22,11 +22,11 @@ use wasmtime::{Engine, ResourceLimiter};
 
 use crate::access::Grants;
 use crate::capability::{Capability, Provided};
-use crate::effects::Effects;
+use crate::effects::{Effects, Metric};
 use crate::failure::FailureKind;
 use crate::limits::Limits;
 
-use self::capabilities::{Definition, LogBudget};
+use self::capabilities::LogBudget;
 
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -114,7 +114,7 @@ pub(crate) struct Host {
     pub(crate) wasi_began: Option<Instant>,
     /// The look-up tables that this call has asked, by their place in `provided`.
     tables: Vec<(usize, Arc<LookUpTable>)>,
-    definitions: Vec<Definition>,
+    definitions: Vec<Arc<Metric>>,
     series: std::collections::HashSet<u64>,
     log_budget: LogBudget,
 }

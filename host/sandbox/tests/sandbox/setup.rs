@@ -136,8 +136,12 @@ fn updates_of_metrics_are_staged() {
     let mut effects = Effects::default();
     instance(counter().process(COUNT)).process(&mut batch(1), &mut effects).unwrap();
     let update = &effects.metrics[0];
-    assert_eq!((update.kind, update.name.as_str(), update.help.as_str()), (MetricKind::Counter, "waybills", "wayb"));
-    assert_eq!((update.labels.as_slice(), update.value), ([("depot".to_owned(), "a".to_owned())].as_slice(), 1.5));
+    let metric = &update.metric;
+    assert_eq!((metric.kind, metric.name.as_str(), metric.help.as_str()), (MetricKind::Counter, "waybills", "wayb"));
+    assert_eq!(
+        (&metric.labels[..], &update.labels[..], update.value),
+        (&["depot".to_owned()][..], &["a".to_owned()][..], 1.5)
+    );
 }
 
 #[test]
@@ -168,7 +172,7 @@ fn series_over_the_limit_are_refused_and_known_ones_go_on() {
     for _ in 0..5 {
         instance.process(&mut batch(1), &mut effects).unwrap();
     }
-    let values: Vec<_> = effects.metrics.iter().map(|update| update.labels[0].1.as_str()).collect();
+    let values: Vec<_> = effects.metrics.iter().map(|update| update.labels[0].as_str()).collect();
     assert_eq!(values, ["a", "b"]);
     assert_eq!(effects.limited, [FailureKind::Metrics; 3], "the calls that went on without");
 }

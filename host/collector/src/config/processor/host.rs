@@ -32,6 +32,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         tables: Vec::new(),
         rollout: Rollout::default(),
         persistent_store: false,
+        series: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The capabilities `log` and `metrics`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::Instant;
 
 use sluice_spans::{Refusal, RefusalCode};
@@ -9,7 +10,7 @@ use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::{lifecycle, log, metrics};
 use super::{Host, WitRefusal, refusal};
 use crate::capability::Capability;
-use crate::effects::{LogLevel, LogLine, MetricKind, MetricUpdate};
+use crate::effects::{LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
 use crate::limits::Limits;
 
 /// Longer log lines are cut here.
@@ -19,21 +20,12 @@ const LINE_BYTES: usize = 1 << 10;
 const DEFINITIONS: usize = 100;
 
 /// Labels that one metric may have.
-const LABELS: usize = 16;
+const LABELS: usize = 32;
 
 /// Size of a metric's or label's name, of a help text, of a label value.
 const NAME_BYTES: usize = 200;
 const HELP_BYTES: usize = 1 << 10;
 const LABEL_VALUE_BYTES: usize = 256;
-
-/// A metric as the plugin defined it.
-#[derive(PartialEq)]
-pub(super) struct Definition {
-    kind: MetricKind,
-    name: String,
-    help: String,
-    labels: Vec<String>,
-}
 
 /// What may still be logged in this second.
 pub(super) struct LogBudget {
@@ -125,36 +117,37 @@ impl Host {
         if self.definitions.len() >= DEFINITIONS {
             return Err(refusal(RefusalCode::Limit, "more metrics than the limit"));
         }
-        self.definitions.push(Definition { kind, name, help, labels });
+        self.definitions.push(Arc::new(Metric { kind, name, help, labels }));
         Ok(self.definitions.len() as u32 - 1)
     }
 
     fn update(&mut self, metric: u32, values: &Texts, value: f64) -> Result<(), Refusal> {
-        let values = strings(values, LABEL_VALUE_BYTES)?;
+        let labels = strings(values, LABEL_VALUE_BYTES)?;
         let Some(definition) = self.definitions.get(metric as usize) else {
             return Err(refusal(RefusalCode::OutOfRange, "no such metric"));
         };
-        if values.len() != definition.labels.len() {
+        if labels.len() != definition.labels.len() {
             return Err(refusal(RefusalCode::Malformed, "one label value for each label name"));
         }
         if !value.is_finite() || definition.kind == MetricKind::Counter && value < 0.0 {
             return Err(refusal(RefusalCode::Malformed, "the value is not finite, or a counter would fall"));
         }
-        let mut hasher = DefaultHasher::new();
-        (metric, &values).hash(&mut hasher);
-        let series = hasher.finish();
-        if !self.series.contains(&series) {
-            if self.series.len() >= self.limits.metric_series as usize {
-                self.limited.1 = true;
-                return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
+        let definition = Arc::clone(definition);
+        if self.limits.metric_series < u32::MAX {
+            let mut hasher = DefaultHasher::new();
+            (metric, &labels).hash(&mut hasher);
+            let series = hasher.finish();
+            if !self.series.contains(&series) {
+                if self.series.len() >= self.limits.metric_series as usize {
+                    self.limited.1 = true;
+                    return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
+                }
+                self.series.insert(series);
             }
-            self.series.insert(series);
         }
-        let labels = definition.labels.iter().cloned().zip(values).collect();
-        let (kind, name, help) = (definition.kind, definition.name.clone(), definition.help.clone());
-        let update = MetricUpdate { kind, name, help, labels, value };
-        let text: usize = update.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.effect_bytes += size_of::<MetricUpdate>() + update.name.len() + update.help.len() + text;
+        let text: usize = labels.iter().map(|label| size_of::<String>() + label.len()).sum();
+        let update = MetricUpdate { metric: definition, labels, value };
+        self.effect_bytes += size_of::<MetricUpdate>() + text;
         self.within_output()?;
         self.effects.metrics.push(update);
         Ok(())

@@ -1,0 +1,150 @@
+//! The `prometheus` exporter: series of connectors, for whoever asks for them.
+
+use std::sync::Arc;
+
+use http::header::ACCEPT;
+use http::request::Parts;
+use http::{Method, StatusCode};
+
+use crate::config::section::{NOT_YET, Section};
+use crate::receiver::Endpoint;
+use crate::series::{self, Aggregate, Style};
+use crate::telemetry::server::{self, Site};
+
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The settings of a `prometheus` exporter.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where `/metrics` is served.
+    pub endpoint: Endpoint,
+    /// Before every name, as Prometheus has it; empty for none.
+    pub namespace: String,
+    /// Labels of every series.
+    pub const_labels: Vec<(String, String)>,
+    /// Samples have the time at which they are shown.
+    pub send_timestamps: bool,
+    /// Those who ask for it get the format of `OpenMetrics`.
+    pub open_metrics: bool,
+    /// Units and types end the names of metrics.
+    pub suffixes: bool,
+}
+
+impl Settings {
+    /// Reads the settings.
+    pub fn read(mut section: Section<'_>) -> Self {
+        let endpoint = Endpoint { text: section.str_or("endpoint", ""), mark: section.mark("endpoint") };
+        if endpoint.text.is_empty() {
+            section.error("endpoint", "an `endpoint` is needed: where `/metrics` is served, like `localhost:8889`");
+        }
+        let mut suffixes = section.bool_or("add_metric_suffixes", true);
+        match section.one_of("translation_strategy", &STRATEGIES, "") {
+            "UnderscoreEscapingWithSuffixes" => suffixes = true,
+            "UnderscoreEscapingWithoutSuffixes" => suffixes = false,
+            "" => {}
+            other => section.error("translation_strategy", format!("`{other}` is {NOT_YET}")),
+        }
+        let settings = Self {
+            endpoint,
+            namespace: name(&section.str_or("namespace", "")),
+            const_labels: const_labels(&mut section),
+            send_timestamps: section.bool_or("send_timestamps", false),
+            open_metrics: section.bool_or("enable_open_metrics", false),
+            suffixes,
+        };
+        if section.has("metric_expiration") {
+            section.duration_or("metric_expiration", std::time::Duration::ZERO);
+            let instead = "series go when their connector lets go of them, see its `metrics_expiration`";
+            section.warning("metric_expiration", format!("`metric_expiration` changes nothing: {instead}"));
+        }
+        if let Some(mut conversion) = section.section("resource_to_telemetry_conversion") {
+            for key in ["enabled", "exclude_service_attributes"] {
+                if conversion.bool_or(key, false) {
+                    conversion.error(key, format!("`{key}: true` is {NOT_YET}"));
+                }
+            }
+            conversion.finish();
+        }
+        if !section.bool_or("without_scope_info", true) {
+            section.error("without_scope_info", format!("`without_scope_info: false` is {NOT_YET}"));
+        }
+        for key in LATER {
+            section.unsupported(key, NOT_YET);
+        }
+        section.finish();
+        settings
+    }
+
+    /// What is served of these connectors' series.
+    pub fn site(&self, id: &str, aggregates: Vec<Arc<Aggregate>>) -> Site {
+        let settings = self.clone();
+        let answer = move |request: &Parts| settings.answer(request, &aggregates);
+        Site {
+            component: id.to_owned(),
+            endpoint: self.endpoint.clone(),
+            configured: true,
+            respond: Arc::new(move |request: &Parts| server::now(answer(request))),
+        }
+    }
+
+    fn answer(&self, request: &Parts, aggregates: &[Arc<Aggregate>]) -> server::Answer {
+        if request.method != Method::GET && request.method != Method::HEAD {
+            return server::text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET\n");
+        }
+        if request.uri.path() != "/metrics" {
+            return server::text(StatusCode::NOT_FOUND, "text/plain", "there is nothing here but /metrics\n");
+        }
+        let mut accepted = request.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let open_metrics = self.open_metrics && accepted.any(|types| types.contains("application/openmetrics-text"));
+        let style = Style {
+            open_metrics,
+            timestamps: self.send_timestamps,
+            namespace: self.namespace.clone(),
+            const_labels: self.const_labels.clone(),
+            suffixes: self.suffixes,
+        };
+        let text = series::render(aggregates.iter().map(AsRef::as_ref), &style);
+        server::text(StatusCode::OK, if open_metrics { OPEN_METRICS } else { TEXT }, text)
+    }
+}
+
+const STRATEGIES: [&str; 4] = [
+    "UnderscoreEscapingWithSuffixes",
+    "UnderscoreEscapingWithoutSuffixes",
+    "NoUTF8EscapingWithSuffixes",
+    "NoTranslation",
+];
+
+/// Keys of the Collector's exporter, and of what serves it.
+const LATER: [&str; 18] = [
+    "tls",
+    "auth",
+    "cors",
+    "transport",
+    "middlewares",
+    "response_headers",
+    "compression_algorithms",
+    "max_request_body_size",
+    "include_metadata",
+    "read_timeout",
+    "read_header_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "keep_alives_enabled",
+    "sending_queue",
+    "retry_on_failure",
+    "timeout",
+    "resource_constant_labels",
+];
+
+fn const_labels(section: &mut Section<'_>) -> Vec<(String, String)> {
+    let labels = section.string_map("const_labels");
+    labels.into_iter().map(|(key, value)| (name(&key), value)).collect()
+}
+
+/// A name as Prometheus has it.
+fn name(text: &str) -> String {
+    let made: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if made.starts_with(|c: char| c.is_ascii_digit()) { format!("_{made}") } else { made }
+}
