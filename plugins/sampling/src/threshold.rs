@@ -78,11 +78,19 @@ impl Threshold {
 
 /// 56 bits as 14 lower-case hex digits.
 pub(crate) fn hex(bits: u64) -> [u8; HEX_DIGITS] {
-    let digit = |i: usize| {
-        let nibble = (bits >> (4 * (HEX_DIGITS - 1 - i))) as u8 & 15;
-        if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
-    };
-    std::array::from_fn(digit)
+    let [high, low] = [hex_of_32((bits >> 24) as u32), hex_of_32((bits as u32) << 8)];
+    std::array::from_fn(|i| high.get(i).or_else(|| low.get(i - high.len())).copied().unwrap_or(b'0'))
+}
+
+/// 32 bits as 8 digits, all at a time: random digits would be guessed wrong every other time.
+fn hex_of_32(bits: u32) -> [u8; 8] {
+    // A nibble a byte, the highest first.
+    let mut nibbles = u64::from(bits);
+    nibbles = (nibbles << 16 | nibbles) & 0x0000_ffff_0000_ffff;
+    nibbles = (nibbles << 8 | nibbles) & 0x00ff_00ff_00ff_00ff;
+    nibbles = (nibbles << 4 | nibbles) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = (nibbles + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+    (nibbles + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// The exponent `e` of `x = f * 2^e` with `f` in `[0.5, 1)`, for the normal numbers in (0, 1).
@@ -173,6 +181,13 @@ mod tests {
             assert_eq!(Threshold::of_buckets(percentage).map(text).as_deref(), Some(expected), "{percentage}");
         }
         assert_eq!(Threshold::of_buckets(0.001), None);
+    }
+
+    #[test]
+    fn every_digit_is_written_at_every_place() {
+        for bits in (0..16).map(|digit| digit * 0x11_1111_1111_1111).chain([0x01_2345_6789_abcd, 0xfe_dcba_9876_5432]) {
+            assert_eq!(hex(bits).as_slice(), format!("{bits:014x}").as_bytes());
+        }
     }
 
     #[test]
