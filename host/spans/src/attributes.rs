@@ -269,7 +269,7 @@ impl Attributes {
     pub fn spread(&mut self) {
         if !self.common.is_empty() {
             self.deal_out();
-            self.settle(&[]);
+            self.settle();
         }
     }
 
@@ -296,22 +296,15 @@ impl Attributes {
         self.added.push(Added { entry, next: NOTHING });
     }
 
-    /// Ends a commit: takes out what was removed, puts what was added at the end of its row, and
-    /// keeps only the rows for which `keep` says so (all if it is empty).
-    pub fn settle(&mut self, keep: &[bool]) {
-        if !self.has_removed && self.added.is_empty() && keep.is_empty() {
-            return;
-        }
+    /// Ends a commit: takes out what was removed, and puts what was added at the end of its row.
+    pub fn settle(&mut self) {
         if !self.has_removed && self.added.is_empty() {
-            return self.retain(keep);
+            return;
         }
         let mut entries = Vec::with_capacity(self.entries.len() + self.added.len());
         let mut starts = Vec::with_capacity(self.starts.len());
         starts.push(0);
         for row in 0..self.starts.len().saturating_sub(1) {
-            if !keep.get(row).copied().unwrap_or(true) {
-                continue;
-            }
             let stays = |entry: &&Entry| entry.changed & REMOVED == 0;
             if self.has_removed {
                 entries.extend(self.row(row).iter().filter(stays));
@@ -331,7 +324,7 @@ impl Attributes {
     }
 
     /// Keeps the rows for which `keep` says so, with all their entries.
-    fn retain(&mut self, keep: &[bool]) {
+    pub fn retain(&mut self, keep: &[bool]) {
         let (mut rows, mut end) = (0, 0);
         for run in kept_runs(keep) {
             let (from, to) = (self.range(run.start).start, self.range(run.end - 1).end);

@@ -1,12 +1,12 @@
-//! Committing staged edits: after they were applied, rows that are gone leave the index, and
-//! owners learn what changed below them.
+//! Committing staged edits: after they were applied, owners learn what changed below them, and rows
+//! that are gone leave the index before the next look at it.
 
 use crate::edits::Edits;
 use crate::index::{BELOW_CHANGED, DROPPED, Index, Row, TOUCHED, TableIndex};
 use crate::rewrite::{Take, rewrite};
 use crate::schema::REQUEST;
 use crate::wire::fields;
-use crate::{Batch, validate};
+use crate::{Batch, Table, validate};
 
 /// What [`Batch::commit`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl Batch {
         committed
     }
 
-    /// Takes dropped rows out of the index, and tells owners what changed below them. `edited` is
+    /// Counts what was dropped and edited, and tells owners what changed below them. `edited` is
     /// told which of the remaining spans were edited.
     fn settle(&mut self, mut edited: impl FnMut(u32)) -> Committed {
         let before = self.index.spans.rows.len();
@@ -77,7 +77,7 @@ impl Batch {
         if committed.dropped_spans > 0 {
             self.drop_emptied(&scopes);
         }
-        self.index.settle();
+        self.index.end_commit();
         self.verdict.spans = before as u32 - committed.dropped_spans;
         committed
     }
@@ -169,8 +169,21 @@ fn within(message: &[u8], number: u32) -> impl Iterator<Item = &[u8]> {
 }
 
 impl Index {
+    /// Ends the commit for the attributes. Rows that it has dropped are taken out when the next
+    /// reader comes: there is none if the batch goes out as it is.
+    fn end_commit(&mut self) {
+        for table in Table::ALL {
+            let table = self.table_mut(table);
+            if let Some(attributes) = &mut table.attributes {
+                attributes.settle();
+            }
+            let has_dropped = table.rows.iter().any(|row| row.changed & DROPPED != 0);
+            self.has_dropped |= has_dropped;
+        }
+    }
+
     /// Takes out rows that are dropped, in every table and all that belongs to them.
-    fn settle(&mut self) {
+    pub fn take_out(&mut self) {
         let keep = kept(&self.resources.rows);
         self.resources.retain(&keep);
         self.scopes.renumber(&keep);
@@ -219,13 +232,13 @@ impl TableIndex {
         }
     }
 
-    /// Keeps the rows `keep`, all if it is empty, and ends the commit for the attributes.
+    /// Keeps the rows `keep`, all if it is empty.
     fn retain(&mut self, keep: &[bool]) {
-        if let Some(attributes) = &mut self.attributes {
-            attributes.settle(keep);
-        }
         if keep.is_empty() {
             return;
+        }
+        if let Some(attributes) = &mut self.attributes {
+            attributes.retain(keep);
         }
         let mut flags = keep.iter();
         self.rows.retain(|_| flags.next() == Some(&true));

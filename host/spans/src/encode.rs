@@ -4,7 +4,7 @@
 use bytes::Bytes;
 
 use crate::entry::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
-use crate::index::{Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
+use crate::index::{DROPPED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::Kind;
 use crate::store::{Loc, Store};
@@ -92,7 +92,7 @@ impl Splicer<'_> {
     }
 
     /// Copies the message at `content`. Its children are the rows of `table` from `first` on, in
-    /// the field `number`; those that are not in the index any more are left out. `instead` may
+    /// the field `number`; those that are dropped, or not in the index any more, are left out. `instead` may
     /// write another field itself.
     fn children(
         &self,
@@ -119,7 +119,7 @@ impl Splicer<'_> {
                 Some((i, row)) if row.tlv.at == content.at(field.start) => {
                     if row.changed == 0 {
                         run.add(field.start, field.end, out);
-                    } else {
+                    } else if row.changed & DROPPED == 0 {
                         run.flush(out);
                         let guess = field.len() + self.growth(table, i, row);
                         put_frame(out, number, guess, |out| {
@@ -278,7 +278,7 @@ impl Splicer<'_> {
         for (i, row) in of_span.take_while(|(_, row)| row.parent as usize == span) {
             if row.changed == 0 {
                 self.join_run(&mut run, row.tlv, out);
-            } else {
+            } else if row.changed & DROPPED == 0 {
                 self.end_run(&mut run, out);
                 put_frame(out, number, row.content.len as usize, |out| {
                     self.row(table, i, row, out);

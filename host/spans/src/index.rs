@@ -71,6 +71,8 @@ pub(crate) struct Index {
     pub spans: TableIndex,
     pub events: TableIndex,
     pub links: TableIndex,
+    /// Rows that the last commit has dropped are still there, until somebody looks at any.
+    pub has_dropped: bool,
 }
 
 impl Index {
@@ -107,6 +109,9 @@ impl Index {
 
     /// Finds the rows of a table, if that was not done yet.
     pub fn load_rows(&mut self, store: &mut Store, verdict: Verdict, table: Table) {
+        if std::mem::take(&mut self.has_dropped) {
+            self.take_out();
+        }
         if !self.spans.is_loaded {
             self.spans.rows.reserve(verdict.spans as usize);
             Boundaries { index: self, store, irregular: verdict.irregular }.read();
