@@ -1,5 +1,7 @@
 //! `cargo xtask test`: all checks, one after the other, all of them even if one fails.
 
+mod deny;
+
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -41,6 +43,7 @@ pub fn run(root: &Path) -> ExitCode {
     }
     tally.step("bindings", || bindings::run(root, true));
     tally.step("dependencies", || dependencies(root));
+    deny::run(root, &mut tally);
     tally.step("build", || build::all(root));
     if component("cargo-clippy") {
         let lints = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];

@@ -328,6 +328,9 @@ fn open_queue(
         durable.restore(lease.dir(), &recovered);
         context.metrics.lost.with_label_values(&[id]).inc_by(recovered.lost.spans);
     }
+    if let (Some(max_age), Some(runtime)) = (settings.max_age, &context.runtime) {
+        runtime.spawn(Arc::clone(&durable).drop_old(max_age));
+    }
     Ok((AnyQueue::Durable(durable), Some(lease)))
 }
 

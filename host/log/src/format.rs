@@ -38,7 +38,7 @@
 //! | 12 | 4 | crc of the payload as stored, begun with the low half of the salt |
 //! | 16 | 8 | sequence: one more than that of the record before |
 //! | 24 | 4 | how many spans the record holds |
-//! | 28 | 4 | flags: bit 0, the payload is one zstd frame; the others are zero |
+//! | 28 | 4 | flags: bit 0, the payload is one zstd frame behind as many plain bytes as bits 16 to 31 say; the others are zero |
 //! | 32 | 8 | running total: spans in all records of the log before this one |
 //! | 40 | 8 | when it was appended, Unix time in nanoseconds; never goes back |
 //! | 48 | 4 | length of the payload before compression |
@@ -102,7 +102,7 @@ pub(crate) use cursor::{CURSOR_LENGTH, CursorSlot, SLOT_LENGTH};
 pub(crate) use names::{
     CURSOR, CURSOR_NEW, LOCK, QUARANTINE, damaged_name, is_damaged_name, parse_segment_name, segment_name,
 };
-pub(crate) use record::{Checksums, RECORD_HEADER, RECORD_MAGIC, RecordHeader, ZSTD};
+pub(crate) use record::{Checksums, MAX_PLAIN_HEAD, RECORD_HEADER, RECORD_MAGIC, RecordHeader};
 pub(crate) use segment::{DATA_START, Read as HeaderRead, SegmentHeader};
 
 /// The version that this code writes, and the newest that it reads.

@@ -21,6 +21,10 @@ pub struct SegmentReport {
     pub records: u64,
     /// Their spans.
     pub spans: u64,
+    /// How many of its records are compressed.
+    pub compressed_records: u64,
+    /// Bytes of all payloads in it, as they were before compression.
+    pub plain_bytes: u64,
     /// Records that are still to be delivered.
     pub waiting_records: u64,
     /// Their spans.
@@ -70,6 +74,8 @@ pub fn inspect_on(disk: &dyn Disk, dir: impl AsRef<Path>) -> Result<Inspection, 
         bytes: segment.data_end,
         records: segment.records,
         spans: segment.spans,
+        compressed_records: segment.compressed_records,
+        plain_bytes: segment.plain_bytes,
         waiting_records: segment.live_records,
         waiting_spans: segment.live_spans,
         torn_bytes: segment.torn,

@@ -35,6 +35,7 @@
 //! names the file and the fix, [`Figures::failing`] says so, and the next append tries again.
 
 mod acked;
+mod compress;
 mod cursor;
 pub mod disk;
 mod error;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::futures::Notified;
 
@@ -80,6 +81,11 @@ impl Log {
     /// Takes the oldest record that nobody has, if it is in memory already.
     pub fn try_take(&self) -> Option<Delivery> {
         self.shared.try_take()
+    }
+
+    /// As [`try_take`](Self::try_take), if the record was appended longer ago than this.
+    pub fn try_take_older(&self, age: Duration) -> Option<Delivery> {
+        self.shared.try_take_older(age)
     }
 
     /// What waits in memory to be taken.

@@ -76,8 +76,6 @@ impl fmt::Debug for Clock {
 pub struct Options {
     /// How many bytes its segments may take on disk, what is reserved included.
     pub max_bytes: u64,
-    /// How old a record may become; what is older is dropped, whatever `on_full` says.
-    pub max_age: Option<Duration>,
     /// What happens when `max_bytes` is reached.
     pub on_full: OnFull,
     /// Whether a record is on disk before its sender is told so. Without it a power loss loses
@@ -98,11 +96,12 @@ pub struct Options {
     pub max_waiting_bytes: u64,
     /// How many damaged bytes are kept; what finds no room there is only counted.
     pub quarantine_bytes: u64,
-    /// Compresses records with zstd at this level. Both kinds can be read, whatever is set here.
+    /// Compresses the second part of payloads with zstd at this level, on the thread that appends. Both kinds
+    /// can be read, whatever is set here.
     pub zstd_level: Option<i32>,
     /// Tells the group of a record by the first [`GROUP_HEAD`] bytes of its payload, so that
-    /// [`Recovered::groups`](crate::Recovered::groups) can say what is left by group. A compressed
-    /// record has none.
+    /// [`Recovered::groups`](crate::Recovered::groups) can say what is left by group. Of a compressed record
+    /// it sees the first part of the payload only.
     pub group: Option<Group>,
     /// Tells the time.
     pub clock: Clock,
@@ -112,7 +111,6 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_bytes: DEFAULT_MAX_BYTES,
-            max_age: None,
             on_full: OnFull::Refuse,
             fsync: true,
             sync_interval: DEFAULT_SYNC_INTERVAL,
@@ -148,10 +146,5 @@ impl Options {
     pub(crate) fn segment_bytes(&self) -> u64 {
         let share = self.max_bytes / SEGMENTS_PER_QUOTA;
         self.segment_bytes.unwrap_or_else(|| share.clamp(SEGMENT_BYTES.0, SEGMENT_BYTES.1).min(self.max_bytes / 2))
-    }
-
-    /// Nanoseconds of `max_age`; never, if there is none.
-    pub(crate) fn max_age_nano(&self) -> u64 {
-        self.max_age.map_or(u64::MAX, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 /// A record's payload, in two parts that lie one behind the other on disk. So what an owner puts in front
 /// of what it was given needs no copy of that.
 ///
-/// Only what is still in memory is in two parts: what was read from disk is all in the second one.
+/// What was read from disk is all in the second part, unless that part was compressed.
 #[derive(Debug, Clone, Default)]
 pub struct Payload {
     head: Bytes,

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::compress::compress;
 use crate::error::{AppendError, ReserveError};
-use crate::format::{DATA_START, RECORD_HEADER};
+use crate::format::{DATA_START, MAX_PLAIN_HEAD, RECORD_HEADER};
 use crate::options::OnFull;
 use crate::payload::Payload;
 use crate::state::{Pending, Shared, State};
@@ -105,13 +105,9 @@ impl Reservation {
                 reserved: reserved - header,
             }));
         }
-        let stored = self.shared.options.zstd_level.and_then(|level| {
-            // Compression that fails, or does not pay, leaves the record as it is.
-            zstd::bulk::compress(&payload.whole(), level)
-                .ok()
-                .filter(|stored| stored.len() < payload.len())
-                .map(Bytes::from)
-        });
+        let [head, rest] = payload.parts();
+        let level = self.shared.options.zstd_level.filter(|_| head.len() <= MAX_PLAIN_HEAD);
+        let stored = level.and_then(|level| compress(rest, level));
         let shared = self.shared.clone();
         let mut state = shared.lock();
         if state.closing {

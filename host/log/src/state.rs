@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
 use crate::acked::Acked;
@@ -41,8 +40,8 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Pending {
     pub payload: Payload,
-    /// The payload as it is stored, if it was compressed.
-    pub stored: Option<Bytes>,
+    /// The payload's second part as it is stored, if it was compressed.
+    pub stored: Option<Vec<u8>>,
     pub spans: u32,
     /// What of `promised` it holds.
     pub charge: u64,
@@ -85,8 +84,6 @@ pub struct Counts {
     pub dropped_oldest_spans: u64,
     /// Dropped for want of room, by either dropping policy.
     pub dropped_newest_spans: u64,
-    /// Dropped because they were older than `max_age`.
-    pub expired_spans: u64,
     /// Not written because the disk refused; their senders were told so.
     pub failed_spans: u64,
     /// Found to be damaged while the log was open.

@@ -13,7 +13,7 @@ use crate::disk::{Disk, File};
 use crate::error::{Context, OpenError};
 use crate::format::{
     CURSOR, CURSOR_LENGTH, CURSOR_NEW, Checksums, CursorSlot, DATA_START, HeaderRead, Mark, RecordHeader, SLOT_LENGTH,
-    SegmentHeader, VERSION, ZSTD, parse_segment_name, segment_name,
+    SegmentHeader, VERSION, parse_segment_name, segment_name,
 };
 use crate::options::{GROUP_HEAD, Group};
 use crate::scan::{Payloads, Scanner, Step, read_tolerant};
@@ -66,6 +66,8 @@ pub(crate) struct Surveyed {
     pub end: Mark,
     pub records: u64,
     pub spans: u64,
+    pub compressed_records: u64,
+    pub plain_bytes: u64,
     pub live_records: u64,
     pub live_spans: u64,
 }
@@ -233,6 +235,8 @@ impl Walk {
             end: base,
             records: 0,
             spans: 0,
+            compressed_records: 0,
+            plain_bytes: 0,
             live_records: 0,
             live_spans: 0,
         };
@@ -264,6 +268,8 @@ impl Walk {
         self.survey.last_unix_nano = self.survey.last_unix_nano.max(header.unix_nano);
         segment.records += 1;
         segment.spans += spans;
+        segment.compressed_records += u64::from(header.plain_head.is_some());
+        segment.plain_bytes += u64::from(header.plain_length);
         segment.end = Mark { sequence: header.sequence + 1, spans: header.total + spans };
         if header.sequence < self.expected.sequence {
             // Done, below the floor.
@@ -279,7 +285,9 @@ impl Walk {
         } else {
             segment.live_records += 1;
             segment.live_spans += spans;
-            if let Some(group) = self.group.filter(|_| header.flags & ZSTD == 0).and_then(|group| group(head)) {
+            // What is not compressed, if it is, is enough to tell.
+            let head = head.get(..header.plain_head.unwrap_or(usize::MAX)).unwrap_or(head);
+            if let Some(group) = self.group.and_then(|group| group(head)) {
                 *self.survey.groups.entry(group.to_vec()).or_default() += spans;
             }
         }

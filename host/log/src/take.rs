@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::payload::Payload;
 use crate::state::{Entry, Shared};
@@ -35,9 +36,19 @@ impl Shared {
 
     /// The oldest record that nobody has.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Delivery> {
+        self.try_take_if(|_| true)
+    }
+
+    /// The oldest record that nobody has, if it is older than this.
+    pub(crate) fn try_take_older(self: &Arc<Self>, age: Duration) -> Option<Delivery> {
+        let now = self.options.clock.now_unix_nano();
+        self.try_take_if(|entry| u128::from(now.saturating_sub(entry.unix_nano)) > age.as_nanos())
+    }
+
+    fn try_take_if(self: &Arc<Self>, wanted: impl FnOnce(&Entry) -> bool) -> Option<Delivery> {
         let mut state = self.lock();
-        let oldest = *state.ready.first_key_value()?.0;
-        if state.closing || oldest >= state.marked_to {
+        let (&oldest, entry) = state.ready.first_key_value()?;
+        if state.closing || oldest >= state.marked_to || !wanted(entry) {
             return None;
         }
         let entry = state.withdraw(oldest)?;

@@ -1,9 +1,10 @@
 //! A full queue pushes back: the sender is told to come again, and nothing that was accepted is
 //! lost.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use sluice_tests::collector::{Config, Sluice, config};
@@ -11,7 +12,7 @@ use sluice_tests::send::Grpc;
 use sluice_tests::send::http::Post;
 use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
-use sluice_tests::{rpc, send, wire};
+use sluice_tests::{rpc, send, wait, wire};
 use tonic::Code;
 
 /// Room for some tens of requests.
@@ -118,4 +119,57 @@ fn senders_that_never_finish_cost_little_and_disturb_nobody() {
     drop(slow);
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_receiver_over_its_own_budget_refuses_retryably_while_the_other_serves() {
+    let upstream = Sink::start();
+    let protocols = "protocols: { grpc: { endpoint: '127.0.0.1:0' }, http: { endpoint: '127.0.0.1:0' } }";
+    // 2 MiB less 1: 1 MiB may be on its way in.
+    let limited = format!("{protocols}\nmemory_limiter: {{ limit_mib: 2, spike_limit_mib: 1 }}");
+    let config = Config::to(&upstream).receiver("otlp", &limited).receiver("otlp/other", protocols);
+    let sluice = Sluice::start(&config);
+    // A request of 900,000 bytes that does not end.
+    let mut slow = TcpStream::connect(sluice.http()).unwrap();
+    let head =
+        "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 900001\r\n\r\n";
+    slow.write_all(head.as_bytes()).unwrap();
+    slow.write_all(&vec![0; 900_000]).unwrap();
+    let (large, requests) = (Bytes::from(vec![0; 200_000]), Exporter::new(57).requests(3, 40));
+    // What has arrived of the first one is charged a moment after it was written.
+    let refused = wait::until("its budget to be spent", || {
+        let reply = Post::protobuf(large.clone()).to(sluice.http()).unwrap();
+        (reply.status != 400).then_some(reply)
+    });
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"), "{refused:?}");
+    let refusal = Grpc::new(sluice.grpc()).unwrap().send(&large).unwrap_err();
+    assert_eq!(refusal.code(), Code::Unavailable, "{refusal:?}");
+    assert!(rpc::retry_delay(&refusal).is_some(), "no RetryInfo: {refusal:?}");
+    send::all(sluice.address("otlp/other", "grpc"), &requests).unwrap();
+    // What is no request is told so: there was room for it.
+    assert_eq!(Post::protobuf(large.clone()).to(sluice.address("otlp/other", "http")).unwrap().status, 400);
+    drop(slow);
+    wait::until("the room to be given back", || {
+        (Post::protobuf(large.clone()).to(sluice.http()).unwrap().status == 400).then_some(())
+    });
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(wire::difference(&requests, &upstream.wires()).unwrap(), None);
+}
+
+/// It takes the minute that such a connection is given.
+#[test]
+fn a_connection_that_never_finishes_the_preface_of_http2_is_closed() {
+    let sluice = Sluice::start(&Config::to(&Sink::start()));
+    let connections = [sluice.grpc(), sluice.http()].map(|address| {
+        let mut connection = TcpStream::connect(address).unwrap();
+        connection.write_all(b"PRI * HTTP/2.0\r\n").unwrap();
+        connection.set_read_timeout(Some(Duration::from_secs(100))).unwrap();
+        connection
+    });
+    for mut connection in connections {
+        // Nothing but the settings that a server may send first.
+        connection.read_to_end(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(sluice.terminate().code, 0);
 }

@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod inspect;
+mod kept;
 mod reload;
 
 use std::path::Path;

@@ -23,6 +23,7 @@ use super::section::Section;
 use super::tree::{Tree, Value};
 
 pub use host::public_key;
+pub(crate) use limiter::read as memory_limiter;
 pub use rollout::{Rollout, Strategy};
 pub use tables::{Facts, HOST as HOST_TABLE, Table};
 
@@ -211,7 +212,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
             batch(section);
             Some(Processor::Elsewhere)
         }
-        "memory_limiter" => Some(Processor::Limiter(limiter::read(section))),
+        "memory_limiter" => Some(Processor::Limiter(memory_limiter(section))),
         kind if BUNDLED.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section)))),
         _ => None,
     }

@@ -21,6 +21,7 @@ pub fn read(mut section: Section<'_>) -> Folder {
         permissions: permissions(&mut section),
         timeout: section.duration_or("timeout", TIMEOUT),
         fsync: section.bool_or("fsync", true),
+        zstd: section.one_of("compression", &["none", "zstd"], "none") == "zstd",
     };
     section.unsupported("compaction", "space is given back as the queue drains");
     section.unsupported("recreate", "damage costs the damaged records and no others");
@@ -65,13 +66,13 @@ mod tests {
             permissions: 0o750,
             timeout: Duration::from_secs(1),
             fsync: true,
+            zstd: false,
         };
         assert_eq!(folder, expected);
-        let yaml =
-            "{ directory: /q, create_directory: false, directory_permissions: '0700', timeout: 5s, fsync: false }";
+        let yaml = "{ directory: /q, create_directory: false, directory_permissions: '0700', timeout: 5s, fsync: false, compression: zstd }";
         let (folder, problems) = read_text("s.yaml", yaml, read);
         assert!(problems.is_empty(), "{problems}");
-        assert_eq!((folder.create, folder.permissions, folder.fsync), (false, 0o700, false));
+        assert_eq!((folder.create, folder.permissions, folder.fsync, folder.zstd), (false, 0o700, false, true));
         assert_eq!(folder.timeout, Duration::from_secs(5));
     }
 
@@ -80,6 +81,7 @@ mod tests {
         for (yaml, told) in [
             ("{}", "a `directory` is needed"),
             ("{ directory: /q, compaction: { on_start: true } }", "`compaction` is not supported: space is given back"),
+            ("{ directory: /q, compression: gzip }", "`compression` must be `none` or `zstd`"),
             ("{ directory: /q, recreate: true }", "`recreate` is not supported"),
             ("{ directory: /q, fsyncc: true }", "unknown key `fsyncc`; did you mean `fsync`?"),
             ("{ directory: /q, directory_permissions: '0999' }", "octal digits"),

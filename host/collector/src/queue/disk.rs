@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sluice_log::{IoFailure, Log, OpenError, Options, Recovered};
+use sluice_log::{Group, IoFailure, Log, OpenError, Options, Recovered};
 use tokio::sync::Notify;
 
 use super::{Folder, Weight, envelope};
@@ -16,14 +16,24 @@ use super::{Folder, Weight, envelope};
 /// How often a folder that another process has is tried again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// The fastest level that saves most of what there is to be saved: spans repeat themselves.
+const ZSTD_LEVEL: i32 = 1;
+
 /// A log and what its queue needs to know of it beside.
 pub(crate) struct Disk {
     pub log: Log,
-    /// What it was opened with: whether it is synced, and its quota.
-    options: (bool, u64),
+    options: Opening,
     used: Mutex<Weight>,
     /// Something has left.
     pub room: Notify,
+}
+
+/// What a log was opened with that does not change while it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Opening {
+    fsync: bool,
+    zstd: bool,
+    max_bytes: u64,
 }
 
 /// All logs that the process has open. Cheap to clone.
@@ -60,7 +70,7 @@ pub(crate) enum NoDisk {
     #[error(transparent)]
     Log(#[from] OpenError),
     #[error(
-        "its queue in {} is open with another `fsync` or another size; these change when the process is restarted",
+        "its queue in {} is open with another `fsync`, `compression` or size; these change when the process is restarted",
         .0.display()
     )]
     OtherOptions(PathBuf),
@@ -87,7 +97,7 @@ impl Disks {
         max_bytes: u64,
     ) -> Result<(Lease, Option<Recovered>), NoDisk> {
         let dir = folder.of(exporter);
-        let options = (folder.fsync, max_bytes);
+        let options = Opening { fsync: folder.fsync, zstd: folder.zstd, max_bytes };
         let mut all = self.all();
         if let Some(open) = all.open.get_mut(&dir) {
             if open.disk.options != options {
@@ -99,7 +109,7 @@ impl Disks {
             return Ok((self.lease_of(dir, &open.disk), None));
         }
         folder.prepare().map_err(NoDisk::Folder)?;
-        let log = open(folder, &dir, max_bytes)?;
+        let log = open(folder, &dir, options)?;
         let mut recovered = log.recovered().clone();
         let figures = log.figures();
         let used = Weight { bytes: figures.disk_bytes, requests: recovered.records, spans: recovered.spans };
@@ -118,10 +128,12 @@ impl Disks {
     }
 }
 
-fn open(folder: &Folder, dir: &PathBuf, max_bytes: u64) -> Result<Log, OpenError> {
+fn open(folder: &Folder, dir: &PathBuf, opening: Opening) -> Result<Log, OpenError> {
     let until = Instant::now() + folder.timeout;
+    let Opening { fsync, zstd, max_bytes } = opening;
+    let (zstd_level, group) = (zstd.then_some(ZSTD_LEVEL), Some(envelope::pipeline as Group));
     loop {
-        let options = Options { max_bytes, fsync: folder.fsync, group: Some(envelope::pipeline), ..Options::default() };
+        let options = Options { max_bytes, fsync, zstd_level, group, ..Options::default() };
         match Log::open(dir, options) {
             Err(OpenError::InUse { .. }) if Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
             result => return result,

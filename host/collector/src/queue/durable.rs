@@ -9,6 +9,7 @@
 //! When it is full, [`OnFull`] decides. When the disk fails, requests are refused and their senders
 //! keep them. A reservation that is dropped leaves nothing.
 
+mod age;
 mod gather;
 mod make_room;
 mod record;

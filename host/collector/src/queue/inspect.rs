@@ -80,6 +80,11 @@ fn describe((dir, found): &(PathBuf, Inspection)) -> String {
         sum(|segment| segment.bytes),
         found.segments.len(),
     );
+    let compressed = sum(|segment| segment.compressed_records);
+    if compressed > 0 {
+        let plain = sum(|segment| segment.plain_bytes);
+        let _ = writeln!(text, "  {compressed} records are compressed; all would take {plain} bytes if none were");
+    }
     for segment in &found.segments {
         let _ = writeln!(
             text,
@@ -127,6 +132,8 @@ fn as_json((dir, found): &(PathBuf, Inspection)) -> Value {
             "bytes": segment.bytes,
             "records": segment.records,
             "spans": segment.spans,
+            "compressed_records": segment.compressed_records,
+            "plain_bytes": segment.plain_bytes,
             "waiting_records": segment.waiting_records,
             "waiting_spans": segment.waiting_spans,
             "torn_bytes": segment.torn_bytes,

@@ -42,6 +42,8 @@ pub struct Settings {
     pub max_send_bytes: u64,
     /// Where it is kept, if not in memory.
     pub storage: Option<Storage>,
+    /// How long a request may wait on disk; for ever, if there is none.
+    pub max_age: Option<Duration>,
     /// Whether senders are answered only when the outcome of their requests is known.
     pub wait_for_result: bool,
 }
@@ -99,6 +101,7 @@ impl Default for Settings {
             batch: Some(Batching::default()),
             max_send_bytes: MAX_SEND_BYTES,
             storage: None,
+            max_age: None,
             wait_for_result: false,
         }
     }
@@ -151,6 +154,10 @@ impl Settings {
         settings.on_full = on_full(&mut section);
         settings.batch = Batching::read(&mut section, settings.batch);
         settings.storage = storage(&mut section);
+        settings.max_age = Some(section.duration_or("max_age", Duration::ZERO)).filter(|age| !age.is_zero());
+        if settings.max_age.is_some() && settings.storage.is_none() {
+            section.error("max_age", format!("`max_age` without `storage` is {NOT_YET}"));
+        }
         settings.wait_for_result = section.bool_or("wait_for_result", settings.wait_for_result);
         if let Some(why) = settings.why_not_wait() {
             section.error("wait_for_result", format!("`wait_for_result` cannot be combined with {why}"));

@@ -20,6 +20,8 @@ pub struct Folder {
     pub timeout: Duration,
     /// Whether a request is on disk before its sender is answered.
     pub fsync: bool,
+    /// Whether requests are compressed with zstd.
+    pub zstd: bool,
 }
 
 /// `sending_queue.storage`.
@@ -86,8 +88,14 @@ mod tests {
 
     #[test]
     fn no_two_exporters_share_a_folder() {
-        let folder =
-            Folder { directory: "/q".into(), create: true, permissions: 0o750, timeout: Duration::ZERO, fsync: true };
+        let folder = Folder {
+            directory: "/q".into(),
+            create: true,
+            permissions: 0o750,
+            timeout: Duration::ZERO,
+            fsync: true,
+            zstd: false,
+        };
         let ids = ["otlp", "otlp/a", "otlp_a", "otlp%2Fa", "otlp/../x", "otlp/ä"];
         let expected = ["otlp", "otlp%2Fa", "otlp_a", "otlp%252Fa", "otlp%2F%2E%2E%2Fx", "otlp%2F%C3%A4"];
         for (id, name) in ids.into_iter().zip(expected) {

@@ -9,6 +9,12 @@
 //! budget is half spent no more than its even share: one that sends much at a time does not keep the
 //! others out. A connection with one request on its way may have as much as that needs, but for the last
 //! eighth: a few huge requests, or bombs, leave room for the small ones of everybody else.
+//!
+//! A receiver may have a budget of its own within that of the process. Then all of this holds in both, and what
+//! is charged is charged to both.
+
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::pin::pin;
@@ -34,10 +40,11 @@ const KEPT_PART: usize = 8;
 /// How long a sender waits for room, its connection unread, before it is told to come back.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The budget of the process. Cheap to clone; all clones share it.
+/// A budget: that of the process, or of a receiver within it. Cheap to clone; all clones share it.
 #[derive(Debug, Clone)]
 pub struct Admission {
     shared: Arc<Shared>,
+    within: Option<Arc<Shared>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +63,8 @@ struct Shared {
 /// The part of one connection. All its requests are on one core.
 #[derive(Debug, Clone)]
 pub struct Share {
-    held: Rc<Held>,
+    /// Its part of the receiver's budget, and of the process's within which that is.
+    held: Rc<[Held]>,
 }
 
 #[derive(Debug)]
@@ -82,16 +90,21 @@ pub struct OverBudget;
 impl Admission {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                used: AtomicUsize::new(0),
-                limit: AtomicUsize::new(limit),
-                holders: AtomicUsize::new(0),
-                connections: AtomicUsize::new(0),
-                waiting: AtomicUsize::new(0),
-                freed: Notify::new(),
-            }),
-        }
+        let shared = Shared {
+            used: AtomicUsize::new(0),
+            limit: AtomicUsize::new(limit),
+            holders: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            freed: Notify::new(),
+        };
+        Self { shared: Arc::new(shared), within: None }
+    }
+
+    /// A budget of `limit` bytes within this one, which is not within another.
+    #[must_use]
+    pub fn part(&self, limit: usize) -> Self {
+        Self { within: Some(Arc::clone(&self.shared)), ..Self::new(limit) }
     }
 
     /// Another budget from now on. What is charged stays charged.
@@ -102,14 +115,13 @@ impl Admission {
 
     /// The part of a connection that begins.
     pub fn connection(&self) -> Share {
-        self.shared.connections.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::clone(&self.shared);
-        Share { held: Rc::new(Held { shared, bytes: Cell::new(0), requests: Cell::new(0) }) }
+        let all = [Some(&self.shared), self.within.as_ref()].into_iter().flatten();
+        Share { held: all.map(Held::new).collect() }
     }
 
-    /// Connections that are open now.
+    /// Connections that are open now, in all of the process.
     pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::Relaxed)
+        self.within.as_ref().unwrap_or(&self.shared).connections.load(Ordering::Relaxed)
     }
 
     /// Bytes that are charged now.
@@ -128,6 +140,56 @@ impl Share {
     /// A charge of nothing, to grow.
     pub fn charge(&self) -> Charge {
         Charge { share: self.clone(), bytes: 0 }
+    }
+}
+
+impl Held {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.connections.fetch_add(1, Ordering::Relaxed);
+        Self { shared: Arc::clone(shared), bytes: Cell::new(0), requests: Cell::new(0) }
+    }
+
+    /// Takes `bytes` more for a request that holds `mine`.
+    fn take(&self, mine: usize, bytes: usize) -> Result<(), OverBudget> {
+        let shared = &self.shared;
+        let limit = shared.limit_for(mine + bytes);
+        let total = shared.used.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
+        let others = self.requests.get() - usize::from(mine > 0);
+        if total > limit || (others > 0 && shared.is_unfair(total, limit, self.bytes.get() + bytes)) {
+            shared.used.fetch_sub(bytes, Ordering::SeqCst);
+            return Err(OverBudget);
+        }
+        if bytes == 0 {
+            return Ok(());
+        }
+        if self.bytes.get() == 0 {
+            shared.holders.fetch_add(1, Ordering::Relaxed);
+        }
+        if mine == 0 {
+            self.requests.set(self.requests.get() + 1);
+        }
+        self.bytes.set(self.bytes.get() + bytes);
+        Ok(())
+    }
+
+    /// Gives `bytes` of a request back that holds `left` after that.
+    fn give_back(&self, left: usize, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
+        let shared = &self.shared;
+        self.bytes.set(self.bytes.get() - bytes);
+        if left == 0 {
+            self.requests.set(self.requests.get() - 1);
+        }
+        if self.bytes.get() == 0 {
+            shared.holders.fetch_sub(1, Ordering::Relaxed);
+        }
+        shared.used.fetch_sub(bytes, Ordering::SeqCst);
+        // Telling nobody costs a lock.
+        if shared.waiting.load(Ordering::SeqCst) > 0 {
+            shared.freed.notify_waiters();
+        }
     }
 }
 
@@ -158,48 +220,47 @@ impl Charge {
     /// When the budget has no room for them; then nothing is taken.
     pub async fn grow(&mut self, bytes: usize) -> Result<(), OverBudget> {
         match self.take(bytes) {
-            Err(OverBudget) if self.bytes + bytes <= self.share.held.shared.limit_for(self.bytes + bytes) => {
-                self.wait(bytes).await
-            }
+            Err(OverBudget) if self.can_fit(bytes) => self.wait(bytes).await,
             result => result,
         }
     }
 
+    /// Whether there would be room if nobody else held anything.
+    fn can_fit(&self, bytes: usize) -> bool {
+        self.share.held.iter().all(|held| self.bytes + bytes <= held.shared.limit_for(self.bytes + bytes))
+    }
+
+    /// Takes it from every budget, or from none.
     fn take(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        let (held, shared) = (&self.share.held, &self.share.held.shared);
-        let limit = shared.limit_for(self.bytes + bytes);
-        let total = shared.used.fetch_add(bytes, Ordering::SeqCst).saturating_add(bytes);
-        let others = held.requests.get() - usize::from(self.bytes > 0);
-        if total > limit || (others > 0 && shared.is_unfair(total, limit, held.bytes.get() + bytes)) {
-            shared.used.fetch_sub(bytes, Ordering::SeqCst);
-            return Err(OverBudget);
+        for (taken, held) in self.share.held.iter().enumerate() {
+            if held.take(self.bytes, bytes).is_err() {
+                for held in self.share.held.iter().take(taken) {
+                    held.give_back(self.bytes, bytes);
+                }
+                return Err(OverBudget);
+            }
         }
-        if bytes == 0 {
-            return Ok(());
-        }
-        if held.bytes.get() == 0 {
-            shared.holders.fetch_add(1, Ordering::Relaxed);
-        }
-        if self.bytes == 0 {
-            held.requests.set(held.requests.get() + 1);
-        }
-        held.bytes.set(held.bytes.get() + bytes);
         self.bytes += bytes;
         Ok(())
     }
 
     async fn wait(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        let shared = Arc::clone(&self.share.held.shared);
-        let _waiting = Waiting::begin(&shared);
+        let share = self.share.clone();
+        let (Some(own), Some(all)) = (share.held.first(), share.held.last()) else { return Err(OverBudget) };
+        let _waiting = [Waiting::begin(&own.shared), Waiting::begin(&all.shared)];
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut freed = pin!(shared.freed.notified());
+            let (mut own, mut all) = (pin!(own.shared.freed.notified()), pin!(all.shared.freed.notified()));
             // Before looking, so that nothing given back is missed.
-            let _ = freed.as_mut().enable();
+            let _ = (own.as_mut().enable(), all.as_mut().enable());
             if self.take(bytes).is_ok() {
                 return Ok(());
             }
-            tokio::time::timeout_at(deadline, freed).await.map_err(|_| OverBudget)?;
+            tokio::select! {
+                () = own => {}
+                () = all => {}
+                () = tokio::time::sleep_until(deadline) => return Err(OverBudget),
+            }
         }
     }
 }
@@ -211,22 +272,9 @@ impl Meter for Charge {
 
     fn give_back(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
-        if bytes == 0 {
-            return;
-        }
-        let (held, shared) = (&self.share.held, &self.share.held.shared);
         self.bytes -= bytes;
-        held.bytes.set(held.bytes.get() - bytes);
-        if self.bytes == 0 {
-            held.requests.set(held.requests.get() - 1);
-        }
-        if held.bytes.get() == 0 {
-            shared.holders.fetch_sub(1, Ordering::Relaxed);
-        }
-        shared.used.fetch_sub(bytes, Ordering::SeqCst);
-        // Telling nobody costs a lock.
-        if shared.waiting.load(Ordering::SeqCst) > 0 {
-            shared.freed.notify_waiters();
+        for held in self.share.held.iter() {
+            held.give_back(self.bytes, bytes);
         }
     }
 }
@@ -249,90 +297,5 @@ impl<'s> Waiting<'s> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_budget_is_never_exceeded_and_comes_back() {
-        let admission = Admission::new(100);
-        let (mut one, mut two) = (admission.connection().charge(), admission.connection().charge());
-        one.take(60).unwrap();
-        assert_eq!(two.take(41), Err(OverBudget));
-        two.take(40).unwrap();
-        assert_eq!(admission.used(), 100);
-        assert_eq!(admission.connections(), 2);
-        drop(one);
-        assert_eq!((admission.used(), admission.connections()), (40, 1));
-        two.give_back(30);
-        assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (10, 1));
-        two.give_back(10);
-        assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (0, 0));
-        two.take(100).unwrap();
-        drop(two);
-        assert_eq!((admission.used(), admission.connections()), (0, 0));
-    }
-
-    #[test]
-    fn huge_requests_leave_room_for_small_ones() {
-        let admission = Admission::new(64 << 20);
-        let (mut huge, mut small) = (admission.connection().charge(), admission.connection().charge());
-        assert_eq!(huge.take((56 << 20) + 1), Err(OverBudget));
-        huge.take(56 << 20).unwrap();
-        small.take(1 << 20).unwrap();
-        assert_eq!(small.take(1), Err(OverBudget), "it is no small one any more");
-        let mut others: Vec<_> = (0..7).map(|_| admission.connection().charge()).collect();
-        for other in &mut others {
-            other.take(1 << 20).unwrap();
-        }
-        assert_eq!(admission.used(), 64 << 20);
-    }
-
-    #[test]
-    fn a_connection_with_many_requests_leaves_room_for_others() {
-        let admission = Admission::new(100);
-        let greedy = admission.connection();
-        let mut charges: Vec<_> = (0..20).map(|_| greedy.charge()).collect();
-        let taken = charges.iter_mut().filter_map(|charge| charge.take(10).ok()).count();
-        assert_eq!((taken, admission.used()), (5, 50), "half of the budget");
-        // Two others: an even share is a third.
-        let (other, third) = (admission.connection(), admission.connection());
-        let (mut first, mut second, mut more) = (other.charge(), other.charge(), other.charge());
-        let mut single = third.charge();
-        single.take(1).unwrap();
-        first.take(20).unwrap();
-        second.take(13).unwrap();
-        assert_eq!(more.take(1), Err(OverBudget), "34 of 100 among three");
-        // One request alone may have what is there.
-        single.take(16).unwrap();
-        assert_eq!(admission.used(), 100);
-        drop((charges, first, second, single, more));
-        assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (0, 0));
-    }
-
-    #[test]
-    fn who_finds_no_room_gets_what_is_given_back_in_a_moment() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let admission = Admission::new(100);
-            let (mut one, mut two) = (admission.connection().charge(), admission.connection().charge());
-            one.grow(100).await.unwrap();
-            let gives_back = async {
-                tokio::task::yield_now().await;
-                drop(one);
-            };
-            let (grown, ()) = tokio::join!(two.grow(50), gives_back);
-            grown.unwrap();
-            let mut three = admission.connection().charge();
-            assert_eq!(three.grow(60).await, Err(OverBudget), "nobody gives anything back");
-            assert_eq!(admission.shared.waiting.load(Ordering::SeqCst), 0);
-            assert_eq!(three.grow(101).await, Err(OverBudget), "what can never fit does not wait");
-            admission.resize(200);
-            three.grow(101).await.unwrap();
-        });
     }
 }

@@ -4,6 +4,7 @@ mod answer;
 mod body;
 mod connection;
 mod grpc;
+mod heard;
 mod http;
 mod port;
 #[cfg(test)]
@@ -21,6 +22,7 @@ use port::Port;
 
 use super::{Admission, Closing, Context, Counters, Endpoint, Listener, Submit};
 use crate::auth::Auth;
+use crate::config::processor::memory_limiter;
 use crate::config::section::{NOT_YET, Section};
 use crate::cores::Dealer;
 use crate::intake::Refused;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub grpc: Option<Grpc>,
     /// OTLP/HTTP.
     pub http: Option<Http>,
+    /// How many bytes of its requests may be on their way in; as many as of all, if there is none.
+    pub max_bytes_on_their_way: Option<u64>,
 }
 
 /// How OTLP/gRPC is served.
@@ -94,12 +98,13 @@ pub struct Http {
 impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
-        let mut settings = Self { grpc: None, http: None };
+        let mut settings = Self { grpc: None, http: None, max_bytes_on_their_way: None };
         if let Some(mut protocols) = section.section("protocols") {
             settings.grpc = protocols.section("grpc").map(Grpc::read);
             settings.http = protocols.section("http").map(Http::read);
             protocols.finish();
         }
+        settings.max_bytes_on_their_way = section.section("memory_limiter").map(memory_limiter);
         if settings.grpc.is_none() && settings.http.is_none() {
             section.error("protocols", "name at least one of `grpc` and `http`");
         }
@@ -274,6 +279,8 @@ impl Protocol {
 /// An `otlp` receiver that accepts connections.
 pub struct Running {
     ports: Vec<Port>,
+    /// Its part of the budget of bytes on their way in.
+    admission: Admission,
 }
 
 impl Running {
@@ -286,7 +293,12 @@ impl Running {
         context: &Context,
         dealer: &Dealer,
     ) -> (Self, Vec<Closing>) {
-        let mut present = present.map(|running| running.ports).unwrap_or_default();
+        let (mut present, admission) = match present {
+            Some(present) => (present.ports, present.admission),
+            None => (Vec::new(), context.admission.part(usize::MAX)),
+        };
+        let limit = settings.max_bytes_on_their_way.and_then(|bytes| usize::try_from(bytes).ok());
+        admission.resize(limit.unwrap_or(usize::MAX));
         let mut ports = Vec::new();
         for (protocol, listener) in settings.protocols().zip(listeners) {
             let stays = present.iter().position(|port| port.listener == listener && port.speaks(protocol.name()));
@@ -296,11 +308,11 @@ impl Running {
                 ports.push(port);
             } else {
                 let counters = context.metrics.counters(id, protocol.name());
-                let server = Server::new(protocol, context.admission.clone(), counters);
+                let server = Server::new(protocol, admission.clone(), counters);
                 ports.push(Port::open(id, listener, server, dealer));
             }
         }
-        (Self { ports }, present.into_iter().map(|port| port.close(id)).collect())
+        (Self { ports, admission }, present.into_iter().map(|port| port.close(id)).collect())
     }
 
     pub(super) fn listener(&self, protocol: &str, endpoint: &Endpoint) -> Option<Listener> {

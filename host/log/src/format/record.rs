@@ -4,8 +4,11 @@ use super::bytes::{Fields, put};
 
 pub(crate) const RECORD_HEADER: usize = 56;
 pub(crate) const RECORD_MAGIC: &[u8; 4] = b"SLR1";
-/// Flag: the payload is a zstd frame.
-pub(crate) const ZSTD: u32 = 1;
+/// Flag: the payload is a zstd frame, but for its first bytes.
+const ZSTD: u32 = 1;
+/// In the upper half of the flags: how many bytes those are.
+const PLAIN_HEAD: u32 = 16;
+pub(crate) const MAX_PLAIN_HEAD: usize = u16::MAX as usize;
 
 /// What makes records of one segment recognisable.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +42,8 @@ pub(crate) struct RecordHeader {
     pub payload_crc: u32,
     pub sequence: u64,
     pub spans: u32,
-    pub flags: u32,
+    /// If the payload is compressed: how many bytes at its beginning are not. At most [`MAX_PLAIN_HEAD`].
+    pub plain_head: Option<usize>,
     pub total: u64,
     pub unix_nano: u64,
     pub plain_length: u32,
@@ -55,7 +59,7 @@ impl RecordHeader {
         put(&mut header, 12, &checksums.of(payload).to_le_bytes());
         put(&mut header, 16, &self.sequence.to_le_bytes());
         put(&mut header, 24, &self.spans.to_le_bytes());
-        put(&mut header, 28, &self.flags.to_le_bytes());
+        put(&mut header, 28, &self.flags().to_le_bytes());
         put(&mut header, 32, &self.total.to_le_bytes());
         put(&mut header, 40, &self.unix_nano.to_le_bytes());
         put(&mut header, 48, &self.plain_length.to_le_bytes());
@@ -63,6 +67,10 @@ impl RecordHeader {
         let crc = checksums.of(&[header.get(8..).unwrap_or_default()]);
         put(&mut header, 4, &crc.to_le_bytes());
         header
+    }
+
+    fn flags(&self) -> u32 {
+        self.plain_head.map_or(0, |length| ZSTD | (length as u32) << PLAIN_HEAD)
     }
 
     /// The header, if these bytes are one of this segment.
@@ -77,7 +85,7 @@ impl RecordHeader {
             payload_crc: fields.u32(12),
             sequence: fields.u64(16),
             spans: fields.u32(24),
-            flags: fields.u32(28),
+            plain_head: (fields.u32(28) & ZSTD != 0).then_some((fields.u32(28) >> PLAIN_HEAD) as usize),
             total: fields.u64(32),
             unix_nano: fields.u64(40),
             plain_length: fields.u32(48),

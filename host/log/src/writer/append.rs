@@ -5,17 +5,15 @@ use std::time::Instant;
 
 use super::{Active, Writer};
 use crate::error::{AppendError, Context, IoFailure};
-use crate::format::{Checksums, DATA_START, Mark, RECORD_HEADER, RecordHeader, SegmentHeader, ZSTD, segment_name};
+use crate::format::{Checksums, DATA_START, Mark, RECORD_HEADER, RecordHeader, SegmentHeader, segment_name};
 use crate::options::OnFull;
 use crate::reserve::Outcome;
 use crate::state::{Entry, Pending, SegmentInfo, State};
 
 /// What of it comes behind the header.
 fn stored(pending: &Pending) -> [&[u8]; 2] {
-    match &pending.stored {
-        Some(compressed) => [compressed, &[]],
-        None => pending.payload.parts().map(AsRef::as_ref),
-    }
+    let [head, rest] = pending.payload.parts();
+    [head, pending.stored.as_ref().map_or(rest, Vec::as_slice)]
 }
 
 fn framed(pending: &Pending) -> u64 {
@@ -220,7 +218,7 @@ fn write_records(
             payload_crc: 0,
             sequence: mark.sequence,
             spans: record.spans,
-            flags: if record.stored.is_some() { ZSTD } else { 0 },
+            plain_head: record.stored.as_ref().map(|_| record.payload.parts()[0].len()),
             total: mark.spans,
             unix_nano,
             plain_length: record.payload.len() as u32,

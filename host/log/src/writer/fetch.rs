@@ -5,8 +5,10 @@ use std::io;
 use bytes::Bytes;
 
 use super::Writer;
+use crate::compress::decompress;
 use crate::error::{Context, IoFailure};
-use crate::format::{Checksums, DATA_START, Mark, RecordHeader, ZSTD};
+use crate::format::{Checksums, DATA_START, Mark, RecordHeader};
+use crate::payload::Payload;
 use crate::quarantine::quarantine;
 use crate::scan::{Payloads, Scanner, Step};
 use crate::state::{Entry, SegmentInfo};
@@ -42,7 +44,6 @@ impl Fetcher {
 impl Writer {
     /// Fetches until there is enough, or for this round.
     pub fn fetch(&mut self) {
-        self.expire();
         let mut fetched = 0;
         let due = { self.shared.wants_fetch(&self.shared.lock()) };
         while due && fetched < FETCH_BYTES {
@@ -118,7 +119,7 @@ impl Writer {
         Ok(length)
     }
 
-    /// Puts a record where takers find it, unless it is done or too old.
+    /// Puts a record where takers find it, unless it is done.
     fn offer(&mut self, header: &RecordHeader, payload: Vec<u8>, place: Damage) -> Result<(), IoFailure> {
         let Ok(payload) = plain(header, payload) else {
             // The checksum is right and the content is not: nothing that this code wrote.
@@ -131,12 +132,11 @@ impl Writer {
         state.fetched = Mark { sequence: header.sequence + 1, spans };
         if !state.acked.contains(header.sequence) {
             let earlier = u32::from(header.sequence < state.marked_before);
-            let entry = Entry { payload: payload.into(), spans: header.spans, unix_nano: header.unix_nano, earlier };
+            let entry = Entry { payload, spans: header.spans, unix_nano: header.unix_nano, earlier };
             state.offer(header.sequence, entry);
         }
         drop(state);
         self.fetcher.damage.clear();
-        self.expire();
         Ok(())
     }
 
@@ -159,31 +159,18 @@ impl Writer {
         }
         Ok(())
     }
-
-    /// Drops what has waited for too long.
-    fn expire(&self) {
-        let max_age = self.shared.options.max_age_nano();
-        if max_age == u64::MAX {
-            return;
-        }
-        let now = self.shared.options.clock.now_unix_nano();
-        let mut state = self.shared.lock();
-        while let Some((sequence, entry)) = state.ready.first_key_value().map(|(s, e)| (*s, e.clone()))
-            && now.saturating_sub(entry.unix_nano) > max_age
-        {
-            state.withdraw(sequence);
-            state.done(sequence, entry.spans);
-            state.counts.expired_spans += u64::from(entry.spans);
-        }
-    }
 }
 
 /// The payload as it was appended.
-fn plain(header: &RecordHeader, stored: Vec<u8>) -> io::Result<Bytes> {
-    let plain =
-        if header.flags & ZSTD == 0 { stored } else { zstd::bulk::decompress(&stored, header.plain_length as usize)? };
-    if plain.len() as u64 != u64::from(header.plain_length) {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    Ok(plain.into())
+fn plain(header: &RecordHeader, stored: Vec<u8>) -> io::Result<Payload> {
+    let (stored, length) = (Bytes::from(stored), header.plain_length as usize);
+    let payload = match header.plain_head {
+        None => stored.into(),
+        Some(head) if head <= stored.len().min(length) => {
+            let rest = decompress(stored.get(head..).unwrap_or_default(), length - head)?;
+            Payload::new(stored.slice(..head), rest.into())
+        }
+        Some(_) => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    if payload.len() == length { Ok(payload) } else { Err(io::ErrorKind::InvalidData.into()) }
 }

@@ -1,13 +1,10 @@
 //! When the writer thread has something to do.
 
 use std::sync::PoisonError;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::Writer;
 use crate::state::{Pending, Shared, State};
-
-/// How often records are looked at for their age.
-const AGE_TICK: Duration = Duration::from_secs(1);
 
 /// What a round begins with.
 pub(crate) struct Round {
@@ -75,9 +72,6 @@ impl Writer {
         }
         if self.cursor.is_unsynced() {
             at((self.last_cursor_sync + options.ack_interval).max(earliest));
-        }
-        if options.max_age.is_some() && !state.ready.is_empty() {
-            at(now + AGE_TICK);
         }
         due
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sluice_log::{AppendError, Log, OpenError, Options, Ready, ReserveError, inspect};
+use sluice_log::{AppendError, Log, OpenError, Options, Payload, Ready, ReserveError, inspect};
 use tempfile::tempdir;
 
 use crate::steps::{PATIENCE, append, current_thread, drain, take};
@@ -205,6 +205,8 @@ fn compressed_records_are_smaller_and_the_same() {
     append(&log, &text, 9);
     assert!(log.figures().disk_bytes < 6000);
     log.close().unwrap();
+    let found = &inspect(dir.path()).unwrap().segments[0];
+    assert_eq!((found.records, found.compressed_records, found.plain_bytes), (2, 1, 1 + text.len() as u64));
     // Without the option they can be read as well.
     let log = Log::open(dir.path(), Options::default()).unwrap();
     let first = take(&log).unwrap();
@@ -250,4 +252,47 @@ fn what_is_left_is_told_by_group_and_what_is_done_is_not() {
         log.recovered().groups.iter().map(|(group, spans)| (group.as_slice(), *spans)).collect();
     assert_eq!(groups, [(&b"a"[..], 100), (b"b", 10_010)]);
     assert_eq!(log.recovered().spans, 11_110);
+}
+
+#[test]
+fn a_compressed_record_has_a_group_if_its_first_part_tells_it() {
+    let dir = tempdir().unwrap();
+    let options = Options { zstd_level: Some(1), group: Some(letter), ..Options::default() };
+    let log = Log::open(dir.path(), options.clone()).unwrap();
+    for (head, spans) in [("a", 1), ("", 10), ("b", 100)] {
+        // A frame begins with no letter, but with something that would be a group.
+        let payload = Payload::new(Bytes::from_static(head.as_bytes()), vec![b'c'; 9000].into());
+        log.reserve(payload.len()).unwrap().commit(payload, spans).wait().unwrap();
+    }
+    log.close().unwrap();
+    let log = Log::open(dir.path(), options).unwrap();
+    assert_eq!(log.recovered().groups, [(b"a".to_vec(), 1), (b"b".to_vec(), 100)].into());
+    assert_eq!(take(&log).unwrap().payload().whole()[..2], *b"ac");
+}
+
+#[test]
+fn after_a_crash_few_more_count_as_handed_out_than_were() {
+    const RECORDS: u32 = 1500;
+    const IN_FLIGHT: usize = 10;
+    // As documented at `Delivery::earlier`.
+    const AHEAD: usize = 256;
+    let (dir, crashed) = (tempdir().unwrap(), tempdir().unwrap());
+    let log = Log::open(dir.path(), Options::default()).unwrap();
+    let tickets: Vec<_> =
+        (0..RECORDS).map(|n| log.reserve(4).unwrap().commit(n.to_be_bytes().to_vec().into(), 1)).collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    let in_flight: Vec<_> = (0..IN_FLIGHT).map(|_| take(&log).unwrap()).collect();
+    // What a process leaves that is killed now.
+    for file in std::fs::read_dir(dir.path()).unwrap().flatten() {
+        std::fs::copy(file.path(), crashed.path().join(file.file_name())).unwrap();
+    }
+    drop((in_flight, log));
+    let log = Log::open(crashed.path(), Options::default()).unwrap();
+    assert_eq!(log.recovered().records, u64::from(RECORDS));
+    let all: Vec<_> = (0..RECORDS).map(|_| take(&log).unwrap()).collect();
+    let again = all.iter().filter(|delivery| delivery.earlier() > 0).count();
+    assert!((IN_FLIGHT..=IN_FLIGHT + AHEAD).contains(&again), "{again} of {IN_FLIGHT}");
+    assert!(all[..IN_FLIGHT].iter().all(|delivery| delivery.earlier() == 1));
 }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use sluice_log::{Clock, Log, Options};
+use bytes::Bytes;
+use sluice_log::{Clock, Log, Options, Payload};
 use tempfile::tempdir;
 
 use crate::steps::{append, take};
@@ -25,6 +26,25 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+
+#[test]
+fn of_a_compressed_record_the_first_part_is_as_it_was_and_the_second_one_frame() {
+    let dir = tempdir().unwrap();
+    let log = Log::open(dir.path(), Options { zstd_level: Some(1), ..Options::default() }).unwrap();
+    let text = b"spans are much alike; ".repeat(1000);
+    let payload = Payload::new(Bytes::from_static(b"head"), text.clone().into());
+    log.reserve(payload.len()).unwrap().commit(payload, 5).wait().unwrap();
+    log.close().unwrap();
+    let segment = fs::read(dir.path().join("00000000000000000000.seg")).unwrap();
+    let (salt, record) = (u64_at(&segment, 40), &segment[4096..]);
+    let stored = &record[56..];
+    assert_eq!((u32_at(record, 8) as usize, u32_at(record, 12)), (stored.len(), crc32c(salt as u32, stored)));
+    assert_eq!((u32_at(record, 28), u32_at(record, 48) as usize), (1 | 4 << 16, 4 + text.len()));
+    assert_eq!(stored[..4], *b"head");
+    // The magic number of a frame, from RFC 8878.
+    assert_eq!(u32_at(stored, 4), 0xfd2f_b528);
+    assert!(zstd::decode_all(&stored[4..]).unwrap() == text);
 }
 
 const NOW: u64 = 1_700_000_000_123_456_789;

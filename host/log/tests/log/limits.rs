@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sluice_log::{Clock, Log, OnFull, Options, Outcome, ReserveError};
+use sluice_log::{Clock, Delivery, Log, OnFull, Options, Outcome, ReserveError};
 use tempfile::tempdir;
 
 use crate::steps::{PATIENCE, append, current_thread, drain, eventually, take, try_append};
@@ -179,17 +179,15 @@ fn drop_newest_drops_what_comes_and_says_so() {
 }
 
 #[test]
-fn what_is_too_old_is_dropped_and_counted() {
+fn what_is_too_old_is_told_from_what_is_not() {
     let dir = tempdir().unwrap();
     let now = Arc::new(AtomicU64::new(1_000_000_000_000));
     let clock = Clock::new({
         let now = now.clone();
         move || now.load(Ordering::SeqCst)
     });
-    // Nearly nothing is read ahead: most of it expires on disk.
-    let max_age = Some(Duration::from_mins(1));
-    let log =
-        Log::open(dir.path(), Options { max_age, clock, read_ahead_bytes: 1, ..options(OnFull::Refuse) }).unwrap();
+    // Nearly nothing is read ahead: most of it becomes old on disk.
+    let log = Log::open(dir.path(), Options { clock, read_ahead_bytes: 1, ..options(OnFull::Refuse) }).unwrap();
     for n in 0..10_u8 {
         append(&log, &[n], 2);
     }
@@ -198,7 +196,14 @@ fn what_is_too_old_is_dropped_and_counted() {
         append(&log, &[n], 2);
     }
     now.fetch_add(11_000_000_000, Ordering::SeqCst);
-    eventually("the old ones are dropped", || log.figures().counts.expired_spans == 20);
+    let mut old = Vec::new();
+    eventually("the old ones are found", || {
+        old.extend(log.try_take_older(Duration::from_mins(1)));
+        old.len() == 10
+    });
+    assert!(log.try_take_older(Duration::from_mins(1)).is_none());
+    assert!(old.iter().zip(0..).all(|(delivery, n)| delivery.payload().whole()[0] == n));
+    old.into_iter().for_each(Delivery::ack);
     let left: Vec<u8> = drain(&log).iter().map(|bytes| bytes[0]).collect();
     assert_eq!(left, [10, 11, 12]);
     assert_eq!(log.figures().records, 0);

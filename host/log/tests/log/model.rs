@@ -1,14 +1,16 @@
 //! The log against a list: the same operations on both, the same answers.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
-use sluice_log::{Delivery, Log, Options};
+use sluice_log::{Clock, Delivery, Log, Options};
 use tempfile::tempdir;
 
-use crate::steps::{append, take};
+use crate::steps::{append, eventually, take};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -19,6 +21,10 @@ enum Step {
     /// Give one back.
     Release(prop::sample::Index),
     Reopen,
+    /// So many seconds go by.
+    Wait(u64),
+    /// Take the oldest one if it is older than so many seconds, and acknowledge it.
+    Expire(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -28,6 +34,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<prop::sample::Index>().prop_map(Step::Ack),
         1 => any::<prop::sample::Index>().prop_map(Step::Release),
         1 => Just(Step::Reopen),
+        2 => (1..40_u64).prop_map(Step::Wait),
+        2 => (1..60_u64).prop_map(Step::Expire),
     ]
 }
 
@@ -36,7 +44,11 @@ struct Record {
     number: u64,
     length: usize,
     handed_out: u32,
+    at: u64,
 }
+
+/// Some time of day, in nanoseconds.
+const NOW: u64 = 1_700_000_000_000_000_000;
 
 fn payload(record: &Record) -> Vec<u8> {
     (0..record.length).map(|at| (at as u64 * (record.number + 3)) as u8).collect()
@@ -52,7 +64,11 @@ proptest! {
         read_ahead_bytes in 1..5000_u64,
     ) {
         let dir = tempdir().unwrap();
+        let now = Arc::new(AtomicU64::new(NOW));
+        let time = Arc::clone(&now);
+        let clock = Clock::new(move || time.load(Ordering::SeqCst));
         let open = || Log::open(dir.path(), Options {
+            clock: clock.clone(),
             fsync: false,
             segment_bytes: Some(12_000),
             sync_interval: Duration::ZERO,
@@ -66,7 +82,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Append(length) => {
-                    let record = Record { number: next, length, handed_out: 0 };
+                    let record = Record { number: next, length, handed_out: 0, at: now.load(Ordering::SeqCst) };
                     prop_assert_eq!(append(&log, &payload(&record), length as u32), next);
                     waiting.push_back(record);
                     next += 1;
@@ -99,6 +115,20 @@ proptest! {
                     waiting.make_contiguous().sort_by_key(|record| record.number);
                 }
                 Step::Ack(_) | Step::Release(_) => {}
+                Step::Wait(seconds) => { now.fetch_add(seconds * 1_000_000_000, Ordering::SeqCst); }
+                Step::Expire(seconds) => {
+                    let (age, now) = (Duration::from_secs(seconds), now.load(Ordering::SeqCst));
+                    if waiting.pop_front_if(|record| now - record.at > seconds * 1_000_000_000).is_none() {
+                        prop_assert!(log.try_take_older(age).is_none());
+                        continue;
+                    }
+                    let mut old = None;
+                    eventually("the old one is there", || {
+                        old = log.try_take_older(age);
+                        old.is_some()
+                    });
+                    old.unwrap().ack();
+                }
                 Step::Reopen => {
                     log.close().unwrap();
                     for (record, delivery) in std::mem::take(&mut in_flight).into_values() {

@@ -45,7 +45,7 @@ pub(crate) fn drain(log: &Log) -> Vec<Vec<u8>> {
 }
 
 /// Waits until something is so; the writer thread needs a moment.
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = std::time::Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < PATIENCE, "{what} within {PATIENCE:?}");

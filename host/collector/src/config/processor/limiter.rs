@@ -1,4 +1,5 @@
-//! `memory_limiter`, with the Collector's keys: how many bytes of requests may be on their way in.
+//! `memory_limiter`, with the Collector's keys: how many bytes of requests may be on their way in. The same
+//! keys say it of one receiver.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ const MIB: u64 = 1 << 20;
 
 /// Reads the settings; gives the budget in bytes: the limit less the spike, as the Collector begins
 /// to refuse there.
-pub(super) fn read(section: Section<'_>) -> u64 {
+pub(crate) fn read(section: Section<'_>) -> u64 {
     read_on(section, total_memory)
 }
 

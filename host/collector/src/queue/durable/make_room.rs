@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sluice_log::Delivery;
+
 use super::super::{Full, Item, NoRoom, Weight, entry, envelope};
 use super::{Durable, Room};
 
@@ -67,14 +69,21 @@ impl Durable {
     /// Drops the oldest record that nobody has; says how many bytes it took.
     fn drop_one(&self) -> Option<u64> {
         let delivery = self.disk.log.try_take()?;
-        let (spans, bytes) = (delivery.spans(), delivery.payload().len());
+        let bytes = delivery.payload().len() as u64;
+        let spans = self.discard(delivery, "queue_full");
+        self.figures.enqueue_failed.inc_by(spans);
+        Some(bytes)
+    }
+
+    /// Drops a record for this reason; says how many spans it held.
+    pub(super) fn discard(&self, delivery: Delivery, reason: &str) -> u64 {
+        let spans = delivery.spans();
         if let Some(envelope::Opened { pipeline, request: wire, .. }) = envelope::open(delivery.payload()) {
             let account = self.account_of(&pipeline);
-            self.figures.enqueue_failed.inc_by(u64::from(spans));
             self.release(Weight::of(wire.len(), spans));
-            entry::dropped(&Item { wire, spans, account, owed: None }, "queue_full");
+            entry::dropped(&Item { wire, spans, account, owed: None }, reason);
         }
         delivery.ack();
-        Some(bytes as u64)
+        u64::from(spans)
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod age;
 mod trouble;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ fn folder(dir: &TempDir) -> Folder {
         permissions: 0o700,
         timeout: Duration::ZERO,
         fsync: true,
+        zstd: false,
     }
 }
 
@@ -334,7 +336,10 @@ fn a_folder_in_use_and_other_options_are_refused_with_what_to_do() {
     let in_use = refused(&Disks::default(), 64 << 20);
     assert!(in_use.contains("exporter_otlp is in use by another process; stop that one"), "{in_use}");
     let other = refused(&process.disks, 1 << 20);
-    assert!(other.contains("another `fsync` or another size"), "{other}");
+    assert!(other.contains("another `fsync`, `compression` or size"), "{other}");
+    let folder = Folder { zstd: true, ..process.folder.clone() };
+    let other = process.disks.lease(&folder, "otlp", 64 << 20).err().unwrap().to_string();
+    assert!(other.contains("another `fsync`, `compression` or size"), "{other}");
     let nowhere = Folder { directory: dir.path().join("nowhere"), create: false, ..process.folder.clone() };
     let missing = Disks::default().lease(&nowhere, "otlp", 64 << 20).err().unwrap().to_string();
     assert!(missing.contains("create it, or set `create_directory: true`"), "{missing}");

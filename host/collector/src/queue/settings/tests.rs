@@ -50,7 +50,10 @@ fn the_collectors_keys_are_read() {
 fn storage_names_an_extension_that_is_found_later() {
     let (settings, problems) = read("sending_queue: { storage: file_storage/q, queue_size: 100000, sizer: bytes }");
     assert!(problems.is_empty(), "{problems:?}");
-    assert_eq!(settings.max_bytes, 100_000);
+    assert_eq!((settings.max_bytes, settings.max_age), (100_000, None));
+    let (aged, problems) = read("sending_queue: { storage: file_storage, max_age: 36h }");
+    assert_eq!((aged.max_age, problems.len()), (Some(Duration::from_hours(36)), 0));
+    assert_eq!(read("sending_queue: { max_age: 0 }"), (Settings::default(), Vec::new()));
     let storage = settings.storage.unwrap();
     assert_eq!((storage.extension.to_string(), storage.folder), ("file_storage/q".to_owned(), None));
 }
@@ -62,6 +65,7 @@ fn what_is_not_supported_or_cannot_be_is_told() {
         ("sending_queue: { storage: file_storage, wait_for_result: true }", "cannot be combined with `storage`"),
         ("sending_queue: { storage: file_storage, sizer: bytes, queue_size: 1000 }", "needs at least 65536 bytes"),
         ("sending_queue: { wait_for_result: true, on_full: drop_oldest }", "use `refuse` or `block`"),
+        ("sending_queue: { max_age: 1h }", "`max_age` without `storage` is not supported yet"),
         ("sending_queue: { enabled: false }", "an exporter without a queue is not supported yet"),
         ("sending_queue: { queue_size: 0 }", "a queue holds at least 1"),
         ("sending_queue: { batch: { min_size: 5, max_size: 4 } }", "must not be smaller than `min_size`"),

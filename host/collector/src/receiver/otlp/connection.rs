@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::answer::Body;
+use super::heard::Heard;
 use super::{MAX_STREAMS, Protocol, Server, grpc, http as otlp_http};
 use crate::receiver::admission::Share;
 use crate::receiver::{Phase, Submit};
@@ -28,6 +29,10 @@ use crate::receiver::{Phase, Submit};
 /// A connection has to say something within this time, and then a header has to be whole: the
 /// Collector's `read_header_timeout`.
 const FIRST_BYTES: Duration = Duration::from_mins(1);
+
+/// What a connection of HTTP/2 begins with has so many bytes. One that has not said so much in that time never
+/// became one.
+const PREFACE: usize = 24;
 
 /// A connection that is asked to go while nothing is in flight on it stays for this long: what its
 /// sender has sent before it could know is still answered. Longer than most answers travel.
@@ -86,16 +91,17 @@ pub(super) async fn serve<S: Submit>(
     let share = server.admission.connection();
     let is_crowded = server.admission.connections() > ROOMY_CONNECTIONS;
     let (max_age, builder) = (max_age(&server), builder(&server, is_crowded));
-    let requests = Rc::new(Requests::default());
+    let (requests, heard) = (Rc::new(Requests::default()), Rc::default());
     let service = RefCell::new(Rc::new((Arc::clone(&server), share.clone(), submit.clone())));
     let connection = builder.serve_connection(
-        TokioIo::new(stream),
+        TokioIo::new(Heard::new(stream, &heard)),
         service_fn(|request| {
             let (service, requests) = (Rc::clone(&service.borrow()), Rc::clone(&requests));
             async move { Ok::<_, Infallible>(requests.answer(&service.0, &service.1, &service.2, request).await) }
         }),
     );
     let (mut connection, mut age) = (pin!(connection), pin!(tokio::time::sleep(max_age)));
+    let (mut preface, mut began) = (pin!(tokio::time::sleep(FIRST_BYTES)), false);
     loop {
         if *phase.borrow_and_update() > Phase::Serve {
             break;
@@ -114,6 +120,12 @@ pub(super) async fn serve<S: Submit>(
             biased;
             told = phase.changed() => if told.is_err() { break },
             () = age.as_mut() => break,
+            () = preface.as_mut(), if !began => {
+                if heard.get() < PREFACE {
+                    return;
+                }
+                began = true;
+            }
             // How a connection ends is the sender's business: what it had not finished was never
             // taken.
             _ = connection.as_mut() => return,

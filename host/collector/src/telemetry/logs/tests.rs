@@ -1,11 +1,14 @@
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
+use prometheus::Registry;
 use serde_json::{Value, json};
 use tracing::level_filters::LevelFilter;
 
 use super::Logger;
+use crate::account::{Account, Delivery, Watch};
 use std::sync::atomic::Ordering;
 
 thread_local! {
@@ -92,4 +95,33 @@ fn only_what_the_level_allows_is_shown_and_of_dependencies_less() {
     assert_eq!(shown(LevelFilter::DEBUG), ["debug", "info", "warn", "their warning"]);
     assert_eq!(shown(LevelFilter::INFO), ["info", "warn", "their warning"]);
     assert_eq!(shown(LevelFilter::ERROR), [""; 0]);
+}
+
+#[test]
+fn an_account_that_does_not_add_up_is_told_and_so_is_when_it_does_again() {
+    let account = Account::new(&Registry::new()).unwrap();
+    let destination = account.destination("traces/a", "otlp/b");
+    let (mut watch, start, patience) = (Watch::new(account), Instant::now(), Duration::from_secs(30));
+    let lines = objects(|| {
+        destination.passed(10);
+        // Of ten spans upstream has got seven.
+        destination.delivered(&Delivery { held: 10, delivered: 7, ..Delivery::default() });
+        for seconds in [0, 29, 30, 31] {
+            watch.look(start + Duration::from_secs(seconds), patience);
+        }
+        destination.delivered(&Delivery { delivered: 3, ..Delivery::default() });
+        watch.look(start + Duration::from_secs(32), patience);
+    });
+    let [told, balanced] = &lines[..] else { panic!("{lines:?}") };
+    for (key, value) in [
+        ("event", json!("account.imbalance")),
+        ("level", json!("error")),
+        ("kind", json!("destination")),
+        ("name", json!("traces/a")),
+        ("destination", json!("otlp/b")),
+        ("missing", json!(3)),
+    ] {
+        assert_eq!(told[key], value, "{key} of {told}");
+    }
+    assert_eq!((&balanced["event"], &balanced["name"]), (&json!("account.balanced"), &json!("traces/a")));
 }

@@ -25,12 +25,22 @@ fn a_protocol_is_off_unless_it_is_named_and_has_the_collectors_defaults() {
 }
 
 #[test]
+fn a_receiver_may_have_a_part_of_the_budget() {
+    // By hand: 10 MiB less 4.
+    let (settings, problems) =
+        read("{ protocols: { grpc: }, memory_limiter: { limit_mib: 10, spike_limit_mib: 4, check_interval: 1s } }");
+    assert_eq!((settings.max_bytes_on_their_way, problems), (Some(6 << 20), Vec::new()));
+    assert_eq!(read("protocols: { grpc: }").0.max_bytes_on_their_way, None);
+}
+
+#[test]
 fn what_is_not_supported_is_told() {
     for (yaml, told) in [
         ("protocols:", "name at least one of `grpc` and `http`"),
         ("protocols: { grpc: { tls: { cert_file: a } } }", "the certificate's key is needed as well"),
         ("protocols: { http: { auth: {} } }", "an `authenticator` is needed"),
         ("protocols: { grpc: { transport: unix } }", "`transport` must be `tcp`"),
+        ("{ protocols: { grpc: }, memory_limiter: {} }", "`limit_mib` or `limit_percentage` is needed"),
         ("protocols: { grpc: { endpont: a } }", "did you mean `endpoint`"),
     ] {
         let (_, problems) = read(yaml);
