@@ -99,6 +99,19 @@ pub fn yield_to_others() {
     }
 }
 
+/// How long this thread, and all threads of another process, have been ready to run and were not let, added up:
+/// what the rest of the machine costs them. Nothing on a system that does not tell.
+pub fn kept_from_running(other: Option<u32>) -> Duration {
+    let threads = other.and_then(|pid| std::fs::read_dir(format!("/proc/{pid}/task")).ok());
+    let threads = threads.into_iter().flatten().flatten().map(|thread| thread.path());
+    let told = threads.chain([PathBuf::from("/proc/thread-self")]).filter_map(|thread| {
+        // Time on a CPU, time waiting for one, and how often; in nanoseconds.
+        let told = std::fs::read_to_string(thread.join("schedstat")).ok()?;
+        Some(Duration::from_nanos(told.split_whitespace().nth(1)?.parse().ok()?))
+    });
+    told.sum()
+}
+
 /// Sends a signal to a child.
 pub fn signal(child: &Child, signal: i32) {
     // SAFETY: a plain system call; the child has not been waited for, so the number is still its.

@@ -153,8 +153,10 @@ pub struct Processors {
     pub served: HashMap<String, Served>,
     /// Those that the present generation does not have.
     pub fresh: Vec<Fresh>,
-    /// Versions whose turn has not come.
+    /// Versions whose turn has not come, of those that were looked at.
     pub waiting: Vec<Waits>,
+    /// The only one that was looked at, if it was one.
+    pub only: Option<String>,
 }
 
 /// Why a processor cannot serve.
@@ -189,7 +191,7 @@ impl Workshop {
         present: &HashMap<String, Served>,
         look: Look<'_>,
     ) -> Result<Processors, Vec<Unfit>> {
-        let mut all = Processors::default();
+        let mut all = Processors { only: look.only().map(str::to_owned), ..Processors::default() };
         let mut unfit = Vec::new();
         for component in config.used_processors() {
             let id = component.id.to_string();

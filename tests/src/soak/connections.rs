@@ -33,6 +33,8 @@ const GOOD: u64 = 2;
 const SPANS: usize = 10;
 /// Between two requests of a good client.
 const PACE: Duration = Duration::from_millis(20);
+/// Requests of the good ones, at least.
+const ENOUGH: usize = 200;
 /// How many hostile ones connect at a time.
 const WAVE: usize = 100;
 
@@ -47,7 +49,7 @@ pub struct Outcome {
     pub connections: usize,
     /// How many of them were refused. Anything but 0 is a failure.
     pub not_connected: usize,
-    /// How long all were there.
+    /// How long all were to be there.
     pub seconds: u64,
     /// The most resident memory.
     pub rss_max_bytes: u64,
@@ -106,9 +108,10 @@ pub fn run(connections: usize, time: Duration, seed: u64) -> Result<Outcome> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut good = Vec::new();
     let mut rss_max = resident(sluice.pid())?;
+    let answered = Arc::new(AtomicUsize::new(0));
     let mut begin = |number: u64| -> Result<()> {
         let (client, exporter) = (Grpc::new(grpc)?, Exporter::new(seed ^ (number << 32)));
-        good.push(wait::runtime().spawn(send_on(client, exporter, Arc::clone(&stop))));
+        good.push(wait::runtime().spawn(send_on(client, exporter, Arc::clone(&stop), Arc::clone(&answered))));
         Ok(())
     };
     (0..GOOD).try_for_each(&mut begin)?;
@@ -134,7 +137,9 @@ pub fn run(connections: usize, time: Duration, seed: u64) -> Result<Outcome> {
     }
     (GOOD..2 * GOOD).try_for_each(&mut begin)?;
     let all_there = Instant::now();
-    while all_there.elapsed() < time {
+    // On a machine that does much else it takes longer until there is something to tell of.
+    let is_enough = || answered.load(Ordering::Relaxed) >= ENOUGH || all_there.elapsed() > wait::PATIENCE;
+    while all_there.elapsed() < time || !is_enough() {
         rss_max = rss_max.max(resident(sluice.pid())?);
         std::thread::sleep(PACE);
     }
@@ -174,12 +179,18 @@ pub fn run(connections: usize, time: Duration, seed: u64) -> Result<Outcome> {
     })
 }
 
-async fn send_on(client: Grpc, mut exporter: Exporter, stop: Arc<AtomicBool>) -> Result<Vec<Sent>> {
+async fn send_on(
+    client: Grpc,
+    mut exporter: Exporter,
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
+) -> Result<Vec<Sent>> {
     let mut all = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let request = exporter.request(SPANS);
         let (spans, began) = (ids(&request)?, Instant::now());
         let answer = client.export(request).await.map(drop);
+        answered.fetch_add(1, Ordering::Relaxed);
         all.push(Sent { spans, lasted: began.elapsed(), answer });
         tokio::time::sleep(PACE).await;
     }

@@ -215,9 +215,10 @@ impl Neighbour {
     }
 }
 
-fn p99(took: &mut [Duration]) -> Duration {
+/// What this part of them took at most, in percent.
+fn share(took: &mut [Duration], percent: usize) -> Duration {
     took.sort_unstable();
-    took[took.len() * 99 / 100]
+    took[took.len() * percent / 100]
 }
 
 /// Resident memory in MiB: as it is now (`VmRSS`), or the most since the last reset (`VmHWM`).
@@ -247,8 +248,10 @@ fn many() -> Bytes {
     odd::request(&spans.collect::<Vec<_>>())
 }
 
-/// What a guest may cost the neighbour.
+/// What a guest may cost the neighbour on a machine on which half of its requests take no longer than this
+/// without a guest. On one that is slower by whatever else it does it may cost as much more.
 const NOTICED: Duration = Duration::from_millis(20);
+const USUAL: Duration = Duration::from_millis(4);
 
 /// The rule for a machine that does much else: what else it does may come with guests more than without, but
 /// not each time. All the rest has to hold each time.
@@ -257,15 +260,17 @@ const TRIES: usize = 3;
 #[test]
 fn every_guest_is_contained_and_counted_under_its_own_name_and_the_neighbour_does_not_notice() {
     let unnoticed = (1..=TRIES).any(|attempt| {
-        let [without, with] = all_guests();
-        println!("p99 of the neighbour: {without:?} without a guest, {with:?} with, attempt {attempt} of {TRIES}");
-        with <= without + NOTICED
+        let [mut without, mut with] = all_guests();
+        let (half, p99) = (share(&mut without, 50), share(&mut without, 99));
+        let (slower, with) = (half.as_secs_f64() / USUAL.as_secs_f64(), share(&mut with, 99));
+        println!("the neighbour's p99: {with:?} with guests, {p99:?} without; half take {half:?}, attempt {attempt}");
+        with <= p99 + NOTICED.mul_f64(slower.max(1.0))
     });
     assert!(unnoticed, "the neighbour's p99 was more than {NOTICED:?} above that without guests each time");
 }
 
-/// Has all guests come one after the other. Gives the p99 of the neighbour without and with them.
-fn all_guests() -> [Duration; 2] {
+/// Has all guests come one after the other. Gives what the neighbour waited for without and with them.
+fn all_guests() -> [Vec<Duration>; 2] {
     let (upstream, neighbours) = (Sink::start(), Sink::start());
     let receiver = "protocols: { grpc: { endpoint: '127.0.0.1:0' } }";
     let limits = "module: guest.wasm\nlimits: { store_mib: 1, metric_series: 10, compile_timeout: 1s }";
@@ -324,10 +329,10 @@ fn all_guests() -> [Duration; 2] {
         neighbours.wait_for_spans(so_far + 1_000);
     }
     let grown = resident_mib(&sluice, "VmRSS").saturating_sub(resident);
-    let (sent, [mut without, mut with]) = neighbour.end();
+    let (sent, waits) = neighbour.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), neighbours.spans()), (0, 0, sent), "{}", end.stderr);
     println!("{grown} MiB grown, {most_grown:?} at most");
     assert!(grown <= LIMIT_MIB + MARGIN_MIB, "{grown} MiB more than before the guests");
-    [p99(&mut without), p99(&mut with)]
+    waits
 }

@@ -1,7 +1,7 @@
 //! Strategies of a Jaeger file work in the sandbox; a limit is one for all connections and cores; what
 //! the waybill plugin marks is kept by the samplers behind it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::sync::Barrier;
@@ -87,58 +87,100 @@ fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
 }
 
-/// What a connection has sent: when its last trace went, and the longest time it sent none.
+/// A trace: when it was sent and when it was answered. Between the two it was decided on.
+#[derive(Clone, Copy)]
 struct Sent {
-    gap: Duration,
-    traces: u64,
+    id: u128,
+    sent: u64,
+    answered: u64,
 }
 
-/// Sends traces of one service, one a request, until the time is over. Each says when it was sent.
-fn flood(connection: u64, round: u64, sluice: &Sluice, time: Duration) -> Sent {
-    let client = Grpc::new(sluice.grpc()).unwrap();
-    let (started, mut last, mut sent) = (Instant::now(), Instant::now(), Sent { gap: Duration::ZERO, traces: 0 });
-    while started.elapsed() < time {
-        let id = u128::from(round << 40 | connection << 32 | sent.traces) + 1;
-        let span = Span { start_time_unix_nano: now(), ..span(id, "work", vec![]) };
-        client.send(&request("shop", vec![span])).unwrap();
-        sent.traces += 1;
-        sent.gap = sent.gap.max(last.elapsed());
-        last = Instant::now();
+impl Sent {
+    fn took(&self) -> u64 {
+        self.answered - self.sent
     }
-    sent
+
+    fn middle(&self) -> u64 {
+        self.sent + self.took() / 2
+    }
 }
 
+/// Sends traces of one service, one a request, until the time is over.
+fn flood(connection: u64, round: u64, sluice: &Sluice, time: Duration) -> Vec<Sent> {
+    let client = Grpc::new(sluice.grpc()).unwrap();
+    let (started, mut all) = (Instant::now(), Vec::new());
+    while started.elapsed() < time {
+        let (id, sent) = (u128::from(round << 40 | connection << 32 | all.len() as u64) + 1, now());
+        client.send(&request("shop", vec![span(id, "work", vec![])])).unwrap();
+        all.push(Sent { id, sent, answered: now() });
+    }
+    all
+}
+
+/// A trace that is turned away shows that no token was left at that moment. Between two such moments as many
+/// traces pass as tokens have come, however many were sent when.
 #[test]
 fn a_limit_is_one_for_all_connections() {
-    const WARM: Duration = Duration::from_millis(1_500);
-    const COUNTED: Duration = Duration::from_secs(4);
+    const LIMIT: f64 = 100.0;
+    const ROUND: Duration = Duration::from_secs(6);
+    const ROUNDS: u64 = 10;
     let strategies = "strategies: { default_strategy: { type: ratelimiting, param: 100 } }\ndecision_ttl: 2s";
     let upstream = Sink::start();
     let sluice = Sluice::start(&Config::to(&upstream).processor("strategy_sampler", strategies));
-    // A machine that stands still for as long as the bucket takes to fill loses tokens: then once more.
-    let mut round = 0;
-    let from = loop {
-        let began = now();
-        let sent: Vec<Sent> = thread::scope(|scope| {
+    let rounds = (0..ROUNDS).map(|round| {
+        let all: Vec<Sent> = thread::scope(|scope| {
             let sluice = &sluice;
-            let flood = |connection| scope.spawn(move || flood(connection, round, sluice, WARM + COUNTED));
+            let flood = |connection| scope.spawn(move || flood(connection, round, sluice, ROUND));
             let connections: Vec<_> = (0..4).map(flood).collect();
-            connections.into_iter().map(|connection| connection.join().unwrap()).collect()
+            connections.into_iter().flat_map(|connection| connection.join().unwrap()).collect()
         });
-        let traces: u64 = sent.iter().map(|sent| sent.traces).sum();
-        assert!(traces > 2_000, "{traces} traces are not much more than the limit");
-        if sent.iter().all(|sent| sent.gap < Duration::from_millis(700)) {
-            break began + WARM.as_nanos() as u64;
-        }
-        round += 1;
-        assert!(round < 10, "the machine does not let four connections send for {:?}", WARM + COUNTED);
-    };
+        // The queue is not waited for by senders.
+        let held = [("level", "destination"), ("outcome", "held")];
+        let none_is_held = || (sluice.metrics().sum("sluice_account_spans", &held) == 0.0).then_some(());
+        wait::until("all that has passed to be delivered", none_is_held);
+        let passed: HashSet<Vec<u8>> = upstream.decoded_spans().into_iter().map(|span| span.trace_id).collect();
+        let passed = |trace: &Sent| passed.contains(&trace.id.to_be_bytes()[..]);
+        measured(all, passed)
+    });
+    let told = rounds.flatten().next();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
-    let counted = from..from + COUNTED.as_nanos() as u64;
-    let arrived = upstream.decoded_spans();
-    let arrived = arrived.iter().filter(|span| counted.contains(&span.start_time_unix_nano)).count();
-    assert!((380..=420).contains(&arrived), "{arrived} traces in {COUNTED:?}, at 100 a second");
+    // The rule for a machine that does much else: what cannot be measured on it is told, and proves nothing.
+    let Some((seconds, counted, unsure)) = told else {
+        println!("SKIPPED traces a second: in {ROUNDS} rounds this machine never let four connections send for long");
+        return;
+    };
+    let expected = LIMIT * seconds;
+    println!("{counted} traces in {seconds} s at {LIMIT} a second; on {unsure} more or less nothing is known");
+    assert!((counted - expected).abs() <= expected / 20.0 + unsure, "{counted} traces, not {expected}");
+}
+
+/// How many seconds lie between two moments without a token, how many traces passed between them, and how many
+/// more or fewer it may be. Nothing if there are no such moments two and a half seconds apart, if it is not known well enough
+/// when they were, or if tokens were lost between them, because nobody has asked for so long.
+fn measured(mut all: Vec<Sent>, passed: impl Fn(&Sent) -> bool) -> Option<(f64, f64, f64)> {
+    const SECOND: u64 = 1_000_000_000;
+    // The bucket is full after a second.
+    const FULL: u64 = SECOND * 7 / 10;
+    all.sort_by_key(|trace| trace.answered);
+    let (first, last) = (all.first()?.sent, all.last()?.answered);
+    let turned_away = |from: u64, to: u64| {
+        let those = all.iter().filter(|trace| (from..to).contains(&trace.sent) && !passed(trace));
+        those.min_by_key(|trace| trace.took()).copied()
+    };
+    // What the bucket held at first is gone after a second and a half.
+    let from = turned_away(first + SECOND * 3 / 2, first + SECOND * 5 / 2)?;
+    let to = turned_away(last.saturating_sub(SECOND), last)?;
+    let between = || all.iter().filter(|trace| trace.answered > from.sent && trace.sent < to.answered);
+    let asked: Vec<u64> = between().map(|trace| trace.answered).collect();
+    let has_lost = asked.windows(2).any(|two| two[1] - two[0] > FULL);
+    let seconds = to.middle().saturating_sub(from.middle()) as f64 / SECOND as f64;
+    let inside = |trace: &Sent| (from.middle()..to.middle()).contains(&trace.middle());
+    let near = |trace: &Sent| [from, to].iter().any(|edge| trace.sent < edge.answered && trace.answered > edge.sent);
+    let near = between().filter(|trace| passed(trace) && near(trace)).count() as f64;
+    let unsure = near + (from.took() + to.took()) as f64 / SECOND as f64 * 100.0;
+    let counted = between().filter(|trace| passed(trace) && inside(trace)).count() as f64;
+    (seconds >= 2.5 && unsure <= 10.0 && !has_lost).then_some((seconds, counted, unsure))
 }
 
 /// Four connections bring the four spans of each trace at the same time, mostly to several cores.

@@ -57,7 +57,8 @@ mod tests {
     #[tokio::test]
     async fn what_is_prepared_yields_and_who_waits_for_it_does_not() {
         let own = nice();
-        assert_eq!(aside(Trigger::File, nice).await.unwrap(), own + NICE);
+        // 19 is the most that there is.
+        assert_eq!(aside(Trigger::File, nice).await.unwrap(), (own + NICE).min(19));
         assert_eq!(aside(Trigger::Probation, nice).await.unwrap(), own);
         assert_eq!(nice(), own);
     }

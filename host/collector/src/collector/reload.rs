@@ -167,7 +167,7 @@ impl Collector {
             Err(error) => return tell_failed(&error.to_string(), trigger),
         };
         let waits = !processors.waiting.is_empty();
-        self.tell_waiting(std::mem::take(&mut processors.waiting), trigger);
+        self.tell_waiting(&mut processors, trigger);
         let tries_the_same =
             |(id, served): (&String, &Served)| processors.served.get(id).is_none_or(|next| next.tries_the_same(served));
         let is_same = processors.fresh.is_empty() && self.served.iter().all(tries_the_same);

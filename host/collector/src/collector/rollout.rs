@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Collector;
 use super::reload::{Which, failed};
 use crate::extension::admin::Done;
-use crate::generation::{Candidate, Fresh, Served, Waits};
+use crate::generation::{Candidate, Fresh, Processors, Served, Waits};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
@@ -31,8 +31,8 @@ impl Collector {
     }
 
     /// Takes note of the versions that wait; tells of those that have not waited before.
-    pub(super) fn tell_waiting(&mut self, waiting: Vec<Waits>, trigger: Trigger) {
-        let trigger = trigger.as_str();
+    pub(super) fn tell_waiting(&mut self, processors: &mut Processors, trigger: Trigger) {
+        let (trigger, mut waiting) = (trigger.as_str(), std::mem::take(&mut processors.waiting));
         for waits in waiting.iter().filter(|waits| !self.waiting.contains(waits)) {
             let Waits { plugin, from, to, behind } = waits;
             self.workshop.metrics.swapped(plugin, "waits", Step::Trial(Phase::Canary).as_str());
@@ -46,6 +46,10 @@ impl Collector {
                 "one plugin of a chain has a canary at a time"
             );
         }
+        // What was not looked at waits as before.
+        let others =
+            self.waiting.iter().filter(|waits| processors.only.as_ref().is_some_and(|only| *only != waits.plugin));
+        waiting.extend(others.cloned());
         self.waiting = waiting;
     }
 

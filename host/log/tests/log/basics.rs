@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sluice_log::{AppendError, Log, OpenError, Options, Payload, Ready, ReserveError, inspect};
 use tempfile::tempdir;
 
-use crate::steps::{PATIENCE, append, current_thread, drain, take};
+use crate::steps::{PATIENCE, SOON, append, current_thread, drain, take};
 
 #[test]
 fn records_come_out_in_order_with_what_went_in() {
@@ -101,7 +101,7 @@ fn tasks_of_several_runtimes_append_and_take_at_once() {
                     let began = Instant::now();
                     // The other one may take the last.
                     while taken.load(Ordering::SeqCst) < 200 && began.elapsed() < PATIENCE {
-                        let look = tokio::time::timeout(Duration::from_millis(20), log.take()).await;
+                        let look = tokio::time::timeout(SOON, log.take()).await;
                         let Some(delivery) = look.ok().flatten() else { continue };
                         taken.fetch_add(1, Ordering::SeqCst);
                         assert_eq!(delivery.payload().len(), 300);

@@ -27,9 +27,17 @@ pub(crate) fn append(log: &Log, payload: &[u8], spans: u32) -> u64 {
 /// How long it is waited for what must happen: far above what it takes on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
+/// Between two looks at whether something is there.
+pub(crate) const SOON: Duration = Duration::from_millis(20);
+
+/// The next record, if there is one by then.
+pub(crate) fn take_within(log: &Log, time: Duration) -> Option<Delivery> {
+    current_thread().block_on(async { tokio::time::timeout(time, log.take()).await.ok().flatten() })
+}
+
 /// The next record, waiting for the writer to fetch it.
 pub(crate) fn take(log: &Log) -> Option<Delivery> {
-    current_thread().block_on(async { tokio::time::timeout(PATIENCE, log.take()).await.ok().flatten() })
+    take_within(log, PATIENCE)
 }
 
 /// Takes and acknowledges as many records as the log says it has; their payloads.
