@@ -34,7 +34,7 @@ pub fn all(root: &Path) -> Result<()> {
 }
 
 /// Where the first-party components lie; what `--plugin` builds does not go into the bundle.
-fn bundled(root: &Path) -> PathBuf {
+pub fn bundled(root: &Path) -> PathBuf {
     root.join("target/plugins/first-party")
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use crate::bindings;
 use crate::build;
 use crate::command::{cargo, output};
+use crate::sizes;
 
 /// Crates that must not be in the tree: they need a system library, a code generator or a build
 /// tool that a fresh machine does not have.
@@ -45,6 +46,7 @@ pub fn run(root: &Path) -> ExitCode {
     tally.step("dependencies", || dependencies(root));
     deny::run(root, &mut tally);
     tally.step("build", || build::all(root));
+    tally.step("sizes", || sizes::check(&build::bundled(root)));
     if component("cargo-clippy") {
         let lints = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
         tally.step("lints", || stream(cargo().args(lints).current_dir(root)).map(drop));

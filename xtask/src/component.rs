@@ -7,9 +7,12 @@ use anyhow::{Context, Result};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+use crate::names;
+
 /// Makes a component of a core module. The SDK leaves the contract in the module; for a module
 /// made without it the world `processor` is taken.
-pub fn encode(root: &Path, mut core: Vec<u8>) -> Result<Vec<u8>> {
+pub fn encode(root: &Path, core: &[u8]) -> Result<Vec<u8>> {
+    let mut core = names::demangled(core)?;
     let tagged = wit_component::metadata::decode(&core).is_ok_and(|(rest, _)| rest.is_some());
     if !tagged {
         let mut resolve = Resolve::default();
@@ -23,7 +26,7 @@ pub fn encode(root: &Path, mut core: Vec<u8>) -> Result<Vec<u8>> {
 /// Makes a component file of a core module's file.
 pub fn from_core(root: &Path, input: &Path, output: &Path) -> Result<()> {
     let core = fs::read(input).with_context(|| format!("cannot read {}", input.display()))?;
-    let component = encode(root, core).with_context(|| format!("{} cannot be made a component", input.display()))?;
+    let component = encode(root, &core).with_context(|| format!("{} cannot be made a component", input.display()))?;
     if fs::read(output).is_ok_and(|found| found == component) {
         return Ok(());
     }

@@ -8,7 +8,9 @@ mod checks;
 mod command;
 mod component;
 mod debian;
+mod names;
 mod programs;
+mod sizes;
 mod wasm_route;
 
 use std::path::PathBuf;

@@ -23,6 +23,7 @@ mod auth;
 mod backpressure;
 mod bad_input;
 mod capabilities;
+mod chain;
 mod compat;
 mod config_errors;
 mod demo;
