@@ -3,7 +3,7 @@
 /// No entry.
 const NONE: u32 = u32::MAX;
 
-/// Slots at first; twice as many as entries at least.
+/// Slots at first, a power of two; there are twice as many as entries at least.
 const SLOTS: usize = 64;
 
 /// Sums by series.
@@ -104,7 +104,7 @@ impl Tally {
             if self.entries.get(index).is_some_and(|entry| entry.hash == hash) && self.key(index) == key {
                 return index;
             }
-            slot = (slot + 1) % self.slots.len();
+            slot = (slot + 1) & (self.slots.len() - 1);
         }
         if (self.entries.len() + 1) * 2 > self.slots.len() {
             self.grow();
@@ -122,7 +122,7 @@ impl Tally {
     }
 
     fn slot(&self, hash: u64) -> usize {
-        (hash >> 32) as usize % self.slots.len()
+        (hash >> 32) as usize & (self.slots.len() - 1)
     }
 
     fn grow(&mut self) {
@@ -130,7 +130,7 @@ impl Tally {
         for index in 0..self.entries.len() {
             let mut slot = self.entries.get(index).map_or(0, |entry| self.slot(entry.hash));
             while self.slots.get(slot).is_some_and(|known| *known != NONE) {
-                slot = (slot + 1) % self.slots.len();
+                slot = (slot + 1) & (self.slots.len() - 1);
             }
             if let Some(free) = self.slots.get_mut(slot) {
                 *free = index as u32;

@@ -150,6 +150,8 @@ fn values_of_every_type_become_text() {
         r#"{"dimensions":[{"name":"v"}],"exclude_dimensions":["service.name","span.name","span.kind","status.code"]}"#;
     let values = [
         (Value::IntValue(-200), "calls{v=-200}"),
+        (Value::IntValue(0), "calls{v=0}"),
+        (Value::IntValue(i64::MIN), "calls{v=-9223372036854775808}"),
         (Value::BoolValue(true), "calls{v=true}"),
         (Value::DoubleValue(1.5), "calls{v=1.5}"),
         (Value::BytesValue(vec![1]), "calls{}"),

@@ -4,6 +4,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
@@ -180,12 +181,10 @@ fn sampled_spans_count_for_those_that_were_dropped() {
     assert_eq!(sluice.terminate().account.destination("spanmetrics", "delivered"), 3, "spans, not what they stand for");
 }
 
-/// The bundled component, and the same with another digest.
-fn versions() -> [Vec<u8>; 2] {
+/// The bundled component with another digest: a custom section by the name of `v2` follows it.
+fn another_version() -> Vec<u8> {
     let component = fs::read(process::target().join("plugins/spanmetrics.wasm")).unwrap();
-    // A custom section by the name of `v2`.
-    let other = [&component[..], &[0, 3, 2, b'v', b'2']].concat();
-    [component, other]
+    [&component[..], &[0, 3, 2, b'v', b'2']].concat()
 }
 
 /// At least 1,000,000 spans from four connections, with the plugin swapped twice meanwhile.
@@ -194,10 +193,12 @@ fn counts_are_exact_before_during_and_after_a_swap() {
     const SPANS: usize = 500;
     const REQUESTS: usize = 500;
     const CONNECTIONS: usize = 4;
-    let [first, second] = versions();
-    let connector = "dimensions: [{ name: depot }]\nsluice: { module: spanmetrics.wasm }";
-    let folder = Folder::new(&counting(connector, "").yaml());
-    folder.write("spanmetrics.wasm", &first);
+    const PATIENCE: Duration = Duration::from_secs(300);
+    // The other version is compiled; how long that takes is no concern of this test.
+    let module = "{ module: other.wasm, limits: { compile_timeout: 5m } }";
+    let [bundled, other] = ["", module].map(|more| counting(&format!("namespace: red\nsluice: {more}"), ""));
+    let folder = Folder::new(&bundled.yaml());
+    folder.write("other.wasm", another_version());
     let sluice = Sluice::start_in(folder);
     // Of five spans, two are called `a`; of two, one takes 1 ms and one takes 1 s.
     let spans = (0..SPANS).map(|i| {
@@ -208,11 +209,10 @@ fn counts_are_exact_before_during_and_after_a_swap() {
     let check = |requests: usize| {
         let metrics = scrape(&sluice);
         let expected = (requests * SPANS) as f64;
-        let duration = |what: &str, labels: &[(&str, &str)]| {
-            metrics.sum(&format!("traces_span_metrics_duration_milliseconds_{what}"), labels)
-        };
-        assert_eq!(metrics.sum("traces_span_metrics_calls_total", &[]), expected);
-        assert_eq!(metrics.sum("traces_span_metrics_calls_total", &[("span_name", "a")]), expected * 0.4);
+        let duration =
+            |what: &str, labels: &[(&str, &str)]| metrics.sum(&format!("red_duration_milliseconds_{what}"), labels);
+        assert_eq!(metrics.sum("red_calls_total", &[]), expected);
+        assert_eq!(metrics.sum("red_calls_total", &[("span_name", "a")]), expected * 0.4);
         assert_eq!(duration("count", &[]), expected);
         assert_eq!(duration("bucket", &[("le", "2")]), expected / 2.0);
         assert_eq!(duration("sum", &[]), expected / 2.0 * 1_001.0);
@@ -230,13 +230,17 @@ fn counts_are_exact_before_during_and_after_a_swap() {
             sent
         };
         let senders: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(flow)).collect();
-        for module in [&second, &first] {
+        let mut swaps = Vec::new();
+        for config in [&other, &bundled] {
             let seen = sluice.swaps("spanmetrics").len();
-            sluice.folder().write("spanmetrics.wasm", module);
-            let swap = sluice.wait_swap("spanmetrics", seen);
-            assert_eq!(swap["outcome"], "swapped", "{swap}");
+            sluice.rewrite(config);
+            swaps.extend(wait::within(PATIENCE, || sluice.swaps("spanmetrics").into_iter().nth(seen)));
         }
+        // Before anything else: the senders wait for it.
         swapped.store(true, Ordering::Relaxed);
+        let outcomes: Vec<_> = swaps.iter().map(|swap| &swap["outcome"]).collect();
+        assert_eq!(outcomes, ["swapped", "swapped"], "{swaps:?}");
+        assert_ne!(swaps[0]["from"], swaps[0]["to"], "another version");
         senders.into_iter().map(|sender| sender.join().unwrap()).sum::<usize>()
     });
     assert!(sent * SPANS >= 1_000_000, "{sent} requests");
@@ -294,4 +298,20 @@ fn a_connector_cannot_edit_spans() {
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, 20), "{}", end.stderr);
     assert!(upstream.decoded_spans().iter().all(|span| span.attributes.is_empty()));
+}
+
+/// Of a request, only the span that the plugin fails on is not counted, and the others get it all the same.
+#[test]
+fn what_cannot_be_counted_still_reaches_the_other_destinations() {
+    let upstream = Sink::start();
+    let connector = "does: trap\nto: bad\nsluice: { module: tester.wasm }";
+    let config = wired(Config::to(&upstream), connector, "", &["otlp_grpc", "spanmetrics"]);
+    let folder = Folder::new(&config.yaml());
+    folder.write("tester.wasm", guests::tester("one"));
+    let sluice = Sluice::start_in(folder);
+    send(&sluice, (0..20).map(|i| server(if i == 7 { "bad" } else { "good" }, 1)).collect());
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), upstream.spans()), (0, 0, 20), "{}", end.stderr);
+    let told = ["delivered", "failed"].map(|outcome| end.account.destination("spanmetrics", outcome));
+    assert_eq!((told, end.account.dropped_by("spanmetrics")), ([19, 1], 0));
 }

@@ -218,15 +218,16 @@ impl Guard {
             } else if !self.breaker.take_proof() {
                 return self.failed_with(pipeline, whole, batch, error);
             }
-            let mut wire = || whole.part(|row| poison.contains(&row)).encode();
             match self.on_poison {
+                OnPoison::Pass => *batch = whole,
                 OnPoison::Refuse => {
                     *batch = whole;
                     return Fate::Refused(error);
                 }
                 OnPoison::Drop => served.poison = poison.len() as u32,
                 OnPoison::Quarantine => {
-                    match self.keep(pipeline, error.kind.as_str(), &error, poison.len() as u32, &wire()) {
+                    let wire = whole.part(|row| poison.contains(&row)).encode();
+                    match self.keep(pipeline, error.kind.as_str(), &error, poison.len() as u32, &wire) {
                         Some(kept) => served.kept = Some(kept),
                         None => served.poison = poison.len() as u32,
                     }

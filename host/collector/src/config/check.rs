@@ -37,7 +37,12 @@ pub(super) fn references(names: &Names, service: &Service, upstreams: &[Id], pro
         (&CONNECTORS, |pipeline| &pipeline.exporters),
     ];
     for (kind, list) in lists {
-        let used = |id: &Id| used(list, id) || (kind.key == EXPORTERS.key && upstreams.contains(id));
+        let used = |id: &Id| {
+            used(list, id)
+                || (kind.key == EXPORTERS.key && upstreams.contains(id))
+                // Who names one side of a connector alone is told so.
+                || (kind.key == CONNECTORS.key && used(|pipeline| &pipeline.receivers, id))
+        };
         for Named { id, mark } in names.of(kind.key).iter().filter(|named| !used(&named.id)) {
             problems.borrow_mut().warning(mark, format!("{} `{id}` is in no pipeline", kind.name));
         }

@@ -8,7 +8,7 @@ use sluice_sandbox::{Access, Limits};
 use super::check::place;
 use super::component::{Component, Id, Kind};
 use super::duration;
-use super::processor;
+use super::processor::{self, OnPoison};
 use super::section::{NOT_YET, Problems, Section};
 use super::service::{Pipeline, Service};
 use super::{EXPORTERS, Names, check};
@@ -65,6 +65,7 @@ pub(super) fn read(kind: &str, mut section: Section<'_>) -> Option<processor::Se
         settings.limits.host_calls = HOST_CALLS;
     }
     settings.series = Some(series);
+    settings.on_poison.get_or_insert(OnPoison::Pass);
     // It counts what others get, too, and leaves it as it is.
     let read = settings.access.map_or_else(|| ALL.map(str::to_owned).to_vec(), |access| access.read);
     settings.access = Some(Access { read, write: Vec::new() });

@@ -139,6 +139,8 @@ pub enum OnPoison {
     Drop,
     /// The whole request is refused: its sender keeps it and tries again.
     Refuse,
+    /// They pass by the plugin: what a connector cannot count is still for the other destinations.
+    Pass,
 }
 
 /// How soon and how often a plugin is tried again after failures that are its own.
