@@ -171,7 +171,7 @@ fn measured(mut all: Vec<Sent>, passed: impl Fn(&Sent) -> bool) -> Option<(f64, 
     // What the bucket held at first is gone after a second and a half.
     let from = turned_away(first + SECOND * 3 / 2, first + SECOND * 5 / 2)?;
     let to = turned_away(last.saturating_sub(SECOND), last)?;
-    let between = || all.iter().filter(|trace| trace.answered > from.sent && trace.sent < to.answered);
+    let between = || all.iter().filter(move |trace| trace.answered > from.sent && trace.sent < to.answered);
     let asked: Vec<u64> = between().map(|trace| trace.answered).collect();
     let has_lost = asked.windows(2).any(|two| two[1] - two[0] > FULL);
     let seconds = to.middle().saturating_sub(from.middle()) as f64 / SECOND as f64;

@@ -65,7 +65,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_panics_is_lost_and_nothing_else() {
-        let lost = aside(Trigger::File, || std::panic::resume_unwind(Box::new("a test"))).await;
+        let lost = aside::<()>(Trigger::File, || std::panic::resume_unwind(Box::new("a test"))).await;
         assert!(matches!(lost, Err(Lost::Ended(_))));
     }
 }
