@@ -177,6 +177,19 @@ impl Held {
         if bytes == 0 {
             return;
         }
+        self.put_back(left, bytes);
+        // Telling nobody costs a lock.
+        if self.shared.waiting.load(Ordering::SeqCst) > 0 {
+            self.shared.freed.notify_waiters();
+        }
+    }
+
+    /// The same without telling those who wait, for what was taken a moment ago and not used: whoever waits and
+    /// tries again in vain would wake itself and all others, and they it, without end.
+    fn put_back(&self, left: usize, bytes: usize) {
+        if bytes == 0 {
+            return;
+        }
         let shared = &self.shared;
         self.bytes.set(self.bytes.get() - bytes);
         if left == 0 {
@@ -186,10 +199,6 @@ impl Held {
             shared.holders.fetch_sub(1, Ordering::Relaxed);
         }
         shared.used.fetch_sub(bytes, Ordering::SeqCst);
-        // Telling nobody costs a lock.
-        if shared.waiting.load(Ordering::SeqCst) > 0 {
-            shared.freed.notify_waiters();
-        }
     }
 }
 
@@ -235,7 +244,7 @@ impl Charge {
         for (taken, held) in self.share.held.iter().enumerate() {
             if held.take(self.bytes, bytes).is_err() {
                 for held in self.share.held.iter().take(taken) {
-                    held.give_back(self.bytes, bytes);
+                    held.put_back(self.bytes, bytes);
                 }
                 return Err(OverBudget);
             }

@@ -120,3 +120,22 @@ fn who_finds_no_room_gets_what_is_given_back_in_a_moment() {
         three.grow(101).await.unwrap();
     });
 }
+
+#[test]
+fn who_waits_in_vain_does_not_keep_itself_awake() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let process = Admission::new(100);
+        let (one, other) = (process.part(usize::MAX), process.part(usize::MAX));
+        let (mut holds, mut waits) = (other.connection().charge(), one.connection().charge());
+        holds.grow(100).await.unwrap();
+        // Its own budget has room for it, and that of the process has not.
+        let (mut polls, mut grown) = (0, std::pin::pin!(waits.grow(10)));
+        let refused = std::future::poll_fn(|context| {
+            polls += 1;
+            std::future::Future::poll(grown.as_mut(), context)
+        });
+        assert_eq!(refused.await, Err(OverBudget));
+        assert!(polls < 10, "it was woken {polls} times");
+    });
+}
