@@ -172,16 +172,8 @@ impl Held {
         Ok(())
     }
 
-    /// Gives `bytes` of a request back that holds `left` after that, and tells those who wait.
+    /// Gives `bytes` of a request back that holds `left` after that.
     fn give_back(&self, left: usize, bytes: usize) {
-        self.put_back(left, bytes);
-        // Telling nobody costs a lock.
-        if bytes > 0 && self.shared.waiting.load(Ordering::SeqCst) > 0 {
-            self.shared.freed.notify_waiters();
-        }
-    }
-
-    fn put_back(&self, left: usize, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -251,7 +243,6 @@ impl Charge {
     fn take(&mut self, bytes: usize) -> Result<(), OverBudget> {
         for (taken, held) in self.share.held.iter().enumerate() {
             if held.take(self.bytes, bytes).is_err() {
-                // Nobody is told: there is no more room than before, and who waits would wake itself.
                 for held in self.share.held.iter().take(taken) {
                     held.put_back(self.bytes, bytes);
                 }
