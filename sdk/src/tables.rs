@@ -2,9 +2,10 @@
 //! asks for each in its access: `.read("tables:stations")`.
 //!
 //! A table is CSV, JSON lines, or a `MaxMind` database, whose keys are IP addresses and whose columns
-//! are ways like `country.iso_code` and `subdivisions.-1.iso_code`, of the last of them. The operator names the files, the host loads them once and again when they change. Many keys are
-//! looked up at once, because a call into the host costs as much as some keys. Within one call of the
-//! plugin a table stays the same.
+//! are ways like `country.iso_code`, or `subdivisions.-1.iso_code` for the last of them. The operator
+//! names the files, the host loads them once and again when they change. Many keys are looked up at
+//! once, because a call into the host costs as much as some keys. Within one call of the plugin a
+//! table stays the same.
 //!
 //! ```
 //! # use sluice_sdk::{Refusal, Texts, tables};
