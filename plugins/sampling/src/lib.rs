@@ -13,6 +13,6 @@ mod tracestate;
 mod verdicts;
 
 pub use priority::Priority;
-pub use sampler::{Mode, Sampler, Verdict, without_threshold};
+pub use sampler::{Judge, Mode, Sampler, Verdict, without_threshold};
 pub use threshold::{HEX_DIGITS, MIN_PROBABILITY, Threshold};
 pub use verdicts::Verdicts;
