@@ -1,6 +1,6 @@
 //! The conditions on one table, and their evaluation on a batch.
 
-use sluice_ottl::{Columns, Expression, Loaded};
+use sluice_ottl::{Columns, Expression, without};
 use sluice_sdk::prelude::*;
 
 use crate::config::ErrorMode;
@@ -44,30 +44,28 @@ impl Rules {
         if len == 0 {
             return Ok(found);
         }
-        let loaded = self.columns.load(batch, table)?;
-        for row in 0..len {
-            if self.applies(&loaded, row as usize, &mut found.ignored)? {
-                found.rows.push(row);
-            }
-        }
-        Ok(found)
-    }
-
-    fn applies(&self, loaded: &Loaded, row: usize, ignored: &mut Option<String>) -> Result<bool, Failure> {
+        let mut loaded = self.columns.none(table);
+        let mut left: Vec<u32> = (0..len).collect();
         for condition in &self.conditions {
-            match condition.expression.is_true(loaded, row) {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(error) => {
-                    let message = || format!("condition `{}`: {error}", condition.text);
-                    match condition.mode {
-                        ErrorMode::Propagate => return Err(Failure::new(message())),
-                        ErrorMode::Ignore if ignored.is_none() => *ignored = Some(message()),
-                        ErrorMode::Ignore | ErrorMode::Silent => {}
-                    }
+            let mut error = None;
+            // A row that an earlier condition is true for is not looked at again.
+            let rows = condition.expression.select((&self.columns, batch), &mut loaded, &left, &mut |found| {
+                error.get_or_insert(found);
+            })?;
+            if let Some(error) = error {
+                let message = format!("condition `{}`: {error}", condition.text);
+                match condition.mode {
+                    ErrorMode::Propagate => return Err(Failure::new(message)),
+                    ErrorMode::Ignore if found.ignored.is_none() => found.ignored = Some(message),
+                    ErrorMode::Ignore | ErrorMode::Silent => {}
                 }
             }
+            if !rows.is_empty() {
+                left = without(&left, &rows);
+                found.rows.extend(rows);
+            }
         }
-        Ok(false)
+        found.rows.sort_unstable();
+        Ok(found)
     }
 }

@@ -110,7 +110,10 @@ fn left(config: &str) -> String {
 
 /// The spans that a condition drops.
 fn dropped(condition: &str) -> String {
-    let left = left(&format!(r#"{{"traces": {{"span": [{}]}}}}"#, json(condition)));
+    missing(&left(&format!(r#"{{"traces": {{"span": [{}]}}}}"#, json(condition))))
+}
+
+fn missing(left: &str) -> String {
     ["a", "b", "c"].into_iter().filter(|name| !left.split(", ").any(|span| span.starts_with(name))).collect()
 }
 
@@ -319,6 +322,24 @@ fn span_events_are_dropped_by_their_own_conditions() {
     ];
     for (config, expected) in cases {
         assert_eq!(left(config), expected, "{config}");
+    }
+}
+
+/// `or` and `not` of what fails fail; `and` does only if it comes so far.
+#[test]
+fn what_fails_is_neither_true_nor_false() {
+    let cases = [
+        (r#"HasPrefix(attributes["missing"], "x") or name == "a""#, ""),
+        (r#"name == "a" or HasPrefix(attributes["missing"], "x")"#, "a"),
+        (r#"not HasPrefix(attributes["missing"], "x")"#, ""),
+        (r#"name == "a" and not HasPrefix(attributes["missing"], "x")"#, ""),
+        (r#"not (name == "a" and HasPrefix(attributes["missing"], "x"))"#, "bc"),
+        (r#"name == "c" or (kind == 2 and HasPrefix(name, "a"))"#, "ac"),
+        (r#"not (name == "a" or kind == 3)"#, "c"),
+    ];
+    for (condition, expected) in cases {
+        let left = left(&format!(r#"{{"error_mode": "ignore", "traces": {{"span": [{}]}}}}"#, json(condition)));
+        assert_eq!(missing(&left), expected, "{condition}");
     }
 }
 

@@ -14,14 +14,18 @@ pub struct Columns {
 
 /// The columns of one batch.
 pub struct Loaded {
-    columns: Vec<(Data, Owner)>,
-    /// For each row of the table: its span (of events), its scope, its resource.
+    table: Table,
+    /// None that is not pulled yet.
+    columns: Vec<Option<(Data, Owner)>>,
+    owners: Vec<Owner>,
+    /// For each row of the table: its span (of events), its scope, its resource; once one of them is needed.
+    is_mapped: bool,
     spans: Vec<u32>,
     scopes: Vec<u32>,
     resources: Vec<u32>,
 }
 
-enum Data {
+pub(super) enum Data {
     Texts(Texts),
     Numbers(Vec<u64>),
     Durations(Vec<u64>),
@@ -32,7 +36,7 @@ enum Data {
 
 /// Whose row a column is indexed by.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
+pub(super) enum Owner {
     Row,
     Span,
     Scope,
@@ -66,24 +70,53 @@ impl Columns {
         grants
     }
 
-    /// Pulls them.
+    /// Pulls them all.
     ///
     /// # Errors
     /// When the host refuses one.
     pub fn load(&self, batch: &Batch<'_>, table: Table) -> Result<Loaded, Refusal> {
+        let mut loaded = self.none(table);
+        for column in 0..self.paths.len() {
+            self.need(&mut loaded, batch, column)?;
+        }
+        Ok(loaded)
+    }
+
+    /// Of a batch of which nothing is pulled before it is needed.
+    pub fn none(&self, table: Table) -> Loaded {
         let owner = |path: &Path| match path.table {
             other if other == table => Owner::Row,
             Table::Resources => Owner::Resource,
             Table::Scopes => Owner::Scope,
             _ => Owner::Span,
         };
-        let owners: Vec<_> = self.paths.iter().map(owner).collect();
-        let mut loaded = Loaded { columns: Vec::new(), spans: Vec::new(), scopes: Vec::new(), resources: Vec::new() };
-        loaded.map(batch, table, &owners)?;
-        for (path, owner) in self.paths.iter().zip(owners) {
-            loaded.columns.push((pull(batch, path)?, owner));
+        Loaded {
+            table,
+            columns: self.paths.iter().map(|_| None).collect(),
+            owners: self.paths.iter().map(owner).collect(),
+            is_mapped: false,
+            spans: Vec::new(),
+            scopes: Vec::new(),
+            resources: Vec::new(),
         }
-        Ok(loaded)
+    }
+
+    /// Pulls a column, unless it was.
+    pub(super) fn need(&self, loaded: &mut Loaded, batch: &Batch<'_>, column: usize) -> Result<(), Refusal> {
+        let (Some(path), Some(owner)) = (self.paths.get(column), loaded.owners.get(column).copied()) else {
+            return Ok(());
+        };
+        if loaded.columns.get(column).is_none_or(Option::is_some) {
+            return Ok(());
+        }
+        if owner != Owner::Row && !loaded.is_mapped {
+            loaded.map(batch)?;
+        }
+        let data = pull(batch, path)?;
+        if let Some(place) = loaded.columns.get_mut(column) {
+            *place = Some((data, owner));
+        }
+        Ok(())
     }
 }
 
@@ -122,8 +155,11 @@ fn through(rows: &[u32], owners: &[u32]) -> Vec<u32> {
 
 impl Loaded {
     /// Finds the owners that the columns need.
-    fn map(&mut self, batch: &Batch<'_>, table: Table, owners: &[Owner]) -> Result<(), Refusal> {
+    fn map(&mut self, batch: &Batch<'_>) -> Result<(), Refusal> {
+        self.is_mapped = true;
+        let (table, owners) = (self.table, &self.owners);
         let needs = |owner| owners.contains(&owner);
+        let needs_resources = needs(Owner::Resource);
         let needs_scopes = needs(Owner::Scope) || needs(Owner::Resource);
         if table == Table::Events && (needs(Owner::Span) || needs_scopes) {
             self.spans = batch.parents(Table::Events)?;
@@ -132,7 +168,7 @@ impl Loaded {
             let of_spans = batch.parents(Table::Spans)?;
             self.scopes = if table == Table::Events { through(&self.spans, &of_spans) } else { of_spans };
         }
-        if needs(Owner::Resource) {
+        if needs_resources {
             self.resources = through(&self.scopes, &batch.parents(Table::Scopes)?);
         }
         Ok(())
@@ -141,7 +177,7 @@ impl Loaded {
     /// Whether the value of a column for a row of the table is this string.
     #[inline]
     pub(super) fn is_string(&self, column: usize, row: usize, text: &[u8]) -> bool {
-        match self.columns.get(column) {
+        match self.pulled(column) {
             Some((Data::Texts(texts), Owner::Row)) => texts.get(row) == text,
             Some((Data::Values(values), Owner::Row)) => {
                 values.kind(row) == kind::STRING && values.texts.get(row) == text
@@ -150,15 +186,34 @@ impl Loaded {
         }
     }
 
+    /// A column, and whose rows it has; none of an attribute that is nowhere.
+    pub(super) fn column(&self, column: usize) -> Option<(&Data, Owner)> {
+        let (data, owner) = self.pulled(column)?;
+        let is_nowhere = matches!(data, Data::Values(values) if values.is_empty());
+        (!is_nowhere).then_some((data, *owner))
+    }
+
+    #[inline]
+    fn pulled(&self, column: usize) -> Option<&(Data, Owner)> {
+        self.columns.get(column)?.as_ref()
+    }
+
+    /// For each row of the table its owner; of an owner that is the row itself there is none.
+    pub(super) fn rows_of(&self, owner: Owner) -> &[u32] {
+        match owner {
+            Owner::Row => &[],
+            Owner::Span => &self.spans,
+            Owner::Scope => &self.scopes,
+            Owner::Resource => &self.resources,
+        }
+    }
+
     /// The value of a column for a row of the table.
     pub(super) fn value(&self, column: usize, row: usize) -> Value<'_> {
-        let Some((data, owner)) = self.columns.get(column) else { return Value::Nil };
-        let through = |map: &[u32]| map.get(row).map_or(usize::MAX, |&row| row as usize);
+        let Some((data, owner)) = self.pulled(column) else { return Value::Nil };
         let row = match owner {
             Owner::Row => row,
-            Owner::Span => through(&self.spans),
-            Owner::Scope => through(&self.scopes),
-            Owner::Resource => through(&self.resources),
+            owner => self.rows_of(*owner).get(row).map_or(usize::MAX, |&row| row as usize),
         };
         match data {
             Data::Texts(texts) => Value::String(texts.get(row)),
@@ -173,13 +228,13 @@ impl Loaded {
 
     /// Puts a value in place of another, in a column of the table itself, which has so many rows.
     pub(super) fn set(&mut self, column: usize, row: usize, value: Literal, rows: usize) {
-        if !matches!(self.columns.get(column), Some((Data::Edited(_), _))) {
+        if !matches!(self.pulled(column), Some((Data::Edited(_), _))) {
             let all = (0..rows).map(|row| self.value(column, row).literal()).collect();
-            if let Some((data, _)) = self.columns.get_mut(column) {
+            if let Some(Some((data, _))) = self.columns.get_mut(column) {
                 *data = Data::Edited(all);
             }
         }
-        if let Some((Data::Edited(values), _)) = self.columns.get_mut(column)
+        if let Some(Some((Data::Edited(values), _))) = self.columns.get_mut(column)
             && let Some(place) = values.get_mut(row)
         {
             *place = value;

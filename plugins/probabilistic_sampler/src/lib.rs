@@ -8,7 +8,7 @@ mod config;
 
 use std::ops::Range;
 
-use sluice_sampling::{Priority, Sampler, Verdict, Verdicts};
+use sluice_sampling::{Judge, Priority, Sampler, Verdict, Verdicts};
 use sluice_sdk::fields::TRACE_STATE;
 use sluice_sdk::log;
 use sluice_sdk::prelude::*;
@@ -51,20 +51,24 @@ impl Plugin for ProbabilisticSampler {
         let states = batch.texts(Table::Spans, TRACE_STATE)?;
         let priorities = batch.attribute(Table::Spans, PRIORITY)?.values;
         let (trace_ids, _) = ids.as_chunks::<TRACE_ID_BYTES>();
-        let mut verdicts = Verdicts::with_capacity(trace_ids.len());
-        let mut last = None;
+        let mut verdicts = Verdicts::with_capacity(trace_ids.len()).fresh(self.sampler.fresh_state());
+        let (mut judge, mut last) = (Judge::new(&self.sampler), None);
         for (row, trace_id) in trace_ids.iter().enumerate() {
             let priority = Priority::of(&priorities, row);
-            let text = states.get(row);
+            // Most spans have nothing but their id to be judged by.
+            let is_plain = states.get(row).is_empty() && priority == Priority::Defer;
+            if is_plain && let Some(is_kept) = self.sampler.keeps_fresh(trace_id) {
+                verdicts.note_fresh(row, is_kept);
+                continue;
+            }
             let from = verdicts.states.bytes.len();
-            // Spans of one trace stand together, and most have nothing but their id to be judged by.
-            let is_plain = text.is_empty() && priority == Priority::Defer;
+            // Spans of one trace stand together.
             let verdict = match &last {
                 Some(Judged { trace_id: known, verdict, state }) if is_plain && *known == trace_id => {
                     verdicts.states.bytes.extend_from_within(state.clone());
                     *verdict
                 }
-                _ => self.sampler.judge(trace_id, states.str(row), priority, &mut verdicts.states.bytes),
+                _ => judge.judge(trace_id, states.str(row), priority, &mut verdicts.states.bytes),
             };
             if is_plain {
                 last = Some(Judged { trace_id, verdict, state: from..verdicts.states.bytes.len() });

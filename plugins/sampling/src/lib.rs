@@ -13,7 +13,7 @@ mod tracestate;
 mod verdicts;
 
 pub use priority::Priority;
-pub use sampler::{Mode, Sampler, Verdict, without_threshold};
+pub use sampler::{Judge, Mode, Sampler, Verdict, without_threshold};
 pub use threshold::{HEX_DIGITS, MIN_PROBABILITY, Threshold};
 pub use tracestate::adjusted_count;
 pub use verdicts::Verdicts;

@@ -3,7 +3,10 @@
 use crate::priority::Priority;
 use crate::randomness;
 use crate::threshold::{Threshold, hex};
-use crate::tracestate::TraceState;
+use crate::tracestate::{Invalid, TraceState};
+
+/// How OpenTelemetry's entry begins.
+const OT: &str = "ot=";
 
 /// How thresholds are set.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,10 +40,10 @@ pub struct Sampler {
     mode: Mode,
     /// What cannot be judged is dropped, else kept.
     fail_closed: bool,
-    /// For spans that nobody has sampled before, which most are: the threshold, and the end of
-    /// the `tracestate` that says so.
+    /// For spans that nobody has sampled before, which most are: the threshold, and the
+    /// `tracestate` that says so.
     fresh: Threshold,
-    fresh_state: Vec<u8>,
+    fresh_state: String,
 }
 
 /// What is to be done with a span.
@@ -67,9 +70,22 @@ impl Sampler {
     /// A sampler; `fail_closed` says that what cannot be judged is dropped.
     pub fn new(mode: Mode, fail_closed: bool) -> Self {
         let fresh = threshold(mode, None);
-        let mut fresh_state = b"th:".to_vec();
-        fresh.write(&mut fresh_state);
+        let mut digits = Vec::new();
+        fresh.write(&mut digits);
+        let fresh_state = format!("{OT}th:{}", String::from_utf8_lossy(&digits));
         Self { mode, fail_closed, fresh, fresh_state }
+    }
+
+    /// Whether a span that has neither `tracestate` nor priority is kept, where all of them that are get the same
+    /// [`Sampler::fresh_state`]. None where they do not, or if this span cannot be judged so: then [`Sampler::judge`].
+    pub fn keeps_fresh(&self, trace_id: &[u8; 16]) -> Option<bool> {
+        let own = randomness::of_trace_id(trace_id)?;
+        (!matches!(self.mode, Mode::HashSeed { .. })).then(|| self.fresh.keeps(own))
+    }
+
+    /// The `tracestate` of all spans that [`Sampler::keeps_fresh`] keeps.
+    pub fn fresh_state(&self) -> &str {
+        &self.fresh_state
     }
 
     /// Decides, and writes the new `tracestate` of a span that is kept to the end of `out`.
@@ -80,7 +96,19 @@ impl Sampler {
         {
             return self.judge_fresh(trace_id, own, out);
         }
-        let Arrived { randomness, mut state, sound } = self.arrived(trace_id, text);
+        self.judge_read(trace_id, text, &TraceState::parse(text), priority, out)
+    }
+
+    /// The same with the `tracestate` read before.
+    fn judge_read(
+        &self,
+        trace_id: &[u8; 16],
+        text: &str,
+        parsed: &Result<TraceState<'_>, Invalid>,
+        priority: Priority,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        let Arrived { randomness, mut state, sound } = self.arrived(trace_id, parsed.as_ref().ok().cloned());
         let decided = if sound {
             threshold(self.mode, state.as_ref().and_then(TraceState::threshold))
         } else if self.fail_closed {
@@ -107,20 +135,19 @@ impl Sampler {
         Verdict::KeepWithState
     }
 
-    fn arrived<'a>(&self, trace_id: &[u8; 16], text: &'a str) -> Arrived<'a> {
-        let parsed = TraceState::parse(text);
+    fn arrived<'a>(&self, trace_id: &[u8; 16], parsed: Option<TraceState<'a>>) -> Arrived<'a> {
         let own = randomness::of_trace_id(trace_id);
         match self.mode {
             Mode::Never => {
-                let sound = parsed.is_ok();
-                Arrived { randomness: Some(randomness::MAX), state: parsed.ok(), sound }
+                let sound = parsed.is_some();
+                Arrived { randomness: Some(randomness::MAX), state: parsed, sound }
             }
             Mode::HashSeed { seed, .. } => {
                 let randomness = own.map(|_| randomness::of_hash(trace_id, seed));
                 // A span that says how it was sampled is not for this mode: its statement would
                 // be about another randomness.
                 let free = |state: &TraceState<'_>| state.randomness().is_none() && state.threshold().is_none();
-                let mut state = parsed.ok().filter(free);
+                let mut state = parsed.filter(free);
                 if let (Some(state), Some(randomness)) = (&mut state, randomness) {
                     state.set_randomness(randomness);
                 }
@@ -128,7 +155,7 @@ impl Sampler {
                 Arrived { randomness, state, sound }
             }
             Mode::Equalizing { .. } | Mode::Proportional { .. } => {
-                let mut state = parsed.ok();
+                let mut state = parsed;
                 let randomness = state.as_ref().and_then(|state| state.randomness().or(own));
                 let mut sound = randomness.is_some();
                 if let (Some(state), Some(randomness)) = (&mut state, randomness)
@@ -150,17 +177,41 @@ impl Sampler {
             if !self.fresh.keeps(randomness) {
                 return Verdict::Drop;
             }
-            out.extend_from_slice(b"ot=rv:");
+            out.extend_from_slice(OT.as_bytes());
+            out.extend_from_slice(b"rv:");
             out.extend_from_slice(&hex(randomness));
             out.push(b';');
+            out.extend_from_slice(self.fresh_state.as_bytes().get(OT.len()..).unwrap_or_default());
         } else {
             if !self.fresh.keeps(own) {
                 return Verdict::Drop;
             }
-            out.extend_from_slice(b"ot=");
+            out.extend_from_slice(self.fresh_state.as_bytes());
         }
-        out.extend_from_slice(&self.fresh_state);
         Verdict::KeepWithState
+    }
+}
+
+/// Judges spans one after the other. Spans that come together often have one `tracestate`: it is read once.
+pub struct Judge<'a> {
+    sampler: &'a Sampler,
+    last: Option<(&'a str, Result<TraceState<'a>, Invalid>)>,
+}
+
+impl<'a> Judge<'a> {
+    /// Nothing judged yet.
+    pub fn new(sampler: &'a Sampler) -> Self {
+        Self { sampler, last: None }
+    }
+
+    /// As [`Sampler::judge`].
+    pub fn judge(&mut self, trace_id: &[u8; 16], text: &'a str, priority: Priority, out: &mut Vec<u8>) -> Verdict {
+        if text.is_empty() {
+            return self.sampler.judge(trace_id, text, priority, out);
+        }
+        let known = self.last.take().filter(|(known, _)| *known == text);
+        let (_, parsed) = self.last.insert(known.unwrap_or_else(|| (text, TraceState::parse(text))));
+        self.sampler.judge_read(trace_id, text, parsed, priority, out)
     }
 }
 
@@ -209,6 +260,23 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_tracestate_that_comes_again_is_judged_as_the_first_time() {
+        let sampler = Sampler::new(Mode::Equalizing { threshold: Threshold::of_probability(0.4, 4) }, true);
+        let states =
+            ["ot=th:8", "ot=th:8", "a=b", "a=b", "ot=th:8;rv:c0000000000000", "x", "x", "", "ot=th:8", "ot=th:8"];
+        let mut judge = Judge::new(&sampler);
+        for n in 0..100_u128 {
+            let id = (n * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes();
+            for text in states {
+                let (mut ours, mut expected) = (Vec::new(), Vec::new());
+                let verdict = judge.judge(&id, text, Priority::Defer, &mut ours);
+                assert_eq!(verdict, sampler.judge(&id, text, Priority::Defer, &mut expected), "{text} {n}");
+                assert_eq!(ours, expected, "{text} {n}");
+            }
+        }
+    }
+
     /// The long way: a `tracestate` of one empty member means the same as none.
     #[test]
     fn the_short_way_and_the_long_way_agree() {
@@ -226,6 +294,11 @@ mod tests {
                     (sampler.judge(&id, text, Priority::Defer, &mut state), state)
                 };
                 assert_eq!(judged(""), judged(","), "{sampler:?} {n}");
+                if let Some(keeps) = sampler.keeps_fresh(&id) {
+                    let expected = if keeps { Verdict::KeepWithState } else { Verdict::Drop };
+                    let state = if keeps { sampler.fresh_state() } else { "" };
+                    assert_eq!((expected, state.into()), judged(""), "{sampler:?} {n}");
+                }
             }
         }
     }

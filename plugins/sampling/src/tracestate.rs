@@ -15,7 +15,7 @@ const MAX_KEY_BYTES: usize = 256;
 pub(crate) struct Invalid;
 
 /// A `tracestate`, read.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TraceState<'a> {
     /// Explicit randomness, and its digits as they arrived.
     rv: Option<(u64, &'a str)>,

@@ -12,18 +12,12 @@ pub struct Verdicts {
     pub states: Texts,
     dropped: Vec<u32>,
     changed: Vec<u32>,
+    /// Spans that all get one `tracestate`, which crosses once, and it.
+    fresh: Vec<u32>,
+    fresh_state: Texts,
 }
 
 impl Verdicts {
-    /// None yet, with room for those on so many spans.
-    #[must_use]
-    pub fn with_capacity(spans: usize) -> Self {
-        let mut verdicts = Self::default();
-        verdicts.changed.reserve(spans);
-        verdicts.states.ends.reserve(spans);
-        verdicts
-    }
-
     /// Notes what is to become of a span. With [`Verdict::KeepWithState`] its `tracestate` is what was written
     /// since the last such verdict.
     pub fn note(&mut self, row: usize, verdict: Verdict) {
@@ -37,6 +31,27 @@ impl Verdicts {
         }
     }
 
+    /// None yet, with room for those on so many spans.
+    #[must_use]
+    pub fn with_capacity(spans: usize) -> Self {
+        let mut verdicts = Self::default();
+        verdicts.changed.reserve(spans);
+        verdicts.states.ends.reserve(spans);
+        verdicts
+    }
+
+    /// With the `tracestate` of the spans of [`Verdicts::note_fresh`].
+    #[must_use]
+    pub fn fresh(mut self, state: &str) -> Self {
+        self.fresh_state = Texts::one(state);
+        self
+    }
+
+    /// Notes what is to become of a span that, if it is kept, gets the one `tracestate` of all such spans.
+    pub fn note_fresh(&mut self, row: usize, is_kept: bool) {
+        if is_kept { &mut self.fresh } else { &mut self.dropped }.push(row as u32);
+    }
+
     /// Has it done.
     ///
     /// # Errors
@@ -47,6 +62,9 @@ impl Verdicts {
         }
         if !self.changed.is_empty() {
             batch.set_texts(Table::Spans, TRACE_STATE, &self.changed, self.states)?;
+        }
+        if !self.fresh.is_empty() {
+            batch.set_texts(Table::Spans, TRACE_STATE, &self.fresh, self.fresh_state)?;
         }
         Ok(())
     }
