@@ -6,9 +6,7 @@
 
 mod config;
 
-use std::ops::Range;
-
-use sluice_sampling::{Judge, Priority, Sampler, Verdict, Verdicts};
+use sluice_sampling::{Judge, Priority, Sampler, Verdicts};
 use sluice_sdk::fields::TRACE_STATE;
 use sluice_sdk::log;
 use sluice_sdk::prelude::*;
@@ -17,6 +15,8 @@ pub use config::Config;
 
 const PRIORITY: &str = "sampling.priority";
 const TRACE_ID_BYTES: usize = 16;
+/// A trace id that says nothing.
+const INVALID: [u8; TRACE_ID_BYTES] = [0; TRACE_ID_BYTES];
 
 /// The plugin.
 pub struct ProbabilisticSampler {
@@ -52,7 +52,7 @@ impl Plugin for ProbabilisticSampler {
         let priorities = batch.attribute(Table::Spans, PRIORITY)?.values;
         let (trace_ids, _) = ids.as_chunks::<TRACE_ID_BYTES>();
         let mut verdicts = Verdicts::with_capacity(trace_ids.len()).fresh(self.sampler.fresh_state());
-        let (mut judge, mut last) = (Judge::new(&self.sampler), None);
+        let (mut judge, hashed) = (Judge::new(&self.sampler), self.sampler.hashed(trace_ids));
         for (row, trace_id) in trace_ids.iter().enumerate() {
             let priority = Priority::of(&priorities, row);
             // Most spans have nothing but their id to be judged by.
@@ -61,30 +61,17 @@ impl Plugin for ProbabilisticSampler {
                 verdicts.note_fresh(row, is_kept);
                 continue;
             }
-            let from = verdicts.states.bytes.len();
-            // Spans of one trace stand together.
-            let verdict = match &last {
-                Some(Judged { trace_id: known, verdict, state }) if is_plain && *known == trace_id => {
-                    verdicts.states.bytes.extend_from_within(state.clone());
-                    *verdict
+            let states_out = &mut verdicts.states.bytes;
+            let verdict = match hashed.get(row) {
+                Some(randomness) if is_plain && *trace_id != INVALID => {
+                    self.sampler.judge_hashed(*randomness, states_out)
                 }
-                _ => judge.judge(trace_id, states.str(row), priority, &mut verdicts.states.bytes),
+                _ => judge.judge(trace_id, states.str(row), priority, states_out),
             };
-            if is_plain {
-                last = Some(Judged { trace_id, verdict, state: from..verdicts.states.bytes.len() });
-            }
             verdicts.note(row, verdict);
         }
         verdicts.push(batch)
     }
-}
-
-/// What was decided on a span by its trace id alone.
-struct Judged<'a> {
-    trace_id: &'a [u8; TRACE_ID_BYTES],
-    verdict: Verdict,
-    /// Where its `tracestate` is.
-    state: Range<usize>,
 }
 
 sluice_sdk::export!(ProbabilisticSampler);

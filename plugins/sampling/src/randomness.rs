@@ -19,7 +19,28 @@ pub(crate) fn of_trace_id(id: &[u8; 16]) -> Option<u64> {
 /// where its older comparison `hash & 0x3fff < share` holds. The lower bits mix what the hash has
 /// left, as there.
 pub(crate) fn of_hash(id: &[u8; 16], seed: u32) -> u64 {
-    let hash = fnv32a(id, seed);
+    of_fnv(fnv32a(id, seed))
+}
+
+/// The same of many ids. A hash waits for itself with each byte, so that four at a time take as long as one.
+pub(crate) fn of_hashes(ids: &[[u8; 16]], seed: u32) -> Vec<u64> {
+    let begin = fnv32a(&[], seed);
+    let (fours, rest) = ids.as_chunks::<4>();
+    let mut all = Vec::with_capacity(ids.len());
+    for [a, b, c, d] in fours {
+        let mut hashes = [begin; 4];
+        for (((a, b), c), d) in a.iter().zip(b).zip(c).zip(d) {
+            for (hash, byte) in hashes.iter_mut().zip([a, b, c, d]) {
+                *hash = step(*hash, *byte);
+            }
+        }
+        all.extend(hashes.map(of_fnv));
+    }
+    all.extend(rest.iter().map(|id| of_hash(id, seed)));
+    all
+}
+
+fn of_fnv(hash: u32) -> u64 {
     let bucket = u64::from(hash & BUCKET_MASK);
     let unused = u64::from(hash >> (32 - BUCKETS_LOG2));
     let mixed = unused ^ (unused << 10);
@@ -29,7 +50,11 @@ pub(crate) fn of_hash(id: &[u8; 16], seed: u32) -> u64 {
 /// FNV-1a over the seed, least significant byte first, and the bytes.
 fn fnv32a(bytes: &[u8], seed: u32) -> u32 {
     let seed = seed.to_le_bytes();
-    seed.iter().chain(bytes).fold(FNV_OFFSET, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(FNV_PRIME))
+    seed.iter().chain(bytes).fold(FNV_OFFSET, |hash, &byte| step(hash, byte))
+}
+
+fn step(hash: u32, byte: u8) -> u32 {
+    (hash ^ u32::from(byte)).wrapping_mul(FNV_PRIME)
 }
 
 #[cfg(test)]
@@ -49,6 +74,15 @@ mod tests {
     fn the_seed_goes_in_front_least_significant_byte_first() {
         let seed = u32::from_le_bytes(*b"foob");
         assert_eq!(fnv32a(b"ar", seed), 0xbf9c_f968);
+    }
+
+    #[test]
+    fn many_at_a_time_are_hashed_as_one() {
+        for many in 0..10 {
+            let ids: Vec<[u8; 16]> = (0..many).map(|n| std::array::from_fn(|i| n * 31 + i as u8 * 7)).collect();
+            let one_by_one: Vec<u64> = ids.iter().map(|id| of_hash(id, 22)).collect();
+            assert_eq!(of_hashes(&ids, 22), one_by_one);
+        }
     }
 
     #[test]

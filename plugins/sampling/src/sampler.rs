@@ -1,12 +1,17 @@
 //! The decision on one span.
 
+use std::ops::Range;
+
 use crate::priority::Priority;
 use crate::randomness;
-use crate::threshold::{Threshold, hex};
+use crate::threshold::{HEX_DIGITS, Threshold, hex};
 use crate::tracestate::{Invalid, TraceState};
 
 /// How OpenTelemetry's entry begins.
 const OT: &str = "ot=";
+
+/// Where the digits of explicit randomness are in a `tracestate` that begins with them.
+const RANDOMNESS_AT: Range<usize> = 6..6 + HEX_DIGITS;
 
 /// How thresholds are set.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +46,7 @@ pub struct Sampler {
     /// What cannot be judged is dropped, else kept.
     fail_closed: bool,
     /// For spans that nobody has sampled before, which most are: the threshold, and the
-    /// `tracestate` that says so.
+    /// `tracestate` that says so. With a hash it has room for the randomness, at [`RANDOMNESS_AT`].
     fresh: Threshold,
     fresh_state: String,
 }
@@ -72,7 +77,8 @@ impl Sampler {
         let fresh = threshold(mode, None);
         let mut digits = Vec::new();
         fresh.write(&mut digits);
-        let fresh_state = format!("{OT}th:{}", String::from_utf8_lossy(&digits));
+        let randomness = if matches!(mode, Mode::HashSeed { .. }) { "rv:00000000000000;" } else { "" };
+        let fresh_state = format!("{OT}{randomness}th:{}", String::from_utf8_lossy(&digits));
         Self { mode, fail_closed, fresh, fresh_state }
     }
 
@@ -173,20 +179,32 @@ impl Sampler {
     /// The same for a span without `tracestate` and priority, in fewer steps.
     fn judge_fresh(&self, trace_id: &[u8; 16], own: u64, out: &mut Vec<u8>) -> Verdict {
         if let Mode::HashSeed { seed, .. } = self.mode {
-            let randomness = randomness::of_hash(trace_id, seed);
-            if !self.fresh.keeps(randomness) {
-                return Verdict::Drop;
-            }
-            out.extend_from_slice(OT.as_bytes());
-            out.extend_from_slice(b"rv:");
-            out.extend_from_slice(&hex(randomness));
-            out.push(b';');
-            out.extend_from_slice(self.fresh_state.as_bytes().get(OT.len()..).unwrap_or_default());
-        } else {
-            if !self.fresh.keeps(own) {
-                return Verdict::Drop;
-            }
-            out.extend_from_slice(self.fresh_state.as_bytes());
+            return self.judge_hashed(randomness::of_hash(trace_id, seed), out);
+        }
+        if !self.fresh.keeps(own) {
+            return Verdict::Drop;
+        }
+        out.extend_from_slice(self.fresh_state.as_bytes());
+        Verdict::KeepWithState
+    }
+
+    /// The randomness of trace ids for [`Sampler::judge_hashed`]; none where it is not a hash.
+    pub fn hashed(&self, trace_ids: &[[u8; 16]]) -> Vec<u64> {
+        match self.mode {
+            Mode::HashSeed { seed, .. } => randomness::of_hashes(trace_ids, seed),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same for a span whose randomness is known from [`Sampler::hashed`] and whose trace id is valid.
+    pub fn judge_hashed(&self, randomness: u64, out: &mut Vec<u8>) -> Verdict {
+        if !self.fresh.keeps(randomness) {
+            return Verdict::Drop;
+        }
+        let from = out.len();
+        out.extend_from_slice(self.fresh_state.as_bytes());
+        if let Some(digits) = out.get_mut(from..).and_then(|state| state.get_mut(RANDOMNESS_AT)) {
+            digits.copy_from_slice(&hex(randomness));
         }
         Verdict::KeepWithState
     }
