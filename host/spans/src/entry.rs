@@ -26,7 +26,7 @@ pub(crate) struct Entry {
 impl Entry {
     #[inline]
     pub fn is(&self, store: &Store, key: &[u8]) -> bool {
-        self.key.len as usize == key.len() && self.changed & REMOVED == 0 && store.get(self.key) == key
+        self.changed & REMOVED == 0 && store.has(self.key, key)
     }
 
     pub fn text(&self) -> Loc {

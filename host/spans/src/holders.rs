@@ -15,8 +15,7 @@ impl Batch {
         let mut found = Vec::with_capacity(index.rows.len());
         let rows = index.attributes.iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {
-            let is_key = |len: u32| len as usize == key.len();
-            if entries.iter().any(|entry| is_key(entry.key.len) && store.get(entry.key) == key) == has {
+            if entries.iter().any(|entry| store.has(entry.key, key)) == has {
                 found.push(row);
             }
         }

@@ -129,8 +129,7 @@ impl Batch {
         let mut duplicates = Vec::new();
         let rows = attributes.into_iter().flat_map(Attributes::rows);
         for (row, entries) in (0..).zip(rows) {
-            let mut found =
-                entries.iter().filter(|entry| entry.key.len as usize == key.len() && store.get(entry.key) == key);
+            let mut found = entries.iter().filter(|entry| store.has(entry.key, key));
             column.push(found.next());
             if found.next().is_some() {
                 duplicates.push(row);

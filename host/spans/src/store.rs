@@ -68,6 +68,12 @@ impl Store {
         buf.get(at..at + loc.len as usize).unwrap_or_default()
     }
 
+    /// Whether a run holds these bytes.
+    #[inline]
+    pub fn has(&self, loc: Loc, bytes: &[u8]) -> bool {
+        loc.len as usize == bytes.len() && is_same(self.get(loc), bytes)
+    }
+
     /// The `N` bytes at a position; zeros if there is no such position.
     pub fn array<const N: usize>(&self, at: u32) -> [u8; N] {
         self.chunk(at).copied().unwrap_or([0; N])
@@ -102,5 +108,43 @@ impl Store {
         let at = self.arena.len();
         write(&mut self.arena);
         Loc { at: at as u32 | ARENA, len: (self.arena.len() - at) as u32 }
+    }
+}
+
+/// Whether two runs of one length are the same. Attribute keys of one length are common, and most differ in their first
+/// or last letters: those are compared here, without a call.
+#[inline]
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    let ends = |run: &[u8]| {
+        let (first, last) = (run.first_chunk::<WORD>()?, run.last_chunk::<WORD>()?);
+        Some((u64::from_ne_bytes(*first), u64::from_ne_bytes(*last)))
+    };
+    match (ends(one), ends(other)) {
+        (Some(ours), Some(theirs)) => ours == theirs && (one.len() <= 2 * WORD || one == other),
+        _ => one == other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+
+    /// A difference at every place of runs of every length up to three words.
+    #[test]
+    fn a_run_has_its_own_bytes_and_no_others() {
+        for len in 0..=24_usize {
+            let wire: Vec<u8> = (0..len as u8).collect();
+            let store = Store { wire: wire.clone().into(), arena: Vec::new() };
+            let loc = Loc::new(0, len);
+            assert!(store.has(loc, &wire));
+            assert!(!store.has(loc, &[wire.as_slice(), b"x"].concat()));
+            for at in 0..len {
+                let mut other = wire.clone();
+                other[at] ^= 0x80;
+                assert!(!store.has(loc, &other), "{len} bytes, another at {at}");
+            }
+        }
     }
 }
