@@ -91,17 +91,17 @@ fn now() -> u64 {
 #[derive(Clone, Copy)]
 struct Sent {
     id: u128,
-    sent: u64,
+    began: u64,
     answered: u64,
 }
 
 impl Sent {
     fn took(&self) -> u64 {
-        self.answered - self.sent
+        self.answered - self.began
     }
 
     fn middle(&self) -> u64 {
-        self.sent + self.took() / 2
+        self.began + self.took() / 2
     }
 }
 
@@ -110,9 +110,9 @@ fn flood(connection: u64, round: u64, sluice: &Sluice, time: Duration) -> Vec<Se
     let client = Grpc::new(sluice.grpc()).unwrap();
     let (started, mut all) = (Instant::now(), Vec::new());
     while started.elapsed() < time {
-        let (id, sent) = (u128::from(round << 40 | connection << 32 | all.len() as u64) + 1, now());
+        let (id, began) = (u128::from(round << 40 | connection << 32 | all.len() as u64) + 1, now());
         client.send(&request("shop", vec![span(id, "work", vec![])])).unwrap();
-        all.push(Sent { id, sent, answered: now() });
+        all.push(Sent { id, began, answered: now() });
     }
     all
 }

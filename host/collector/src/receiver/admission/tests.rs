@@ -133,7 +133,7 @@ fn who_waits_in_vain_does_not_keep_itself_awake() {
         let (mut polls, mut grown) = (0, std::pin::pin!(waits.grow(10)));
         let refused = std::future::poll_fn(|context| {
             polls += 1;
-            std::future::Future::poll(grown.as_mut(), context)
+            Future::poll(grown.as_mut(), context)
         });
         assert_eq!(refused.await, Err(OverBudget));
         assert!(polls < 10, "it was woken {polls} times");
