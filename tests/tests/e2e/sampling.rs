@@ -163,20 +163,20 @@ fn measured(mut all: Vec<Sent>, passed: impl Fn(&Sent) -> bool) -> Option<(f64, 
     // The bucket is full after a second.
     const FULL: u64 = SECOND * 7 / 10;
     all.sort_by_key(|trace| trace.answered);
-    let (first, last) = (all.first()?.sent, all.last()?.answered);
+    let (first, last) = (all.first()?.began, all.last()?.answered);
     let turned_away = |from: u64, to: u64| {
-        let those = all.iter().filter(|trace| (from..to).contains(&trace.sent) && !passed(trace));
+        let those = all.iter().filter(|trace| (from..to).contains(&trace.began) && !passed(trace));
         those.min_by_key(|trace| trace.took()).copied()
     };
     // What the bucket held at first is gone after a second and a half.
     let from = turned_away(first + SECOND * 3 / 2, first + SECOND * 5 / 2)?;
     let to = turned_away(last.saturating_sub(SECOND), last)?;
-    let between = || all.iter().filter(move |trace| trace.answered > from.sent && trace.sent < to.answered);
+    let between = || all.iter().filter(move |trace| trace.answered > from.began && trace.began < to.answered);
     let asked: Vec<u64> = between().map(|trace| trace.answered).collect();
     let has_lost = asked.windows(2).any(|two| two[1] - two[0] > FULL);
     let seconds = to.middle().saturating_sub(from.middle()) as f64 / SECOND as f64;
     let inside = |trace: &Sent| (from.middle()..to.middle()).contains(&trace.middle());
-    let near = |trace: &Sent| [from, to].iter().any(|edge| trace.sent < edge.answered && trace.answered > edge.sent);
+    let near = |trace: &Sent| [from, to].iter().any(|edge| trace.began < edge.answered && trace.answered > edge.began);
     let near = between().filter(|trace| passed(trace) && near(trace)).count() as f64;
     let unsure = near + (from.took() + to.took()) as f64 / SECOND as f64 * 100.0;
     let counted = between().filter(|trace| passed(trace) && inside(trace)).count() as f64;
