@@ -17,7 +17,7 @@ pub(crate) struct Attributes {
     /// Entries that every row has behind its others. What an edit adds to all rows alike stays here,
     /// once, until somebody wants to see or change the entries of rows.
     common: Vec<Entry>,
-    /// The same entries as they go out, one after another.
+    /// The same entries as they go out, one after another; nowhere until they are joined.
     common_run: Loc,
     /// Entries that the commit going on has added, until [`Attributes::settle`] puts them at the
     /// end of their rows.
@@ -235,9 +235,16 @@ impl Attributes {
             Some(known) => *known = entry,
             None => self.common.push(entry),
         }
-        let bytes: Vec<u8> = self.common.iter().flat_map(|entry| store.get(entry.tlv)).copied().collect();
-        self.common_run = store.push(&bytes);
+        self.common_run = Loc::NONE;
         true
+    }
+
+    /// Joins what all rows have in common, before it goes out: once, however many edits there were.
+    pub fn join_common(&mut self, store: &mut Store) {
+        if self.common_run.is_none() && !self.common.is_empty() {
+            let bytes: Vec<u8> = self.common.iter().flat_map(|entry| store.get(entry.tlv)).copied().collect();
+            self.common_run = store.push(&bytes);
+        }
     }
 
     /// Whether any row has this key among its own entries.
@@ -359,5 +366,34 @@ fn read_row(buf: &[u8], content: Loc, number: u32, entries: &mut Vec<Entry>) {
         let key_value = buf.get(at..end).unwrap_or_default();
         let body = content.part(at, end - at);
         entries.push(Entry { tlv: content.part(start, end - start), ..read_entry(key_value, body) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EMPTY;
+
+    /// A plugin may set as many keys as it has bytes for: what is kept of them grows as they do, not as
+    /// their square.
+    #[test]
+    fn what_all_rows_get_is_joined_once() {
+        const KEYS: usize = 1000;
+        let mut store = Store::default();
+        let mut attributes = Attributes::new(vec![0, 0], Vec::new());
+        let mut bytes = 0;
+        for number in 0..KEYS {
+            let key = format!("key {number:04}");
+            bytes += key.len();
+            let entry = |store: &mut Store| {
+                let key = store.push(key.as_bytes());
+                Entry { key, tlv: key, ..EMPTY }
+            };
+            assert!(attributes.add_to_all(&mut store, key.as_bytes(), entry));
+        }
+        attributes.join_common(&mut store);
+        attributes.join_common(&mut store);
+        assert_eq!(attributes.common_run().len as usize, bytes);
+        assert_eq!(store.arena.len(), 2 * bytes);
     }
 }

@@ -20,6 +20,11 @@ impl Batch {
         if !self.is_changed {
             return self.store.wire.clone();
         }
+        for table in Table::ALL {
+            if let Some(attributes) = &mut self.index.table_mut(table).attributes {
+                attributes.join_common(&mut self.store);
+            }
+        }
         let wire = self.store.wire.len();
         let room = wire + self.grown.min(wire) + HEADROOM;
         let mut out = Vec::with_capacity(room);
