@@ -6,6 +6,7 @@ use bytes::Bytes;
 use crate::entry::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
 use crate::index::{DROPPED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
+use crate::run::Run;
 use crate::schema::Kind;
 use crate::store::{Loc, Store};
 use crate::wire::{fields, put_bytes, put_frame, put_key, put_varint};
@@ -31,33 +32,6 @@ impl Batch {
         let splicer = Splicer { batch: self };
         splicer.request(&mut out);
         out.into()
-    }
-}
-
-/// A run of bytes of one buffer that waits to be copied in one go.
-struct Run<'a> {
-    buf: &'a [u8],
-    start: usize,
-    end: usize,
-}
-
-impl<'a> Run<'a> {
-    fn new(buf: &'a [u8]) -> Self {
-        Self { buf, start: 0, end: 0 }
-    }
-
-    /// Adds a range that begins where the run ends, or ends the run and begins another.
-    fn add(&mut self, start: usize, end: usize, out: &mut Vec<u8>) {
-        if start != self.end {
-            self.flush(out);
-            self.start = start;
-        }
-        self.end = end;
-    }
-
-    fn flush(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.buf.get(self.start..self.end).unwrap_or_default());
-        self.start = self.end;
     }
 }
 

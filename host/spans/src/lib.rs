@@ -30,6 +30,7 @@ mod record;
 mod refusal;
 mod rewrite;
 mod row_fields;
+mod run;
 mod schema;
 mod split;
 mod store;
