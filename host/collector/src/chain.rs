@@ -17,6 +17,7 @@ mod isolate;
 mod patient;
 mod shadow;
 mod stats;
+mod together;
 mod trying;
 
 use std::cell::RefCell;
@@ -40,6 +41,7 @@ pub use effects::CustomMetrics;
 pub use guard::{Care, Guard};
 pub use shadow::Shadow;
 pub use stats::{PluginMetrics, PluginStats, Totals};
+pub use together::together;
 
 use crate::quarantine::Kept;
 use breaker::Admission;
@@ -49,7 +51,7 @@ use stats::CoreStats;
 use trying::Trying;
 
 /// Spans that a chain works on before it lets others run. Four plugins take some 0.3 ms for it.
-const SLICE_SPANS: usize = 512;
+pub const SLICE_SPANS: usize = 512;
 
 /// When a sender whose request a closed plugin has refused should come back.
 const CLOSED_RETRY: Duration = Duration::from_secs(1);
@@ -87,12 +89,11 @@ pub struct Slot {
     beside: Option<Trying>,
 }
 
-/// A request that has passed a chain.
+/// A request that has passed a chain, or several that went together.
 pub struct Passed {
-    /// What is left of it; empty if nothing is.
-    pub wire: Bytes,
-    /// How many spans `wire` should hold; the queue counts what it does hold.
-    pub spans: u32,
+    /// What is left of each, empty if nothing is, and how many spans it should hold; the queue counts what
+    /// it does hold.
+    pub left: Vec<(Bytes, u32)>,
     done: Vec<Done>,
 }
 
@@ -279,11 +280,10 @@ fn busy(what: &str) -> CallError {
 /// # Errors
 /// When a plugin that must not be passed by has failed: the sender keeps the request.
 pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch, from: usize) -> Result<Passed, Refused> {
-    let done = pipeline.processors.iter().map(|_| Done::default()).collect();
-    let mut passed = Passed { wire: batch.encode(), spans: batch.spans(), done };
     if pipeline.processors.is_empty() {
-        return Ok(passed);
+        return Ok(Passed { left: batch.encode_requests(), done: Vec::new() });
     }
+    let mut done: Vec<Done> = pipeline.processors.iter().map(|_| Done::default()).collect();
     let mut parts: Vec<Bytes> = Vec::new();
     let mut spans = 0;
     let mut slices = batch.slices(SLICE_SPANS).into_iter();
@@ -291,7 +291,7 @@ pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch, fro
         if !parts.is_empty() {
             tokio::task::yield_now().await;
         }
-        match slice(routes, pipeline, &mut batch, &mut passed.done, from).await {
+        match slice(routes, pipeline, &mut batch, &mut done, from).await {
             Ok(()) => {
                 spans += batch.spans();
                 parts.push(batch.encode());
@@ -299,7 +299,7 @@ pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch, fro
             Err(Stop::Refused(refused)) => return Err(refused),
             Err(Stop::Dropped(index, kind)) => {
                 let rest = spans + batch.spans() + slices.map(|rest| rest.spans()).sum::<u32>();
-                if let Some(done) = passed.done.get_mut(index) {
+                if let Some(done) = done.get_mut(index) {
                     done.gave_up = Some((u64::from(rest), kind));
                 }
                 parts.clear();
@@ -308,9 +308,7 @@ pub async fn run(routes: &Routes, pipeline: &PipelinePlan, mut batch: Batch, fro
             }
         }
     }
-    passed.wire = sluice_spans::join(parts);
-    passed.spans = spans;
-    Ok(passed)
+    Ok(Passed { left: vec![(sluice_spans::join(parts), spans)], done })
 }
 
 async fn slice(

@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -60,6 +61,8 @@ pub struct Core {
     routes: RefCell<Rc<Routes>>,
     /// What a request's chain has cost lately, in nanoseconds.
     pub(crate) chain_ns: Cell<u64>,
+    /// Until then requests do not go through the chains together.
+    pub(crate) alone_until: Cell<Option<Instant>>,
     /// Requests that have left the chain and are not answered yet.
     pub(crate) landings: Landings,
 }
@@ -205,6 +208,7 @@ impl Core {
             peers,
             routes: RefCell::default(),
             chain_ns: Cell::new(0),
+            alone_until: Cell::new(None),
             landings: Landings::default(),
         })
     }
@@ -218,37 +222,58 @@ impl Core {
         self.peers.get()?.get(self.index)
     }
 
-    /// Notes that a complete request begins (`true`) or ends to wait for its chain.
-    pub(crate) fn waits(&self, begins: bool) {
+    /// Notes what the chain of a request has cost.
+    pub(crate) fn has_cost(&self, cost: Duration) {
+        let cost = u64::try_from(cost.as_nanos()).unwrap_or(u64::MAX);
+        self.chain_ns.set(self.chain_ns.get().saturating_mul(7).saturating_add(cost) / 8);
+    }
+
+    /// Notes that so many complete requests begin to wait for their chains.
+    pub(crate) fn wait(&self, requests: usize) {
         if let Some(core) = self.handle() {
-            if begins {
-                core.waiting.fetch_add(1, Ordering::Relaxed);
-            } else {
-                core.waiting.fetch_sub(1, Ordering::Relaxed);
-            }
+            core.waiting.fetch_add(requests, Ordering::Relaxed);
         }
     }
 
-    /// The core with the fewest requests waiting, if it has at least `fewer` fewer than this one,
-    /// and never less than two: a request that moves there then waits less, and the two never pass
-    /// it to and fro.
-    pub(crate) fn less_busy_peer(&self, fewer: usize) -> Option<&CoreHandle> {
+    /// Notes that so many requests wait no more.
+    pub(crate) fn end_wait(&self, requests: usize) {
+        if let Some(core) = self.handle() {
+            core.waiting.fetch_sub(requests, Ordering::Relaxed);
+        }
+    }
+
+    /// The core with the fewest requests waiting and how many fewer those are, if they are at least
+    /// `fewer`, and never less than two: half of that many that move there then wait less, and the two never
+    /// pass them to and fro.
+    pub(crate) fn less_busy_peer(&self, fewer: usize) -> Option<(&CoreHandle, usize)> {
         let mine = self.handle()?.waiting.load(Ordering::Relaxed);
         let peers = self.peers.get()?.iter().enumerate().filter(|(index, _)| *index != self.index);
-        let peer = peers.map(|(_, core)| core).min_by_key(|core| core.waiting.load(Ordering::Relaxed))?;
-        (peer.waiting.load(Ordering::Relaxed) + fewer.max(2) <= mine).then_some(peer)
+        let peers = peers.map(|(_, core)| (core, core.waiting.load(Ordering::Relaxed)));
+        let (peer, waiting) = peers.min_by_key(|(_, waiting)| *waiting)?;
+        let found = mine.saturating_sub(waiting);
+        (found >= fewer.max(2)).then_some((peer, found))
     }
 }
 
+/// A place in a core's inbox.
+pub(crate) struct Room<'c> {
+    core: &'c CoreHandle,
+    place: mpsc::Permit<'c, Job>,
+}
+
 impl CoreHandle {
-    /// Hands a request over, unless the inbox is full. It counts as waiting there until `job`
-    /// says otherwise through [`Core::waits`].
-    pub(crate) fn hand_over(&self, job: Work) -> Result<(), Job> {
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        self.inbox.try_send(Job::Run(job)).map_err(|refused| {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            refused.into_inner()
-        })
+    /// A place for a job, unless the inbox is full.
+    pub(crate) fn room(&self) -> Option<Room<'_>> {
+        Some(Room { core: self, place: self.inbox.try_reserve().ok()? })
+    }
+}
+
+impl Room<'_> {
+    /// Hands requests over. They count as waiting there until `job` says otherwise through
+    /// [`Core::end_wait`].
+    pub(crate) fn hand_over(self, requests: usize, job: Work) {
+        self.core.waiting.fetch_add(requests, Ordering::Relaxed);
+        self.place.send(Job::Run(job));
     }
 }
 
@@ -322,15 +347,17 @@ mod tests {
     fn a_request_moves_only_to_a_core_with_so_many_fewer_waiting_and_never_to_and_fro() {
         let cores = Cores::start(2).unwrap();
         let core = Core::new(0, Arc::clone(&cores.peers));
-        core.waits(true);
-        assert!(core.less_busy_peer(0).is_none(), "it would wait as long there");
-        core.waits(true);
-        core.waits(true);
-        assert!(core.less_busy_peer(0).is_some());
-        assert!(core.less_busy_peer(3).is_some());
-        assert!(core.less_busy_peer(4).is_none(), "only three fewer are waiting there");
-        Core::new(1, Arc::clone(&cores.peers)).waits(true);
-        assert!(core.less_busy_peer(3).is_none(), "only two fewer are waiting there");
+        let fewer = |wanted| core.less_busy_peer(wanted).map(|(_, fewer)| fewer);
+        core.wait(1);
+        assert_eq!(fewer(0), None, "it would wait as long there");
+        core.wait(2);
+        assert_eq!(fewer(0), Some(3));
+        assert_eq!(fewer(3), Some(3));
+        assert_eq!(fewer(4), None, "only three fewer are waiting there");
+        Core::new(1, Arc::clone(&cores.peers)).wait(1);
+        assert_eq!(fewer(3), None, "only two fewer are waiting there");
+        core.end_wait(3);
+        assert_eq!(fewer(0), None, "more are waiting there");
         Builder::new_current_thread().build().unwrap().block_on(cores.stop());
     }
 }

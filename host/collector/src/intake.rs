@@ -5,11 +5,14 @@
 //! is taken whole or refused whole, and the sender of a refused one still has it. Where a queue is on
 //! disk, taken means that the disk has it; where one waits for results, that upstream has it.
 
+mod line;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use line::Line;
 use sluice_spans::{Batch, Malformed};
 use tokio::sync::oneshot;
 
@@ -19,13 +22,9 @@ use crate::cores::Core;
 use crate::queue::{Arriving, Full, Item, Landing, NoRoom, Owed, Pending, Verdict};
 use crate::route::{Destination, PipelinePlan, ReceiverPlan, Routes};
 
-/// A chain that costs less than this is not worth another core's attention: waking it and being
-/// woken by it costs some 5 µs each.
-const WORTH_MOVING_NS: u64 = 20_000;
-
-/// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
-/// core has none of it in its caches, nor has this one what comes back.
-const WORTH_WAITING_NS: u64 = 400_000;
+/// A chain that costs less than this is not worth waiting in line for, nor another core's attention:
+/// each costs some microseconds.
+const WORTH_WAITING_NS: u64 = 5_000;
 
 /// When a sender should come back that was refused for lack of room or while starting.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -33,11 +32,12 @@ const FULL_RETRY: Duration = Duration::from_secs(1);
 /// How long a sender is let wait for the result if it does not say for how long it does.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// The way in for the requests of one receiver, on one core. Cheap to clone; not `Send`.
+/// The way in for the requests of one connection of a receiver, on one core. Cheap to clone; not `Send`.
 #[derive(Clone)]
 pub struct Intake {
     core: Rc<Core>,
     receiver: usize,
+    line: Rc<Line>,
 }
 
 /// A request whose spans are in every destination's queue, or upstream where that is waited for.
@@ -58,7 +58,7 @@ impl Accepted {
 
 /// Why a request was not taken. Nothing of it has been kept, but where its result was waited for in vain:
 /// there it may still be delivered.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum Refused {
     /// The bytes are no OTLP request. Never to be retried (400, `INVALID_ARGUMENT`).
     #[error("malformed request: {0}")]
@@ -83,56 +83,18 @@ pub enum Refused {
 
 impl Intake {
     pub(crate) fn new(core: Rc<Core>, receiver: usize) -> Self {
-        Self { core, receiver }
+        Self { core, receiver, line: Rc::default() }
     }
 
     /// Passes one `ExportTraceServiceRequest` through all pipelines of the receiver and into all
     /// their queues, or refuses it whole. Where results are waited for, the answer comes before
     /// `deadline`, from when on the sender does not wait for it any more.
     pub async fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
-        let chain_ns = self.core.chain_ns.get();
-        if chain_ns < WORTH_MOVING_NS {
+        if self.core.chain_ns.get() < WORTH_WAITING_NS {
             return take(&self.core, self.receiver, wire, deadline).await;
         }
-        let waits = Waits::begin(&self.core);
-        // All requests that have arrived come to this point before the first of them goes on, so
-        // that the core knows how many wait.
-        tokio::task::yield_now().await;
-        let peer = self.core.less_busy_peer(WORTH_WAITING_NS.div_ceil(chain_ns) as usize);
-        drop(waits);
-        let Some(peer) = peer else {
-            return take(&self.core, self.receiver, wire, deadline).await;
-        };
-        let (tell, told) = oneshot::channel();
-        let (receiver, moved) = (self.receiver, wire.clone());
-        let handed = peer.hand_over(Box::new(move |core| {
-            let core = Rc::clone(core);
-            tokio::task::spawn_local(async move {
-                core.waits(false);
-                // The sender may have gone; the request is taken all the same.
-                let _ = tell.send(take(&core, receiver, moved, deadline).await);
-            });
-        }));
-        match handed {
-            Ok(()) => told.await.unwrap_or_else(|_| Err(unavailable("stopping"))),
-            Err(_) => take(&self.core, self.receiver, wire, deadline).await,
-        }
-    }
-}
-
-/// Counts a request as waiting for its chain while it lives.
-struct Waits<'c>(&'c Core);
-
-impl<'c> Waits<'c> {
-    fn begin(core: &'c Core) -> Self {
-        core.waits(true);
-        Self(core)
-    }
-}
-
-impl Drop for Waits<'_> {
-    fn drop(&mut self) {
-        self.0.waits(false);
+        let answer = self.line.pass(&self.core, self.receiver, wire, deadline).await;
+        answer.unwrap_or_else(|| Err(unavailable("stopping")))
     }
 }
 
@@ -199,8 +161,7 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
         let batch = mine.unwrap_or_else(|| Batch::from_validated(wire.clone(), verdict));
         all.push((index, chain::run(&routes, pipeline, batch, 0).await?));
     }
-    let cost = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    core.chain_ns.set((core.chain_ns.get() * 7 + cost) / 8);
+    core.has_cost(started.elapsed());
     let by = answer_by(Instant::now(), deadline);
     let queued = match arriving {
         // Who waits for the result does not wait longer for room.
@@ -211,7 +172,8 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
         }
         None => queue(&routes, &all).await?,
     };
-    land(core, &routes, all, queued, door, by).await
+    let warning = land(core, &routes, all, queued, door, by).await?;
+    Ok(Accepted { spans, warning })
 }
 
 /// Lets the queues that this receiver's requests wait for know that one is coming.
@@ -229,7 +191,8 @@ struct Queued {
     results: Vec<Pending>,
 }
 
-/// Counts what the queues have, when they have it and upstream has what is waited for.
+/// Counts what the queues have, when they have it and upstream has what is waited for. Gives what
+/// upstream warns of.
 async fn land(
     core: &Core,
     routes: &Rc<Routes>,
@@ -237,26 +200,25 @@ async fn land(
     queued: Queued,
     door: Door,
     by: Instant,
-) -> Result<Accepted, Refused> {
+) -> Result<String, Refused> {
     let spans = door.spans;
     let Queued { landings, results } = queued;
     if landings.is_empty() && results.is_empty() {
         count(routes, all, spans);
         door.accept();
-        return Ok(Accepted::all(spans));
+        return Ok(String::new());
     }
     // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);
     let (tell, told) = oneshot::channel();
     core.landings.see_to(Box::pin(async move {
         let landed = see_landed(landings, results, by).await;
-        let answer = landed.map(|warning| {
+        if landed.is_ok() {
             count(&routes, all, spans);
             door.accept();
-            Accepted { spans, warning }
-        });
+        }
         // The sender may have gone.
-        let _ = tell.send(answer);
+        let _ = tell.send(landed);
     }));
     told.await.unwrap_or_else(|_| Err(unavailable("stopping")))
 }
@@ -327,7 +289,8 @@ pub(crate) async fn replay(
     let passed = chain::run(&routes, found, batch, from).await?;
     let all = vec![(number, passed)];
     let queued = queue(&routes, &all).await?;
-    land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).await
+    let warning = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).await?;
+    Ok(Accepted { spans, warning })
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {
@@ -339,25 +302,32 @@ fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterato
 /// that are on their way to a disk, and the results that are waited for.
 async fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Result<Queued, Refused> {
     let mut reserved = Vec::new();
-    for (pipeline, passed) in of_plan(routes, all).filter(|(_, passed)| passed.spans > 0) {
+    for (pipeline, wire, spans) in left(routes, all) {
         for destination in &pipeline.destinations {
-            let room = destination.queue.reserve(&pipeline.id, passed.wire.len(), passed.spans).await;
-            reserved.push((room.map_err(no_room)?, passed, destination));
+            let room = destination.queue.reserve(&pipeline.id, wire.len(), spans).await;
+            reserved.push((room.map_err(no_room)?, wire, spans, destination));
         }
     }
     let mut queued = Queued::default();
-    for (room, passed, Destination { queue, account }) in reserved {
+    for (room, wire, spans, Destination { queue, account }) in reserved {
         let (owed, result) = queue.waiting().map(|_| Owed::new()).unzip();
-        let item = Item { wire: passed.wire.clone(), spans: passed.spans, account: Arc::clone(account), owed };
+        let item = Item { wire: wire.clone(), spans, account: Arc::clone(account), owed };
         queued.landings.extend(room.commit(item));
         queued.results.extend(result);
     }
     Ok(queued)
 }
 
-fn of_plan<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<Item = (&'r PipelinePlan, &'r Passed)> {
+/// What is left of each request, with the pipeline that it has passed and how many spans it holds.
+fn left<'r>(
+    routes: &'r Routes,
+    all: &'r [(usize, Passed)],
+) -> impl Iterator<Item = (&'r PipelinePlan, &'r Bytes, u32)> {
     let plan = routes.plan.as_deref();
-    all.iter().filter_map(move |(index, passed)| Some((plan?.pipelines.get(*index)?, passed)))
+    let passed = all.iter().filter_map(move |(index, passed)| Some((plan?.pipelines.get(*index)?, passed)));
+    let each =
+        passed.flat_map(|(pipeline, passed)| passed.left.iter().map(move |(wire, spans)| (pipeline, wire, *spans)));
+    each.filter(|(_, _, spans)| *spans > 0)
 }
 
 /// Counts what the queues have taken.

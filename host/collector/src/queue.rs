@@ -15,6 +15,7 @@ mod disk;
 mod durable;
 mod entry;
 mod envelope;
+mod full;
 pub mod inspect;
 mod settings;
 mod storage;
@@ -40,6 +41,7 @@ pub use disk::Disks;
 pub(crate) use disk::{Disk, Lease};
 pub use durable::{Durable, Landing, NotKept};
 pub(crate) use entry::{Taken, Weight};
+pub use full::{Full, NoRoom};
 pub use settings::{Batching, OnFull, Settings, Sizer};
 pub use storage::{Folder, Storage};
 use verdict::Arrivals;
@@ -55,33 +57,6 @@ pub struct Item {
     pub account: Arc<DestinationAccount>,
     /// What its sender waits for; none if it is answered already.
     pub owed: Option<Owed>,
-}
-
-/// The queue has no room. Nothing was kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the queue of exporter {exporter} is {why}")]
-pub struct Full {
-    /// The exporter's component id.
-    pub exporter: String,
-    /// Why there is no room.
-    pub why: NoRoom,
-}
-
-/// Why there is no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
-    /// It holds as much as it may.
-    #[error("full")]
-    Full,
-    /// It takes nothing any more.
-    #[error("closed")]
-    Closed,
-    /// Its disk does not keep up.
-    #[error("behind with writing to its disk")]
-    Behind,
-    /// The request would not fit into it if it were empty.
-    #[error("smaller than this request")]
-    TooLarge,
 }
 
 /// The queue's figures, under the Collector's names.
@@ -218,6 +193,17 @@ impl Queue {
             }
             room.await;
         }
+    }
+
+    /// Reserves room if there is some now.
+    fn try_reserve(&self, bytes: usize, spans: u32) -> Option<Reservation<'_>> {
+        let weight = Weight::of(bytes, spans);
+        let mut state = self.state();
+        let has_room = state.phase != Phase::Closed && self.settings.fits(state.used, weight);
+        has_room.then(|| {
+            state.used += weight;
+            Reservation { queue: self, weight, held: true }
+        })
     }
 
     fn put(&self, mut item: Item, weight: Weight, held: bool) {

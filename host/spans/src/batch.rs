@@ -5,8 +5,8 @@ use bytes::Bytes;
 use crate::index::Index;
 use crate::record::SpanParts;
 use crate::store::Store;
-use crate::walk::validate_with;
-use crate::{Malformed, Table, Verdict, validate};
+use crate::walk::{Request, validate_with};
+use crate::{Malformed, Table, Verdict};
 
 /// A batch of spans in wire format. The default is an empty one.
 ///
@@ -22,6 +22,8 @@ pub struct Batch {
     pub(crate) is_changed: bool,
     /// An upper bound of what commits have added to the output, in bytes.
     pub(crate) grown: usize,
+    /// The requests that it was put together from; none if it is one request.
+    pub(crate) requests: Vec<Request>,
 }
 
 /// The largest request that is indexed while it is validated, in bytes: an index can be sixteen
@@ -32,16 +34,22 @@ impl Batch {
     /// Validates `wire` and wraps it. What is going to be asked for most likely, the fields and
     /// attributes of spans, is indexed by the same walk, unless the request is so large that an
     /// index of all of it at a time would be too much. For a batch that nobody may look into,
-    /// [`validate`] and [`Batch::from_validated`] cost less.
+    /// [`crate::validate`] and [`Batch::from_validated`] cost less.
     ///
     /// # Errors
-    /// See [`validate`].
+    /// See [`crate::validate`].
     pub fn parse(wire: Bytes) -> Result<Self, Malformed> {
+        let mut all = [Request::all_of(&wire)];
+        Self::parse_requests(wire, &mut all)
+    }
+
+    /// See [`Batch::parse`]; `requests` fill `wire`.
+    pub(crate) fn parse_requests(wire: Bytes, requests: &mut [Request]) -> Result<Self, Malformed> {
         if wire.len() > MAX_INDEXED {
-            let verdict = validate(&wire)?;
+            let (verdict, ()) = validate_with(&wire, requests, ())?;
             return Ok(Self::from_validated(wire, verdict));
         }
-        let (verdict, parts) = validate_with(&wire, SpanParts::with_capacity(wire.len()))?;
+        let (verdict, parts) = validate_with(&wire, requests, SpanParts::with_capacity(wire.len()))?;
         let mut batch = Self::from_validated(wire, verdict);
         // Irregular spans are indexed in copies that are normalised first.
         if !verdict.irregular {
@@ -50,7 +58,7 @@ impl Batch {
         Ok(batch)
     }
 
-    /// Wraps bytes that [`validate`] has accepted with that verdict. Of other bytes the reads
+    /// Wraps bytes that [`crate::validate`] has accepted with that verdict. Of other bytes the reads
     /// are unspecified, but nothing panics.
     pub fn from_validated(wire: Bytes, verdict: Verdict) -> Self {
         Self { store: Store { wire, arena: Vec::new() }, verdict, ..Self::default() }

@@ -124,15 +124,21 @@ impl Batch {
     /// Writes the whole batch anew without what `take` says. Answers which spans
     /// that changed.
     fn clean(&mut self, take: Take) -> Vec<u32> {
-        let before = self.encode();
+        let (before, mut requests) = self.splice_requests();
         let mut out = Vec::with_capacity(before.len());
-        rewrite(&REQUEST, &[&before], take, &mut out);
+        let mut start = 0;
+        for request in &mut requests {
+            rewrite(&REQUEST, &[before.get(start..request.end).unwrap_or_default()], take, &mut out);
+            start = std::mem::replace(&mut request.end, out.len());
+        }
         let edited = spans_that_differ(&before, &out);
-        let grown = self.grown;
         // What was valid stays valid when fields are left out, so there is always a verdict.
         if let Ok(verdict) = validate(&out) {
-            *self = Self::from_validated(out.into(), verdict);
-            self.grown = grown;
+            if self.requests.is_empty() {
+                requests.clear();
+            }
+            let grown = self.grown;
+            *self = Self { grown, requests, ..Self::from_validated(out.into(), verdict) };
         }
         edited
     }

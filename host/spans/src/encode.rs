@@ -9,6 +9,7 @@ use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::run::Run;
 use crate::schema::Kind;
 use crate::store::{Loc, Store};
+use crate::walk::Request;
 use crate::wire::{fields, put_bytes, put_frame, put_key, put_varint};
 use crate::{Batch, Table};
 
@@ -18,6 +19,11 @@ const HEADROOM: usize = 4096;
 impl Batch {
     /// The request as it is now. An untouched batch answers the very bytes it came from.
     pub fn encode(&mut self) -> Bytes {
+        self.splice(&mut [])
+    }
+
+    /// The output, where `requests` end in it instead of where they end now.
+    pub(crate) fn splice(&mut self, requests: &mut [Request]) -> Bytes {
         if !self.is_changed {
             return self.store.wire.clone();
         }
@@ -30,7 +36,12 @@ impl Batch {
         let room = wire + self.grown.min(wire) + HEADROOM;
         let mut out = Vec::with_capacity(room);
         let splicer = Splicer { batch: self };
-        splicer.request(&mut out);
+        let mut start = 0;
+        for request in &mut *requests {
+            splicer.request(Loc::new(start, request.end - start), &mut out);
+            start = std::mem::replace(&mut request.end, out.len());
+        }
+        splicer.request(Loc::new(start, wire - start), &mut out);
         out.into()
     }
 }
@@ -65,9 +76,10 @@ impl Splicer<'_> {
         &self.batch.store
     }
 
-    fn request(&self, out: &mut Vec<u8>) {
-        let wire = Loc::new(0, self.batch.store.wire.len());
-        self.children(wire, Table::Resources, 1, 0, out, |_, _| false);
+    /// Writes the request that `wire` is.
+    fn request(&self, wire: Loc, out: &mut Vec<u8>) {
+        let first = self.rows(Table::Resources).partition_point(|row| row.tlv.at < wire.at);
+        self.children(wire, Table::Resources, 1, first, out, |_, _| false);
     }
 
     /// Copies the message at `content`. Its children are the rows of `table` from `first` on, in

@@ -28,6 +28,7 @@ mod malformed;
 mod read;
 mod record;
 mod refusal;
+mod requests;
 mod rewrite;
 mod row_fields;
 mod run;

@@ -27,21 +27,38 @@ pub struct Verdict {
 /// Says what is wrong and where. What `prost` would not decode is refused, and so is an id of a
 /// wrong length, and input over 1 GiB.
 pub fn validate(wire: &[u8]) -> Result<Verdict, Malformed> {
-    validate_with(wire, ()).map(|(verdict, ())| verdict)
+    validate_with(wire, &mut [Request::all_of(wire)], ()).map(|(verdict, ())| verdict)
 }
 
-/// Checks `wire` as [`validate`] does, and shows `recorder` the spans on the way.
-pub(crate) fn validate_with<R: Recorder>(wire: &[u8], recorder: R) -> Result<(Verdict, R), Malformed> {
-    let mut walk = Walk { verdict: Verdict::default(), recorder };
-    let result = if wire.len() > MAX_BYTES {
-        Err(Fault::new(0, What::TooLong))
-    } else {
-        walk.message(&REQUEST, wire, 0, MAX_DEPTH)
-    };
-    match result {
-        Ok(()) => Ok((walk.verdict, walk.recorder)),
-        Err(fault) => Err(Malformed::locate(wire, fault)),
+/// A request within the bytes that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// Where it ends; the next one begins there.
+    pub end: usize,
+    pub spans: u32,
+}
+
+impl Request {
+    /// The only one, whose spans are not counted yet.
+    pub fn all_of(wire: &[u8]) -> Self {
+        Self { end: wire.len(), spans: 0 }
     }
+}
+
+/// Checks each of `requests`, which fill `wire`, as [`validate`] does, counts its spans, and shows
+/// `recorder` the spans on the way. The verdict is that of all together.
+pub(crate) fn validate_with<R: Recorder>(
+    wire: &[u8],
+    requests: &mut [Request],
+    recorder: R,
+) -> Result<(Verdict, R), Malformed> {
+    let mut walk = Walk { verdict: Verdict::default(), recorder };
+    let too_long = (wire.len() > MAX_BYTES).then_some(Fault::new(0, What::TooLong));
+    too_long
+        .map_or(Ok(()), Err)
+        .and_then(|()| walk.requests(wire, requests))
+        .map_err(|f| Malformed::locate(wire, f))?;
+    Ok((walk.verdict, walk.recorder))
 }
 
 /// Is shown what the walk has found valid within spans, in the order of the wire. Positions are
@@ -99,6 +116,17 @@ pub(crate) struct Walk<R = ()> {
 }
 
 impl<R: Recorder> Walk<R> {
+    fn requests(&mut self, wire: &[u8], requests: &mut [Request]) -> Result<(), Fault> {
+        let mut start = 0;
+        for request in requests {
+            let before = self.verdict.spans;
+            self.message(&REQUEST, wire.get(..request.end).unwrap_or_default(), start, MAX_DEPTH)?;
+            request.spans = self.verdict.spans - before;
+            start = request.end;
+        }
+        Ok(())
+    }
+
     /// Checks the message that is `buf[at..]`; `depth` is how much nesting is left.
     pub fn message(&mut self, schema: &'static Schema, buf: &[u8], at: usize, depth: u32) -> Result<(), Fault> {
         if !std::ptr::eq(schema, &raw const SPAN) {

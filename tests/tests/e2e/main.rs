@@ -62,6 +62,7 @@ mod start;
 mod state;
 mod swap;
 mod tls;
+mod together;
 mod transform;
 mod trust;
 mod upstream;

@@ -7,15 +7,16 @@ use crate::account::{Delivery, Settled};
 use crate::route::{PipelinePlan, Routes};
 
 impl Passed {
-    /// Counts what became of a request of `entered` spans in the pipeline's account, and what the plugins
+    /// Counts what became of requests of `entered` spans in the pipeline's account, and what the plugins
     /// did: their figures, their log lines and metrics.
     pub fn count(self, routes: &Routes, pipeline: &PipelinePlan, entered: u32) {
-        let mut settled = Settled { accepted: entered, passed: self.spans, ..Settled::default() };
+        let left = self.left.iter().map(|(_, spans)| spans).sum();
+        let mut settled = Settled { accepted: entered, passed: left, ..Settled::default() };
         for (&processor, done) in pipeline.processors.iter().zip(self.done) {
             if let Some(Some(slot)) = routes.slots.get(processor) {
                 let counted = done.entered + done.candidate.as_ref().map_or(0, |candidate| candidate.entered);
                 slot.count(done, &mut settled);
-                pipeline.connected(processor, self.spans, counted);
+                pipeline.connected(processor, left, counted);
             }
         }
         pipeline.account.settled(&settled);

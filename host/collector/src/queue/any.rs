@@ -35,6 +35,14 @@ impl AnyQueue {
         }
     }
 
+    /// Reserves room if there is some now. It is no failure if there is none.
+    pub(crate) fn try_reserve(&self, pipeline: &str, bytes: usize, spans: u32) -> Option<Room<'_>> {
+        match self {
+            Self::Memory(queue) => queue.try_reserve(bytes, spans).map(Room::Memory),
+            Self::Durable(queue) => queue.try_reserve_for(pipeline, bytes, spans).map(Room::Durable),
+        }
+    }
+
     /// The queue, if senders are answered when the outcome of their requests is known.
     pub(crate) fn waiting(&self) -> Option<&Arc<Queue>> {
         match self {

@@ -197,6 +197,11 @@ impl Durable {
         }
     }
 
+    /// Reserves room for a request of this pipeline if there is some now.
+    pub(super) fn try_reserve_for(self: &Arc<Self>, pipeline: &str, bytes: usize, spans: u32) -> Option<Room> {
+        self.try_reserve(envelope::length(pipeline, bytes), Weight::of(bytes, spans)).ok()
+    }
+
     fn full(&self, why: NoRoom, spans: u64) -> Full {
         self.figures.enqueue_failed.inc_by(spans);
         Full { exporter: self.exporter.clone(), why }

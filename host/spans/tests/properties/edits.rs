@@ -74,7 +74,7 @@ fn values(rng: &mut Rng, rows: usize) -> Values {
     all
 }
 
-fn op(rng: &mut Rng, now: &ExportTraceServiceRequest) -> Op {
+pub fn op(rng: &mut Rng, now: &ExportTraceServiceRequest) -> Op {
     let t = *rng.pick(&Table::ALL);
     let paths = rows(now, t);
     let entries: usize = paths.iter().map(|&p| attributes(now, t, p).len()).sum();

@@ -21,6 +21,7 @@ mod mangle;
 mod model;
 mod parts;
 mod refusals;
+mod requests;
 mod rng;
 mod verdict;
 

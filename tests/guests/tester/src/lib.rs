@@ -41,6 +41,8 @@ enum Deed {
     Calls,
     /// Set the attribute `stamp`.
     Stamp,
+    /// Count calls by how many different names their spans have.
+    Names,
     /// Set it to the host's name, to the variable `TOLD`, to whether there is a variable `UNTOLD`, and to the
     /// pod's label `color`.
     Host,
@@ -80,6 +82,17 @@ impl Plugin for Tester {
         }
         match self.0.does {
             Deed::Stamp => Ok(()),
+            Deed::Names => {
+                let mut names = Vec::new();
+                for span in batch.spans()? {
+                    names.push(span.name()?.to_string());
+                }
+                names.sort_unstable();
+                names.dedup();
+                let help = "Calls by how many different names their spans have.";
+                let metric = metrics::Metric::define(metrics::Kind::Counter, "calls", help, &["names"])?;
+                Ok(metric.record(&[&names.len().to_string()], 1.0)?)
+            }
             Deed::Host => {
                 let mut names = Texts::one("host.name");
                 names.push(b"env.TOLD");

@@ -1,0 +1,219 @@
+//! Requests of one connection that wait for their chains.
+//!
+//! Calls of plugins cost some microseconds whatever they are given, which for a small request is as much
+//! as its spans cost. So the requests of one connection that have arrived by the time their turn comes go
+//! through the chains as one batch, and into the queues as the requests they were. Nobody waits for others
+//! to come, and requests of two connections never share a call.
+//!
+//! What becomes of a request never depends on another one: if anything goes wrong with them together,
+//! nothing has happened, and each goes alone.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sluice_spans::{Batch, count_spans};
+use tokio::sync::oneshot;
+
+use super::{Accepted, Door, Of, Queued, Refused, answer_by, land, left, pipelines, take};
+use crate::chain::{self, Passed};
+use crate::cores::Core;
+use crate::queue::Item;
+use crate::route::Routes;
+
+/// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
+/// core has none of it in its caches, nor has this one what comes back.
+const WORTH_WAITING_NS: u64 = 400_000;
+
+/// What goes together costs at most this much, so that other connections need not wait long, and a plugin
+/// has no less time for a span than it would have otherwise.
+const MOST_NS: u64 = 500_000;
+
+/// How many spans go together at most: what a plugin gets in one call.
+const MOST_SPANS: u32 = chain::SLICE_SPANS as u32;
+
+/// How many bytes go together at most: what is indexed while it is validated.
+const MOST_BYTES: usize = 256 * 1024;
+
+/// After requests could not go together they go alone for so long: trying costs a chain.
+const ALONE: Duration = Duration::from_millis(100);
+
+/// The requests of one connection that wait.
+#[derive(Default)]
+pub(super) struct Line {
+    waiting: RefCell<VecDeque<Waiting>>,
+    /// Whether a task is on its way to see to them.
+    is_seen_to: Cell<bool>,
+}
+
+struct Waiting {
+    wire: Bytes,
+    deadline: Option<Instant>,
+    tell: oneshot::Sender<Result<Accepted, Refused>>,
+}
+
+impl Line {
+    /// Waits for the turn of a request and passes it on. `None` if the process ends.
+    pub async fn pass(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        receiver: usize,
+        wire: Bytes,
+        deadline: Option<Instant>,
+    ) -> Option<Result<Accepted, Refused>> {
+        let (tell, told) = oneshot::channel();
+        core.wait(1);
+        self.waiting.borrow_mut().push_back(Waiting { wire, deadline, tell });
+        if !self.is_seen_to.replace(true) {
+            self.see_to(core, receiver);
+        }
+        told.await.ok()
+    }
+
+    /// Has the first of those that wait passed on, and then the others: all that have arrived come to wait
+    /// here before the task begins.
+    fn see_to(self: &Rc<Self>, core: &Rc<Core>, receiver: usize) {
+        let (line, core) = (Rc::clone(self), Rc::clone(core));
+        tokio::task::spawn_local(async move {
+            let first = line.first(&core, receiver);
+            if line.waiting.borrow().is_empty() {
+                line.is_seen_to.set(false);
+            } else {
+                line.see_to(&core, receiver);
+            }
+            pass_on(&core, receiver, first).await;
+        });
+    }
+
+    /// Those whose turn it is on this core. If they are too many, another core has some first.
+    fn first(&self, core: &Rc<Core>, receiver: usize) -> Vec<Waiting> {
+        let cost = core.chain_ns.get().max(1);
+        let fewer = usize::try_from(WORTH_WAITING_NS.div_ceil(cost)).unwrap_or(usize::MAX);
+        if let Some((peer, fewer)) = core.less_busy_peer(fewer)
+            && let Some(room) = peer.room()
+        {
+            // What makes both wait the same.
+            let moved = self.next(core, fewer / 2);
+            let count = moved.len();
+            room.hand_over(
+                count,
+                Box::new(move |core| {
+                    let core = Rc::clone(core);
+                    tokio::task::spawn_local(async move {
+                        core.end_wait(count);
+                        pass_on(&core, receiver, moved).await;
+                    });
+                }),
+            );
+        }
+        self.next(core, usize::MAX)
+    }
+
+    /// Takes at most `most` requests that may go together, and one in any case.
+    fn next(&self, core: &Core, most: usize) -> Vec<Waiting> {
+        let cost = core.chain_ns.get().max(1);
+        let most = if core.alone_until.get().is_some_and(|until| Instant::now() < until) {
+            1
+        } else {
+            most.min(usize::try_from(MOST_NS / cost).unwrap_or(usize::MAX)).max(1)
+        };
+        let (mut group, mut bytes, mut spans) = (Vec::new(), 0, 0u32);
+        let mut waiting = self.waiting.borrow_mut();
+        while let Some(next) = waiting.front().filter(|_| group.len() < most) {
+            bytes += next.wire.len();
+            // What has no number of spans is malformed, and goes alone.
+            spans = spans.saturating_add(count_spans(&next.wire).unwrap_or(u32::MAX));
+            if !group.is_empty() && (bytes > MOST_BYTES || spans > MOST_SPANS) {
+                break;
+            }
+            let next = waiting.pop_front();
+            core.end_wait(1);
+            // Nobody waits for the answer of a sender that has gone.
+            group.extend(next.filter(|next| !next.tell.is_closed()));
+        }
+        group
+    }
+}
+
+/// Passes requests through the chains and answers them.
+async fn pass_on(core: &Rc<Core>, receiver: usize, group: Vec<Waiting>) {
+    if let [_, _, ..] = group.as_slice() {
+        if let Some(together) = Together::pass(core, receiver, &group) {
+            return together.answer(core, group).await;
+        }
+        core.alone_until.set(Some(Instant::now() + ALONE));
+    }
+    for Waiting { wire, deadline, tell } in group {
+        let core = Rc::clone(core);
+        // The sender may have gone; the request is taken all the same.
+        let alone = async move { drop(tell.send(take(&core, receiver, wire, deadline).await)) };
+        tokio::task::spawn_local(alone);
+    }
+}
+
+/// Requests that have passed the chains together and are in all queues.
+struct Together {
+    routes: Rc<Routes>,
+    door: Door,
+    all: Vec<(usize, Passed)>,
+    queued: Queued,
+    /// How many spans each of them held.
+    spans: Vec<u32>,
+}
+
+impl Together {
+    /// Nothing, and nothing done, if it does not go smoothly.
+    fn pass(core: &Core, index: usize, group: &[Waiting]) -> Option<Self> {
+        let routes = core.routes();
+        let receiver = routes.plan.as_ref()?.receivers.get(index)?;
+        let wires: Vec<Bytes> = group.iter().map(|waiting| waiting.wire.clone()).collect();
+        let (mut spans, mut all, mut cost) = (Vec::new(), Vec::new(), Duration::ZERO);
+        for (index, pipeline) in pipelines(&routes, receiver) {
+            // Each sender has a result of its own.
+            if pipeline.destinations.iter().any(|destination| destination.queue.waiting().is_some()) {
+                return None;
+            }
+            let mut batch = Batch::of_requests(&wires).ok()?;
+            spans = batch.encode_requests().into_iter().map(|(_, spans)| spans).collect();
+            let started = Instant::now();
+            all.push((index, chain::together(&routes, pipeline, batch)?));
+            cost += started.elapsed();
+        }
+        let queued = queue(&routes, &all)?;
+        core.has_cost(cost / group.len() as u32);
+        let sum = spans.iter().sum();
+        receiver.account.received(sum);
+        let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans: sum, accepted: false };
+        Some(Self { routes, door, all, queued, spans })
+    }
+
+    async fn answer(self, core: &Core, group: Vec<Waiting>) {
+        let Self { routes, door, all, queued, spans } = self;
+        let landed = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).await;
+        for (Waiting { tell, .. }, spans) in group.into_iter().zip(spans) {
+            let answer = landed.clone().map(|warning| Accepted { spans, warning });
+            // The sender may have gone.
+            let _ = tell.send(answer);
+        }
+    }
+}
+
+/// Puts what is left of the requests into all queues if they all have room now.
+fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Option<Queued> {
+    let mut reserved = Vec::new();
+    for (pipeline, wire, spans) in left(routes, all) {
+        for destination in &pipeline.destinations {
+            let room = destination.queue.try_reserve(&pipeline.id, wire.len(), spans)?;
+            reserved.push((room, wire, spans, &destination.account));
+        }
+    }
+    let mut queued = Queued::default();
+    for (room, wire, spans, account) in reserved {
+        let item = Item { wire: wire.clone(), spans, account: Arc::clone(account), owed: None };
+        queued.landings.extend(room.commit(item));
+    }
+    Some(queued)
+}
