@@ -181,6 +181,9 @@ impl Editor<'_> {
     }
 }
 
+/// What an attribute takes on the wire at most, usually.
+const USUAL_BYTES: usize = 128;
+
 /// Values whose texts are in the arena.
 struct Written<'a> {
     values: &'a Values,
@@ -202,7 +205,7 @@ impl<'a> Written<'a> {
             return Entry { changed: entry.changed | KEY_CHANGED | VALUE_CHANGED, ..entry };
         }
         let tlv = *self.shared.get_or_insert_with(|| {
-            let mut out = Vec::new();
+            let mut out = Vec::with_capacity(USUAL_BYTES);
             put_entry(store, number, &entry, &mut out);
             store.push(&out)
         });

@@ -242,7 +242,8 @@ impl Attributes {
     /// Joins what all rows have in common, before it goes out: once, however many edits there were.
     pub fn join_common(&mut self, store: &mut Store) {
         if self.common_run.is_none() && !self.common.is_empty() {
-            let bytes: Vec<u8> = self.common.iter().flat_map(|entry| store.get(entry.tlv)).copied().collect();
+            let entries: Vec<&[u8]> = self.common.iter().map(|entry| store.get(entry.tlv)).collect();
+            let bytes = entries.concat();
             self.common_run = store.push(&bytes);
         }
     }

@@ -3,7 +3,7 @@
 use crate::attributes::Attributes;
 use crate::gather::{Keys, gather};
 use crate::layout::ColumnAt;
-use crate::row_fields::{NO_ID, RowFields};
+use crate::row_fields::{NO_ID, RowFields, column};
 use crate::store::{Loc, Store};
 use crate::{Batch, Column, Entries, EntryKeys, Field, Refusal, Table, Texts, Values, fields};
 
@@ -51,20 +51,32 @@ impl Batch {
     /// # Errors
     /// The table has no such text field.
     pub fn texts(&mut self, table: Table, field: Field) -> Result<Texts, Refusal> {
-        match table.column(field) {
-            Some(ColumnAt::Text(slot, _)) => {
-                self.load_fields(table);
-                let index = self.index.table(table);
-                let texts = index.fields.as_ref().map(|fields| fields.texts(slot));
-                Ok(texts.map_or_else(Texts::new, |texts| pack(&self.store, index.rows.len(), texts)))
-            }
-            Some(ColumnAt::SchemaUrl) => {
-                self.load_rows(table);
-                let urls = &self.index.table(table).schema_urls;
-                Ok(pack(&self.store, urls.len(), urls.iter().copied()))
-            }
-            _ => Err(no_field(table, "text", field)),
+        let (store, places) = self.text_places(table, field)?;
+        Ok(pack(store, places))
+    }
+
+    /// Where a text field of every row is.
+    pub(crate) fn text_places(
+        &mut self,
+        table: Table,
+        field: Field,
+    ) -> Result<(&Store, impl ExactSizeIterator<Item = Loc> + Clone), Refusal> {
+        let slot = match table.column(field) {
+            Some(ColumnAt::Text(slot, _)) => Some(slot),
+            Some(ColumnAt::SchemaUrl) => None,
+            _ => return Err(no_field(table, "text", field)),
+        };
+        if slot.is_some() {
+            self.load_fields(table);
+        } else {
+            self.load_rows(table);
         }
+        let index = self.index.table(table);
+        let (items, width): (&[Loc], _) = match slot {
+            Some(_) => index.fields.as_ref().map_or((&[], 1), RowFields::texts),
+            None => (&index.schema_urls, 1),
+        };
+        Ok((&self.store, column(items, width, slot.unwrap_or(0))))
     }
 
     /// 16 bytes a row.
@@ -210,9 +222,9 @@ impl Batch {
 }
 
 /// Texts from where they are, back to back.
-fn pack(store: &Store, rows: usize, texts: impl Iterator<Item = Loc> + Clone) -> Texts {
+fn pack(store: &Store, texts: impl ExactSizeIterator<Item = Loc> + Clone) -> Texts {
     let bytes: usize = texts.clone().map(|text| text.len as usize).sum();
-    let mut packed = Texts::with_capacity(rows, bytes + Store::SLACK);
+    let mut packed = Texts::with_capacity(texts.len(), bytes + Store::SLACK);
     for text in texts {
         store.append(text, &mut packed.bytes);
         packed.ends.push(packed.bytes.len() as u32);

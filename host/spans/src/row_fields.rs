@@ -100,8 +100,9 @@ impl RowFields {
         ids.extend_from_slice(record.ids.get(..layout.ids).unwrap_or_default());
     }
 
-    pub fn texts(&self, slot: usize) -> impl Iterator<Item = Loc> + Clone {
-        column(&self.texts, self.layout.texts, slot)
+    /// The texts of all rows, and how many a row has.
+    pub fn texts(&self) -> (&[Loc], usize) {
+        (&self.texts, self.layout.texts)
     }
 
     pub fn numbers(&self, slot: usize) -> impl Iterator<Item = u64> {
@@ -143,7 +144,8 @@ impl RowFields {
     }
 }
 
-fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item = T> + Clone {
+/// One of the `width` items of every record.
+pub(crate) fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl ExactSizeIterator<Item = T> + Clone {
     items.iter().skip(slot).step_by(width.max(1)).copied()
 }
 

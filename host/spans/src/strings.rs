@@ -13,6 +13,9 @@ const TEXTS: [(Table, &[Field]); 5] = [
     (Table::Links, &[link::TRACE_STATE]),
 ];
 
+/// How many sections there can be: the attributes of the tables, and those fields.
+const SECTIONS: usize = 5 + 9;
+
 /// The field number that stands for the attributes of a table.
 const ATTRIBUTES: Field = 0;
 
@@ -52,8 +55,12 @@ impl Batch {
     /// None today.
     pub fn strings(&mut self, readable: &impl Readable) -> Result<(Strings, Shown), Refusal> {
         // Usually about half of a request is text, and an attribute takes some 32 bytes.
-        let texts = Texts::with_capacity(self.wire_len() / 32, self.wire_len() / 2);
-        let mut all = Strings { texts, ..Strings::default() };
+        let count = self.wire_len() / 32;
+        let mut all = Strings {
+            sections: Vec::with_capacity(3 * SECTIONS),
+            types: Vec::with_capacity(count),
+            texts: Texts::with_capacity(count, self.wire_len() / 2),
+        };
         let mut shown = [const { None }; 5];
         for ((table, fields), shown) in TEXTS.into_iter().zip(&mut shown) {
             if readable.all_attributes(table) {
@@ -69,15 +76,16 @@ impl Batch {
                 });
             }
             for &field in fields.iter().filter(|&&field| readable.text(table, field)) {
-                let column = self.texts(table, field)?;
-                if column.bytes.is_empty() {
+                let (store, places) = self.text_places(table, field)?;
+                if places.clone().all(|place| place.len == 0) {
                     continue;
                 }
                 all.add(table, field, |types, texts| {
-                    types.resize(types.len() + column.len(), STRING);
-                    let base = texts.bytes.len() as u32;
-                    texts.bytes.extend_from_slice(&column.bytes);
-                    texts.ends.extend(column.ends.iter().map(|end| base + end));
+                    types.resize(types.len() + places.len(), STRING);
+                    for place in places {
+                        store.append(place, &mut texts.bytes);
+                        texts.ends.push(texts.bytes.len() as u32);
+                    }
                 });
             }
         }
