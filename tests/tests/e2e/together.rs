@@ -121,3 +121,30 @@ fn a_queue_with_room_for_few_takes_few_and_counts_whom_it_refuses_once() {
     assert_eq!(end.account.sum("receiver", "refused"), failed, "each refusal is counted once");
     assert_eq!(upstream.spans(), 20 * (400 - refused as u64));
 }
+
+/// Upstream takes all requests but those with a bad span, and no more of others fails with these: they went
+/// through the plugins together and were merged again to be sent.
+#[test]
+fn of_requests_that_went_together_upstream_refuses_only_the_guilty() {
+    for (waits, code) in [("", None), ("wait_for_result: true,", Some(Code::Internal))] {
+        let upstream = Sink::start();
+        upstream.refuse_with("bad");
+        let queue = format!("sending_queue: {{ {waits} batch: {{ flush_timeout: 20ms }} }}");
+        let config = Config::new()
+            .exporter("otlp_grpc", &grpc(&upstream, &queue))
+            .processor("wasm/tester", "module: tester.wasm\nconfig: { does: stamp }\nlimits: { timeout: 5s }");
+        let sluice = Sluice::start_in(folder(&config));
+        let is_guilty = |number: usize| number % 20 == 11;
+        let requests: Vec<Bytes> =
+            (0..200).map(|number| if is_guilty(number) { request(20, &[5]) } else { request(20, &[]) }).collect();
+        let answers = at_once(&Grpc::new(sluice.grpc()).unwrap(), &requests, 32);
+        for (number, answer) in answers.into_iter().enumerate() {
+            let expected = code.filter(|_| is_guilty(number));
+            assert_eq!(answer.err().map(|status| status.code()), expected, "{waits} request {number}");
+        }
+        let end = sluice.terminate();
+        assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+        assert_eq!(end.account.sum("destination", "failed"), 200, "{waits}");
+        assert_eq!(upstream.spans(), 20 * 190, "{waits}");
+    }
+}
