@@ -24,7 +24,7 @@ use crate::route::{Destination, PipelinePlan, ReceiverPlan, Routes};
 
 /// A chain that costs less than this is not worth waiting in line for, nor another core's attention:
 /// each costs some microseconds.
-const WORTH_WAITING_NS: u64 = 5_000;
+const WORTH_LINING_UP_NS: u64 = 5_000;
 
 /// When a sender should come back that was refused for lack of room or while starting.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -90,7 +90,7 @@ impl Intake {
     /// their queues, or refuses it whole. Where results are waited for, the answer comes before
     /// `deadline`, from when on the sender does not wait for it any more.
     pub async fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
-        if self.core.chain_ns.get() < WORTH_WAITING_NS {
+        if self.core.chain_ns.get() < WORTH_LINING_UP_NS {
             return take(&self.core, self.receiver, wire, deadline).await;
         }
         let answer = self.line.pass(&self.core, self.receiver, wire, deadline).await;
