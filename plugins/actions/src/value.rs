@@ -62,7 +62,7 @@ fn push_text(text: &str, out: &mut Values) {
 
 /// A number that is too large is none, as in Go; Rust reads it as infinite.
 fn double(text: &str) -> Option<f64> {
-    let number: f64 = text.parse().ok()?;
+    let number = number::parse(text)?;
     let is_meant = !number.is_infinite() || !text.bytes().any(|byte| byte.is_ascii_digit());
     is_meant.then_some(number)
 }

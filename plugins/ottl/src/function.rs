@@ -254,7 +254,7 @@ fn double(value: Value<'_>) -> Result<Literal, EvaluationError> {
         Value::Int(number) => Literal::Float(number as f64),
         Value::Float(number) => Literal::Float(number),
         Value::Bool(value) => Literal::Float(f64::from(u8::from(value))),
-        Value::String(_) => string("Double", value)?.parse().map_or(Literal::Nil, Literal::Float),
+        Value::String(_) => number::parse(string("Double", value)?).map_or(Literal::Nil, Literal::Float),
         other => return failed(format!("Double of {} is not supported yet", other.name())),
     })
 }

@@ -3,6 +3,7 @@
 use serde::de::Error as _;
 
 use super::problem::Problem;
+use crate::number;
 
 /// Lists and maps within each other. As many as `serde_json` takes; each is a few frames of the stack.
 const MAX_DEPTH: usize = 127;
@@ -190,7 +191,7 @@ impl<'j> Reader<'j> {
         match text.parse() {
             Ok(number) if number != 0 => Some(Found::Signed(number)),
             // With a fraction or an exponent, beyond 64 bits, or `-0`.
-            _ => text.parse().ok().filter(|number: &f64| number.is_finite()).map(Found::Float),
+            _ => number::parse(text).filter(|number| number.is_finite()).map(Found::Float),
         }
     }
 
