@@ -1,5 +1,6 @@
 //! What [`export!`](crate::export!) expands to.
 
+use crate::config;
 use crate::lifecycle::{ConfigError, Configured, Plugin};
 
 /// Exports a plugin from this crate, which must be a `cdylib`. Does nothing off wasm.
@@ -44,19 +45,7 @@ macro_rules! export {
 
 /// Reads the configuration and lets the plugin judge it.
 pub(crate) fn configure<P: Plugin>(json: &str) -> Result<Configured<P>, Vec<ConfigError>> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    let config = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { String::new() } else { path };
-        vec![ConfigError { path, message: without_position(&error.into_inner()) }]
-    })?;
-    P::configure(config)
-}
-
-/// The JSON's line and column mean nothing to somebody who wrote YAML.
-fn without_position(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    message.rsplit_once(" at line ").map_or(message.clone(), |(message, _)| message.to_owned())
+    P::configure(config::read(json).map_err(|problem| vec![problem])?)
 }
 
 /// The guest's side.

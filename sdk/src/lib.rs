@@ -61,11 +61,13 @@ mod batch;
 pub mod bindings;
 pub mod clock;
 mod columns;
+mod config;
 #[doc(hidden)]
 pub mod export;
 mod lifecycle;
 pub mod log;
 pub mod metrics;
+pub mod number;
 pub mod pattern;
 pub mod random;
 pub mod store;

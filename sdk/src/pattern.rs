@@ -45,7 +45,7 @@ pub fn from_go(pattern: &str, flavor: Flavor) -> String {
                 after
             }
             '&' | '~' if in_class => {
-                out.extend(['\\', c]);
+                escaped(c, &mut out);
                 after
             }
             '{' if !in_class && !is_repetition(after) => {
@@ -61,6 +61,23 @@ pub fn from_go(pattern: &str, flavor: Flavor) -> String {
     out
 }
 
+/// What `regex` takes as all of Unicode and Go as ASCII: in a class and outside. Nothing where it is the same.
+const ASCII_ONLY: [(char, &str, &str); 8] = [
+    ('d', "0-9", "[0-9]"),
+    ('D', "[^0-9]", "[^0-9]"),
+    ('w', "0-9A-Za-z_", "[0-9A-Za-z_]"),
+    ('W', "[^0-9A-Za-z_]", "[^0-9A-Za-z_]"),
+    ('s', r"\t\n\f\r ", r"[\t\n\f\r ]"),
+    ('S', r"[^\t\n\f\r ]", r"[^\t\n\f\r ]"),
+    ('b', "", r"(?-u:\b)"),
+    ('B', "", r"(?-u:\B)"),
+];
+
+fn escaped(c: char, out: &mut String) {
+    out.push('\\');
+    out.push(c);
+}
+
 /// After a backslash.
 fn escape<'a>(after: &'a str, in_class: bool, flavor: Flavor, out: &mut String) -> &'a str {
     let Some(c) = after.chars().next() else {
@@ -68,38 +85,31 @@ fn escape<'a>(after: &'a str, in_class: bool, flavor: Flavor, out: &mut String) 
         return after;
     };
     let rest = after.get(c.len_utf8()..).unwrap_or_default();
-    match (c, in_class) {
-        ('d' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B', _) if flavor == Flavor::Lite => out.extend(['\\', c]),
-        ('d', true) => out.push_str("0-9"),
-        ('d', false) => out.push_str("[0-9]"),
-        ('D', _) => out.push_str("[^0-9]"),
-        ('w', true) => out.push_str("0-9A-Za-z_"),
-        ('w', false) => out.push_str("[0-9A-Za-z_]"),
-        ('W', _) => out.push_str("[^0-9A-Za-z_]"),
-        ('s', true) => out.push_str(r"\t\n\f\r "),
-        ('s', false) => out.push_str(r"[\t\n\f\r ]"),
-        ('S', _) => out.push_str(r"[^\t\n\f\r ]"),
-        ('b', false) => out.push_str(r"(?-u:\b)"),
-        ('B', false) => out.push_str(r"(?-u:\B)"),
-        ('x' | 'p' | 'P', _) if rest.starts_with('{') => {
+    if flavor == Flavor::Regex
+        && let Some((_, within, without)) = ASCII_ONLY.iter().find(|(letter, ..)| *letter == c)
+        && let written = if in_class { within } else { without }
+        && !written.is_empty()
+    {
+        out.push_str(written);
+        return rest;
+    }
+    match c {
+        'x' | 'p' | 'P' if rest.starts_with('{') => {
             // `\x{e9}`, `\p{Greek}`: these braces are part of the escape.
             let end = rest.find('}').map_or(rest.len(), |end| end + 1);
             let (braces, rest) = rest.split_at(end);
-            out.extend(['\\', c]);
+            escaped(c, out);
             out.push_str(braces);
             return rest;
         }
-        ('Q', _) => {
+        'Q' => {
             let (quoted, rest) = rest.split_once(r"\E").unwrap_or((rest, ""));
             for c in quoted.chars() {
-                if c.is_ascii_punctuation() {
-                    out.push('\\');
-                }
-                out.push(c);
+                if c.is_ascii_punctuation() { escaped(c, out) } else { out.push(c) }
             }
             return rest;
         }
-        _ => out.extend(['\\', c]),
+        _ => escaped(c, out),
     }
     rest
 }

@@ -131,6 +131,8 @@ fn compile(root: &Path, route: &Route, folder: &Path) -> Command {
         .unwrap_or_default();
     let flags = [
         "-Ctarget-feature=+simd128,+bulk-memory".to_owned(),
+        // Without it every call and every address takes the five bytes of the largest number.
+        "-Clink-arg=--compress-relocations".to_owned(),
         format!("--remap-path-prefix={}=sluice", root.display()),
         format!("--remap-path-prefix={home}=cargo"),
     ];

@@ -5,8 +5,8 @@ use serde::de::IgnoredAny;
 use sluice_sdk::Rows;
 use sluice_sdk::pattern::{Flavor, from_go};
 use sluice_sdk::prelude::*;
-use sluice_sdk::serde_json::Value;
 
+use crate::constant::Constant;
 use crate::value::Target;
 
 /// The keys of one action, the Collector's.
@@ -15,9 +15,9 @@ use crate::value::Target;
 pub struct ActionConfig {
     key: Option<String>,
     action: String,
-    value: Option<Value>,
+    value: Option<Constant>,
     from_attribute: Option<String>,
-    default_value: Option<Value>,
+    default_value: Option<Constant>,
     pattern: Option<String>,
     converted_type: Option<String>,
     // Of the Collector, refused by name.
@@ -199,13 +199,10 @@ impl ActionConfig {
     fn set(self, path: &str, present: bool, absent: bool) -> Result<Vec<Action>, ConfigError> {
         let key = self.key(path)?;
         self.only(path, &["value", "from_attribute", "default_value"])?;
-        let constant = |key: &str, value: Option<&Value>| {
-            let message = "must be a string, a number or a boolean";
-            let read = |value| constant(value).ok_or_else(|| ConfigError::new(format!("{path}.{key}"), message));
-            value.map(read).transpose()
-        };
-        let value = constant("value", self.value.as_ref())?;
-        let default = constant("default_value", self.default_value.as_ref())?;
+        let constant =
+            |key: &str, value: Option<Constant>| value.map(|value| value.read(&format!("{path}.{key}"))).transpose();
+        let value = constant("value", self.value)?;
+        let default = constant("default_value", self.default_value)?;
         let from = match (value, self.from_attribute.filter(|from| !from.is_empty()), default) {
             (Some(value), None, _) | (None, None, Some(value)) => Source::Constant(value),
             (None, Some(from), default) => Source::Attribute(from, default),
@@ -258,17 +255,4 @@ impl ActionConfig {
 pub(crate) fn compile(path: &str, pattern: &str) -> Result<Regex, ConfigError> {
     let regex = Regex::new(&from_go(pattern, Flavor::Lite));
     regex.map_err(|error| ConfigError::new(path, format!("the pattern cannot be read: {error}")))
-}
-
-/// The value that stands in a configuration; none of a list or a map.
-pub(crate) fn constant(value: &Value) -> Option<Values> {
-    Some(match value {
-        Value::String(text) => Values::string(text),
-        Value::Bool(value) => Values::bool(*value),
-        Value::Number(number) => match number.as_i64() {
-            Some(integer) => Values::int(integer),
-            None => Values::double(number.as_f64()?),
-        },
-        _ => return None,
-    })
 }

@@ -7,6 +7,7 @@
 
 mod columns;
 mod config;
+mod constant;
 mod selection;
 mod value;
 

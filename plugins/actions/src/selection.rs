@@ -5,10 +5,10 @@ use std::cmp::Ordering;
 use regex_lite::Regex;
 use serde::de::IgnoredAny;
 use sluice_sdk::prelude::*;
-use sluice_sdk::serde_json::Value;
 use sluice_sdk::{Refusal, fields, kind};
 
-use crate::config::{compile, constant};
+use crate::config::compile;
+use crate::constant::Constant;
 use crate::value;
 
 /// The attribute that `services` are compared with.
@@ -63,7 +63,7 @@ struct Cache {
 #[serde(deny_unknown_fields)]
 struct AttributeConfig {
     key: String,
-    value: Option<Value>,
+    value: Option<Constant>,
 }
 
 #[derive(Deserialize)]
@@ -134,14 +134,12 @@ impl Attribute {
         let path = format!("{path}.value");
         let value = match (how, value) {
             (_, None) => Wanted::Anything,
-            (MatchType::Regexp, Some(Value::String(pattern))) => Wanted::Matching(compile(&path, &pattern)?),
-            (MatchType::Regexp, Some(_)) => {
-                return Err(ConfigError::new(path, "with `match_type: regexp` a value is a string: put it in quotes"));
+            (MatchType::Regexp, Some(value)) => {
+                let message = "with `match_type: regexp` a value is a string: put it in quotes";
+                let pattern = value.text().ok_or_else(|| ConfigError::new(path.as_str(), message))?;
+                Wanted::Matching(compile(&path, pattern)?)
             }
-            (MatchType::Strict, Some(value)) => {
-                let message = "must be a string, a number or a boolean";
-                Wanted::Exactly(constant(&value).ok_or_else(|| ConfigError::new(path, message))?)
-            }
+            (MatchType::Strict, Some(value)) => Wanted::Exactly(value.read(&path)?),
         };
         Ok(Self { key, value })
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
-use sluice_sdk::{Values, kind};
+use sluice_sdk::{Values, kind, number};
 
 /// What `convert` converts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,25 +62,15 @@ fn push_text(text: &str, out: &mut Values) {
 
 /// A number that is too large is none, as in Go; Rust reads it as infinite.
 fn double(text: &str) -> Option<f64> {
-    let number: f64 = text.parse().ok()?;
+    let number = number::parse(text)?;
     let is_meant = !number.is_infinite() || !text.bytes().any(|byte| byte.is_ascii_digit());
     is_meant.then_some(number)
 }
 
 /// A double as the Collector writes it, which is as JSON does in JavaScript and Go.
 fn double_text(number: f64) -> String {
-    let size = number.abs();
-    if number.is_nan() {
-        return "json: unsupported value: NaN".to_owned();
-    }
-    if number.is_infinite() {
-        return format!("json: unsupported value: {}Inf", if number > 0.0 { '+' } else { '-' });
-    }
-    if size == 0.0 || (1e-6..1e21).contains(&size) {
-        return number.to_string();
-    }
-    let text = format!("{number:e}");
-    if size < 1.0 { text } else { text.replace('e', "e+") }
+    let text = number::json(number);
+    if number.is_finite() { text } else { format!("json: unsupported value: {text}") }
 }
 
 /// Adds the hash of value `row`: SHA-256 in hexadecimal of a text, of the 8 bytes of a number in
@@ -109,7 +99,7 @@ pub(crate) fn text(values: &Values, row: usize) -> Option<String> {
         kind::STRING => values.texts.str(row).to_owned(),
         kind::BOOL => (bits != 0).to_string(),
         kind::INT => (bits as i64).to_string(),
-        kind::DOUBLE => f64::from_bits(bits).to_string(),
+        kind::DOUBLE => number::plain(f64::from_bits(bits)),
         _ => return None,
     })
 }

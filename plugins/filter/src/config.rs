@@ -1,9 +1,11 @@
 //! The processor's keys.
 
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use sluice_ottl::{Columns, Context, Parsed};
 use sluice_sdk::prelude::*;
-use sluice_sdk::serde_json::{Value, from_value};
 
 use crate::Filter;
 use crate::rules::{Condition, Rules};
@@ -48,12 +50,9 @@ struct Traces {
 }
 
 /// An item of `trace_conditions`.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Group {
     One(String),
-    /// Read as [`Many`] on its own, so that an error says what is wrong in it.
-    Many(Value),
+    Many(Many),
 }
 
 #[derive(Deserialize)]
@@ -63,6 +62,31 @@ struct Many {
     #[serde(rename = "conditions")]
     texts: Vec<String>,
     error_mode: Option<ErrorMode>,
+}
+
+impl<'de> Deserialize<'de> for Group {
+    /// By hand, so that an error in a map says what and where: `untagged` would only say that it fits no form.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Group;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a condition or a map with `conditions`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Group, E> {
+                Ok(Group::One(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Group, A::Error> {
+                Many::deserialize(MapAccessDeserializer::new(map)).map(Group::Many)
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
 }
 
 /// Collects the conditions of both tables, and what is wrong with them.
@@ -121,10 +145,7 @@ impl Builder {
     fn group(&mut self, path: String, group: Group, mode: ErrorMode) {
         let group = match group {
             Group::One(text) => return self.add(path, text, None, mode),
-            Group::Many(group) => match from_value::<Many>(group) {
-                Ok(group) => group,
-                Err(error) => return self.problems.push(ConfigError::new(path, error.to_string())),
-            },
+            Group::Many(group) => group,
         };
         let context = match group.context.as_deref() {
             None => None,

@@ -45,7 +45,8 @@ impl Rules {
             return Ok(found);
         }
         let mut loaded = self.columns.none(table);
-        let mut left: Vec<u32> = (0..len).collect();
+        let all: Vec<u32> = (0..len).collect();
+        let mut left = all.clone();
         for condition in &self.conditions {
             let mut error = None;
             // A row that an earlier condition is true for is not looked at again.
@@ -62,10 +63,9 @@ impl Rules {
             }
             if !rows.is_empty() {
                 left = without(&left, &rows);
-                found.rows.extend(rows);
             }
         }
-        found.rows.sort_unstable();
+        found.rows = without(&all, &left);
         Ok(found)
     }
 }

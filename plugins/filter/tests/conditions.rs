@@ -378,7 +378,7 @@ fn bad_configurations_are_refused_with_their_path() {
             "trace_conditions[0].context",
             "unknown context `log`",
         ),
-        (r#"{"trace_conditions": [{"condition": []}]}"#, "trace_conditions[0]", "unknown field `condition`"),
+        (r#"{"trace_conditions": [{"condition": []}]}"#, "trace_conditions[0].condition", "unknown field `condition`"),
         (r#"{"error_mode": "panic"}"#, "error_mode", "unknown variant `panic`"),
         (r#"{"spans": {}}"#, "spans", "not supported"),
         (r#"{"traces": {"spans": []}}"#, "traces.spans", "unknown field `spans`"),

@@ -64,9 +64,12 @@ impl Columns {
 
     /// What must be granted to load them.
     pub fn grants(&self) -> Vec<String> {
-        let mut grants: Vec<_> = self.paths.iter().filter_map(Path::grant).collect();
-        grants.sort_unstable();
-        grants.dedup();
+        let mut grants = Vec::new();
+        for grant in self.paths.iter().filter_map(Path::grant) {
+            if let Err(place) = grants.binary_search(&grant) {
+                grants.insert(place, grant);
+            }
+        }
         grants
     }
 
@@ -187,6 +190,7 @@ impl Loaded {
     }
 
     /// A column, and whose rows it has; none of an attribute that is nowhere.
+    #[inline]
     pub(super) fn column(&self, column: usize) -> Option<(&Data, Owner)> {
         let (data, owner) = self.pulled(column)?;
         let is_nowhere = matches!(data, Data::Values(values) if values.is_empty());
@@ -199,6 +203,7 @@ impl Loaded {
     }
 
     /// For each row of the table its owner; of an owner that is the row itself there is none.
+    #[inline]
     pub(super) fn rows_of(&self, owner: Owner) -> &[u32] {
         match owner {
             Owner::Row => &[],
@@ -209,6 +214,7 @@ impl Loaded {
     }
 
     /// The value of a column for a row of the table.
+    #[inline]
     pub(super) fn value(&self, column: usize, row: usize) -> Value<'_> {
         let Some((data, owner)) = self.pulled(column) else { return Value::Nil };
         let row = match owner {
@@ -243,6 +249,7 @@ impl Loaded {
 }
 
 /// An attribute's value.
+#[inline]
 pub(super) fn value_of(values: &Values, row: usize) -> Value<'_> {
     match values.kind(row) {
         kind::STRING => Value::String(values.texts.get(row)),

@@ -1,5 +1,7 @@
 //! Durations as Go writes them: `1h30m`, `1.5s`, `250ms`.
 
+use sluice_sdk::number;
+
 /// The nanoseconds of a duration; `None` if it is none, or does not fit.
 pub(super) fn parse(text: &str) -> Option<i64> {
     let (sign, mut rest) = match text.strip_prefix('-') {
@@ -15,7 +17,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     let mut nanos = 0.0;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, unit) = rest.split_at_checked(end)?;
+        let (count, unit) = rest.split_at_checked(end)?;
         let after = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
         let (unit, more) = unit.split_at_checked(after)?;
         let unit = match unit {
@@ -27,7 +29,7 @@ pub(super) fn parse(text: &str) -> Option<i64> {
             "h" => 3600e9,
             _ => return None,
         };
-        nanos += number.parse::<f64>().ok()? * unit;
+        nanos += number::parse(count)? * unit;
         rest = more;
     }
     (nanos < i64::MAX as f64).then_some((sign * nanos).round() as i64)

@@ -61,12 +61,14 @@ impl Expression {
     ///
     /// # Errors
     /// A function got a value of a type that it does not take.
+    #[inline]
     pub fn is_true(&self, loaded: &Loaded, row: usize) -> Result<bool, EvaluationError> {
         self.0.is_true(loaded, row)
     }
 }
 
 impl Node {
+    #[inline]
     pub(super) fn is_true(&self, loaded: &Loaded, row: usize) -> Result<bool, EvaluationError> {
         match self {
             Self::Constant(value) => Ok(*value),
@@ -131,6 +133,7 @@ impl Node {
 }
 
 /// Whether all nodes are `wanted`, or else the first that is not decides.
+#[inline]
 fn all(nodes: &[Node], wanted: bool, loaded: &Loaded, row: usize) -> Result<bool, EvaluationError> {
     for node in nodes {
         if node.is_true(loaded, row)? != wanted {
@@ -141,6 +144,7 @@ fn all(nodes: &[Node], wanted: bool, loaded: &Loaded, row: usize) -> Result<bool
 }
 
 impl Operand {
+    #[inline]
     pub(super) fn value<'a>(&'a self, loaded: &'a Loaded, row: usize) -> Result<Got<'a>, EvaluationError> {
         Ok(match self {
             Self::Column(column) => Got::There(loaded.value(*column, row)),

@@ -2,6 +2,9 @@
 
 use sha2::{Digest, Sha256};
 
+use sluice_sdk::number;
+
+use super::case;
 use super::duration;
 use super::evaluate::EvaluationError;
 use super::nested;
@@ -137,7 +140,7 @@ pub(super) fn text(function: &str, value: Value<'_>) -> Result<Option<String>, E
         Value::String(_) => string(function, value)?.to_owned(),
         Value::Bool(value) => value.to_string(),
         Value::Int(number) => number.to_string(),
-        Value::Float(number) => number.to_string(),
+        Value::Float(number) => number::plain(number),
         Value::Bytes(bytes) => hex(bytes),
         other => return failed(format!("{function} of {} is not supported yet", other.name())),
     }))
@@ -228,8 +231,8 @@ fn split(text: &str, delimiter: &str) -> Literal {
 
 fn convert(text: &str, case: &str) -> Result<Literal, EvaluationError> {
     Ok(Literal::String(match case {
-        "lower" => text.to_lowercase(),
-        "upper" => text.to_uppercase(),
+        "lower" => case::lower(text),
+        "upper" => case::upper(text),
         other => return failed(format!("ConvertCase to `{other}` is not supported yet: use lower or upper")),
     }))
 }
@@ -251,7 +254,7 @@ fn double(value: Value<'_>) -> Result<Literal, EvaluationError> {
         Value::Int(number) => Literal::Float(number as f64),
         Value::Float(number) => Literal::Float(number),
         Value::Bool(value) => Literal::Float(f64::from(u8::from(value))),
-        Value::String(_) => string("Double", value)?.parse().map_or(Literal::Nil, Literal::Float),
+        Value::String(_) => number::parse(string("Double", value)?).map_or(Literal::Nil, Literal::Float),
         other => return failed(format!("Double of {} is not supported yet", other.name())),
     })
 }

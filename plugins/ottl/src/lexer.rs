@@ -1,5 +1,7 @@
 //! Text to tokens.
 
+use sluice_sdk::number;
+
 use super::parser::SyntaxError;
 use super::value::{Literal, Operator};
 
@@ -132,7 +134,7 @@ impl<'a> Lexer<'a> {
         let text = self.rest.get(..end).unwrap_or_default();
         self.skip(end);
         let literal =
-            if is_float { text.parse().ok().map(Literal::Float) } else { text.parse().ok().map(Literal::Int) };
+            if is_float { number::parse(text).map(Literal::Float) } else { text.parse().ok().map(Literal::Int) };
         literal
             .map(Kind::Literal)
             .ok_or_else(|| SyntaxError::new(column, format!("`{text}` does not fit a 64-bit number")))

@@ -21,6 +21,7 @@
 //! in particular a missing attribute is nil, values of different types are unequal and in no
 //! order, but integers and doubles compare as numbers.
 
+mod case;
 mod columns;
 mod duration;
 mod evaluate;

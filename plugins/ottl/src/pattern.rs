@@ -31,6 +31,7 @@ impl Pattern {
     }
 
     /// Whether it matches anywhere in a text; bytes that are no UTF-8 match nothing.
+    #[inline]
     pub(super) fn is_match(&self, text: &[u8]) -> bool {
         match self {
             Self::Contains(part) => {

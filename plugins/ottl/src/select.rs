@@ -15,6 +15,7 @@ impl Expression {
     ///
     /// # Errors
     /// When the host refuses a column.
+    #[inline]
     pub fn select(
         &self,
         (columns, batch): (&Columns, &Batch<'_>),
@@ -40,12 +41,14 @@ impl Expression {
 }
 
 /// The rows of `all` that are not among `taken`, which has some of them in the same order.
+#[inline]
 pub fn without(all: &[u32], taken: &[u32]) -> Vec<u32> {
     let mut taken = taken.iter().peekable();
     all.iter().copied().filter(|row| taken.next_if_eq(&row).is_none()).collect()
 }
 
 impl Node {
+    #[inline]
     fn select(&self, loaded: &Loaded, rows: &[u32], failed: &mut dyn FnMut(EvaluationError)) -> Vec<u32> {
         if rows.is_empty() {
             return Vec::new();
@@ -65,14 +68,11 @@ impl Node {
             }
             // Of those that are not selected here, nobody knows which have failed: so none may.
             Self::Or(nodes) if nodes.iter().all(Self::cannot_fail) => {
-                let (mut left, mut found) = (rows.to_vec(), Vec::new());
+                let mut left = rows.to_vec();
                 for node in nodes {
-                    let more = node.select(loaded, &left, failed);
-                    left = without(&left, &more);
-                    found.extend(more);
+                    left = without(&left, &node.select(loaded, &left, failed));
                 }
-                found.sort_unstable();
-                found
+                without(rows, &left)
             }
             Self::Not(node) if node.cannot_fail() => without(rows, &node.select(loaded, rows, failed)),
             _ => {
@@ -129,6 +129,7 @@ impl Operand {
     }
 }
 
+#[inline]
 fn compare(loaded: &Loaded, column: usize, operator: Operator, literal: &Literal, rows: &[u32]) -> Vec<u32> {
     let right = literal.value();
     let (data, owners) = match loaded.column(column) {

@@ -1,7 +1,5 @@
 //! The rows of a table while statements change them, and the edits that come of it.
 
-use std::collections::BTreeMap;
-
 use sluice_sdk::prelude::*;
 use sluice_sdk::{Refusal, kind};
 
@@ -21,12 +19,25 @@ pub(crate) struct Sheet<'c> {
     len: usize,
     columns: &'c Columns,
     loaded: Loaded,
-    /// Of each row, in their order on the wire; of a key that occurs again the first occurrence.
-    attributes: Vec<Vec<Attribute>>,
-    /// What was there before the first change, by key and row. None is no such attribute.
-    before: BTreeMap<(String, usize), Option<Literal>>,
-    /// The same of other columns, by number and row.
-    fields: BTreeMap<(usize, usize), Literal>,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Default)]
+struct Row {
+    /// In their order on the wire; of a key that occurs again the first occurrence.
+    attributes: Vec<Attribute>,
+    /// What was there before the first change, by key. None is no such attribute.
+    before: Vec<(String, Option<Literal>)>,
+    /// The same of other columns, by number.
+    fields: Vec<(usize, Literal)>,
+}
+
+/// What is pushed of a key.
+struct Edit<'a> {
+    key: &'a str,
+    set: Vec<u32>,
+    values: Values,
+    removed: Vec<u32>,
 }
 
 impl<'c> Sheet<'c> {
@@ -39,18 +50,18 @@ impl<'c> Sheet<'c> {
         loaded: Loaded,
         with_attributes: bool,
     ) -> Result<Self, Refusal> {
-        let mut attributes = vec![Vec::new(); len];
+        let mut rows = vec![Row::default(); len];
         if with_attributes {
             let (entries, keys) = (batch.entries(table)?, batch.entry_keys(table)?);
             for (i, (owner, key)) in entries.owners.iter().zip(&keys.keys).enumerate() {
                 let key = keys.dictionary.str(*key as usize);
-                let Some(row) = attributes.get_mut(*owner as usize) else { continue };
+                let Some(Row { attributes: row, .. }) = rows.get_mut(*owner as usize) else { continue };
                 if row.iter().all(|(known, _): &Attribute| known != key) {
                     row.push((key.to_owned(), value_of(&entries.values, i).literal()));
                 }
             }
         }
-        Ok(Self { table, len, columns, loaded, attributes, before: BTreeMap::new(), fields: BTreeMap::new() })
+        Ok(Self { table, len, columns, loaded, rows })
     }
 
     /// The columns, as they are now.
@@ -60,7 +71,7 @@ impl<'c> Sheet<'c> {
 
     /// The attributes of a row, as they are now.
     pub(crate) fn attributes(&self, row: usize) -> &[Attribute] {
-        self.attributes.get(row).map_or(&[], Vec::as_slice)
+        self.rows.get(row).map_or(&[], |row| &row.attributes)
     }
 
     /// Sets what a path shows.
@@ -79,14 +90,18 @@ impl<'c> Sheet<'c> {
             return Ok(());
         }
         let before = self.loaded.value(target.number, row).literal();
-        self.fields.entry((target.number, row)).or_insert(before);
+        if let Some(Row { fields, .. }) = self.rows.get_mut(row)
+            && fields.iter().all(|(known, _)| *known != target.number)
+        {
+            fields.push((target.number, before));
+        }
         self.loaded.set(target.number, row, value, self.len);
         Ok(())
     }
 
     /// Gives an attribute of a row another value, or takes it away.
     pub(crate) fn put(&mut self, row: usize, key: String, value: Option<Literal>) {
-        let Some(attributes) = self.attributes.get_mut(row) else { return };
+        let Some(Row { attributes, before: changed, .. }) = self.rows.get_mut(row) else { return };
         let place = attributes.iter().position(|(known, _)| *known == key);
         let before = place.and_then(|place| attributes.get(place)).map(|(_, value)| value.clone());
         if before == value {
@@ -98,49 +113,57 @@ impl<'c> Sheet<'c> {
             (None, Some(new)) => attributes.push((key.clone(), new)),
             (None, None) => {}
         }
-        let path = Path { table: self.table, column: Column::Attribute(key.clone()) };
+        if changed.iter().all(|(known, _)| *known != key) {
+            changed.push((key.clone(), before));
+        }
+        let path = Path { table: self.table, column: Column::Attribute(key) };
         if let Some(column) = self.columns.find(&path) {
             self.loaded.set(column, row, value.unwrap_or(Literal::Nil), self.len);
         }
-        self.before.entry((key, row)).or_insert(before);
     }
 
     /// Pushes what has changed.
     pub(crate) fn push(self, batch: &Batch<'_>) -> Result<(), Refusal> {
-        let mut edits: BTreeMap<&str, (Vec<u32>, Values, Vec<u32>)> = BTreeMap::new();
-        for ((key, row), before) in &self.before {
-            let now = self.attributes(*row).iter().find(|(known, _)| known == key).map(|(_, value)| value);
-            if now == before.as_ref() {
-                continue;
-            }
-            let (set, values, removed) = edits.entry(key).or_default();
-            match now {
-                Some(value) => {
-                    set.push(*row as u32);
-                    push(value, values);
+        let (mut edits, mut order) = (Vec::new(), Vec::new());
+        for (row, number) in self.rows.iter().zip(0..) {
+            for (key, before) in &row.before {
+                let now = row.attributes.iter().find(|(known, _)| known == key).map(|(_, value)| value);
+                if now == before.as_ref() {
+                    continue;
                 }
-                None => removed.push(*row as u32),
+                let Some(edit) = edit(&mut edits, &mut order, key) else { continue };
+                match now {
+                    Some(value) => {
+                        edit.set.push(number);
+                        push(value, &mut edit.values);
+                    }
+                    None => edit.removed.push(number),
+                }
             }
         }
-        for (key, (set, values, removed)) in edits {
-            if !set.is_empty() {
-                batch.set_attribute(self.table, key, &set, values)?;
+        for edit in edits {
+            if !edit.set.is_empty() {
+                batch.set_attribute(self.table, edit.key, &edit.set, edit.values)?;
             }
-            if !removed.is_empty() {
-                batch.remove_attribute(self.table, key, &removed)?;
+            if !edit.removed.is_empty() {
+                batch.remove_attribute(self.table, edit.key, &edit.removed)?;
             }
         }
         self.push_fields(batch)
     }
 
     fn push_fields(&self, batch: &Batch<'_>) -> Result<(), Refusal> {
-        let mut columns: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
-        for ((column, row), before) in &self.fields {
-            if self.loaded.value(*column, *row) != before.value() {
-                columns.entry(*column).or_default().push(*row as u32);
+        let mut columns = vec![Vec::new(); self.columns.paths().count()];
+        for (row, number) in self.rows.iter().zip(0..) {
+            for (column, before) in &row.fields {
+                if self.loaded.value(*column, number as usize) != before.value()
+                    && let Some(rows) = columns.get_mut(*column)
+                {
+                    rows.push(number);
+                }
             }
         }
-        for (column, rows) in columns {
+        for (column, rows) in columns.into_iter().enumerate().filter(|(_, rows)| !rows.is_empty()) {
             let now = |row: &u32| self.loaded.value(column, *row as usize);
             match self.columns.paths().nth(column).map(|path| &path.column) {
                 Some(Column::Text(field)) => {
@@ -159,6 +182,20 @@ impl<'c> Sheet<'c> {
         }
         Ok(())
     }
+}
+
+/// The edit of a key. `order` has the numbers of all edits, by their keys.
+fn edit<'e, 'k>(edits: &'e mut Vec<Edit<'k>>, order: &mut Vec<usize>, key: &'k str) -> Option<&'e mut Edit<'k>> {
+    let place = order.binary_search_by(|number| edits.get(*number).map_or("", |edit| edit.key).cmp(key));
+    let number = match place {
+        Ok(place) => *order.get(place)?,
+        Err(place) => {
+            order.insert(place, edits.len());
+            edits.push(Edit { key, set: Vec::new(), values: Values::default(), removed: Vec::new() });
+            edits.len() - 1
+        }
+    };
+    edits.get_mut(number)
 }
 
 /// Adds a value to those of an edit.

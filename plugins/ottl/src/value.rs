@@ -71,6 +71,7 @@ pub(super) enum Got<'a> {
 }
 
 impl Got<'_> {
+    #[inline]
     pub(super) fn value(&self) -> Value<'_> {
         match self {
             Self::There(value) => *value,
@@ -114,6 +115,7 @@ impl Value<'_> {
 }
 
 impl Literal {
+    #[inline]
     pub(super) fn value(&self) -> Value<'_> {
         match self {
             Self::Nil => Value::Nil,
@@ -130,6 +132,7 @@ impl Literal {
 }
 
 impl Operator {
+    #[inline]
     pub(super) fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Equal => order.is_eq(),
@@ -143,6 +146,7 @@ impl Operator {
 
     /// Whether the comparison is true. Values that cannot be compared are unequal, and no order
     /// between them is true. Nil equals nil, with `<=` and `>=` as well.
+    #[inline]
     pub(super) fn compare(self, left: Value<'_>, right: Value<'_>) -> bool {
         let order = match (left, right) {
             (Value::Nil, Value::Nil) => return matches!(self, Self::Equal | Self::LessOrEqual | Self::GreaterOrEqual),

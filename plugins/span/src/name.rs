@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regex_lite::Regex;
-use sluice_sdk::{Values, kind};
+use sluice_sdk::{Values, kind, number};
 
 /// A name that is made of attributes.
 #[derive(Debug)]
@@ -48,17 +48,12 @@ impl FromAttributes {
                 kind::STRING => name.push_str(column.texts.str(row)),
                 kind::BOOL => name.push_str(if bits == 0 { "false" } else { "true" }),
                 kind::INT => name.push_str(&(bits as i64).to_string()),
-                kind::DOUBLE => name.push_str(&decimal(f64::from_bits(bits))),
+                kind::DOUBLE => name.push_str(&number::plain(f64::from_bits(bits))),
                 _ => name.push_str("<unknown-attribute-type>"),
             }
         }
         Some(name)
     }
-}
-
-/// A double without an exponent, as Go writes it.
-fn decimal(number: f64) -> String {
-    if number.is_infinite() { if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned() } else { number.to_string() }
 }
 
 impl ToAttributes {

@@ -1,9 +1,11 @@
 //! The processor's keys.
 
-use serde::de::IgnoredAny;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use sluice_ottl::{Context, ParsedStatement, Statements};
 use sluice_sdk::prelude::*;
-use sluice_sdk::serde_json::{Value, from_value};
 
 use crate::{Group, Transform};
 
@@ -36,12 +38,9 @@ pub struct Config {
 }
 
 /// An item of `trace_statements`.
-#[derive(Deserialize)]
-#[serde(untagged)]
 enum Item {
     One(String),
-    /// Read as [`Many`] on its own, so that an error says what is wrong in it.
-    Many(Value),
+    Many(Many),
 }
 
 #[derive(Deserialize)]
@@ -52,6 +51,31 @@ struct Many {
     texts: Vec<String>,
     error_mode: Option<ErrorMode>,
     conditions: Option<IgnoredAny>,
+}
+
+impl<'de> Deserialize<'de> for Item {
+    /// By hand, so that an error in a map says what and where: `untagged` would only say that it fits no form.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Form;
+
+        impl<'de> Visitor<'de> for Form {
+            type Value = Item;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a statement or a map with `statements`")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Item, E> {
+                Ok(Item::One(text.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Item, A::Error> {
+                Many::deserialize(MapAccessDeserializer::new(map)).map(Item::Many)
+            }
+        }
+
+        deserializer.deserialize_any(Form)
+    }
 }
 
 /// Collects the statements of all tables, and what is wrong with them.
@@ -85,10 +109,7 @@ impl Builder {
     fn item(&mut self, path: &str, item: Item, mode: ErrorMode) {
         let many = match item {
             Item::One(text) => return self.add(path, &text, None, mode),
-            Item::Many(many) => match from_value::<Many>(many) {
-                Ok(many) => many,
-                Err(error) => return self.problems.push(ConfigError::new(path, error.to_string())),
-            },
+            Item::Many(many) => many,
         };
         if many.conditions.is_some() {
             let message = "not supported yet: write `where` behind each statement";
