@@ -37,8 +37,16 @@ const SMALL_BYTES: usize = 1024 * 1024;
 /// The part of the budget that is kept for small ones.
 const KEPT_PART: usize = 8;
 
+/// So many connections may each have large buffers. Among more than that, what one can hold without being charged
+/// for it has to be small.
+const ROOMY_CONNECTIONS: usize = 32;
+
 /// How long a sender waits for room, its connection unread, before it is told to come back.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How soon it looks again although nobody has told it to: what others take and put back at once takes room away
+/// for a moment, and they do not tell (see [`Held::put_back`]).
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A budget: that of the process, or of a receiver within it. Cheap to clone; all clones share it.
 #[derive(Debug, Clone)]
@@ -119,11 +127,6 @@ impl Admission {
         Share { held: all.map(Held::new).collect() }
     }
 
-    /// Connections that are open now, in all of the process.
-    pub fn connections(&self) -> usize {
-        self.within.as_ref().unwrap_or(&self.shared).connections.load(Ordering::Relaxed)
-    }
-
     /// Bytes that are charged now.
     pub fn used(&self) -> usize {
         self.shared.used.load(Ordering::Relaxed)
@@ -140,6 +143,11 @@ impl Share {
     /// A charge of nothing, to grow.
     pub fn charge(&self) -> Charge {
         Charge { share: self.clone(), bytes: 0 }
+    }
+
+    /// Whether so many connections are open, in all of the process, that each has to make do with little.
+    pub fn is_crowded(&self) -> bool {
+        self.held.last().is_some_and(|all| all.shared.connections.load(Ordering::Relaxed) > ROOMY_CONNECTIONS)
     }
 }
 
@@ -223,6 +231,11 @@ impl Shared {
 }
 
 impl Charge {
+    /// See [`Share::is_crowded`].
+    pub fn is_crowded(&self) -> bool {
+        self.share.is_crowded()
+    }
+
     /// Takes `bytes` more; waits a moment if there is no room for them.
     ///
     /// # Errors
@@ -265,10 +278,13 @@ impl Charge {
             if self.take(bytes).is_ok() {
                 return Ok(());
             }
+            if Instant::now() >= deadline {
+                return Err(OverBudget);
+            }
             tokio::select! {
                 () = own => {}
                 () = all => {}
-                () = tokio::time::sleep_until(deadline) => return Err(OverBudget),
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)) => {}
             }
         }
     }
