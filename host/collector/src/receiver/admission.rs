@@ -8,7 +8,8 @@
 //! A connection with several requests on their way gets at most half of the budget, and when the
 //! budget is half spent no more than its even share: one that sends much at a time does not keep the
 //! others out. A connection with one request on its way may have as much as that needs, but for the last
-//! eighth: a few huge requests, or bombs, leave room for the small ones of everybody else.
+//! eighth: a few huge requests, or bombs, leave room for the small ones of everybody else, and among very many
+//! connections for what these take themselves.
 //!
 //! A receiver may have a budget of its own within that of the process. Then all of this holds in both, and what
 //! is charged is charged to both.
@@ -36,6 +37,10 @@ const SMALL_BYTES: usize = 1024 * 1024;
 
 /// The part of the budget that is kept for small ones.
 const KEPT_PART: usize = 8;
+
+/// What a connection takes that has begun to speak, beside its requests: buffers, and what tells of its state. It is
+/// not charged, or very many that say little would keep everybody else out.
+const CONNECTION_BYTES: usize = 24 * 1024;
 
 /// So many connections may each have large buffers. Among more than that, what one can hold without being charged
 /// for it has to be small.
@@ -220,7 +225,13 @@ impl Shared {
     /// What all may hold together when one is to hold `bytes`.
     fn limit_for(&self, bytes: usize) -> usize {
         let limit = self.limit.load(Ordering::Relaxed);
-        if bytes > SMALL_BYTES { limit - limit / KEPT_PART } else { limit }
+        if bytes <= SMALL_BYTES {
+            return limit;
+        }
+        // Large ones leave room for what very many connections take.
+        let crowd = self.connections.load(Ordering::Relaxed).saturating_sub(ROOMY_CONNECTIONS);
+        let taken = crowd.saturating_mul(CONNECTION_BYTES);
+        (limit - limit / KEPT_PART).saturating_sub(taken).max(limit / 2)
     }
 
     /// Whether a connection that would hold `mine` bytes goes beyond what is fair.

@@ -176,3 +176,17 @@ fn room_that_was_taken_only_for_a_moment_is_found_although_nobody_tells_of_it() 
         assert_eq!(process.used(), 40);
     });
 }
+
+#[test]
+fn large_requests_leave_room_for_what_very_many_connections_take_but_for_half_of_the_budget() {
+    const MIB: usize = 1 << 20;
+    // Of 64 MiB the last eighth is for small ones; 24 KiB for each connection beyond 32.
+    for (connections, most) in [(32, 56), (32 + 512, 56 - 12), (32 + 1024, 56 - 24), (10_000, 32)] {
+        let admission = Admission::new(64 * MIB);
+        let shares: Vec<Share> = (0..connections).map(|_| admission.connection()).collect();
+        let (mut large, mut small) = (shares[0].charge(), shares[1].charge());
+        assert_eq!(large.take(most * MIB + 1), Err(OverBudget), "{connections}");
+        large.take(most * MIB).unwrap();
+        small.take(MIB).unwrap();
+    }
+}
