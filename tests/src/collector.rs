@@ -31,7 +31,7 @@ use tempfile::TempDir;
 pub use account::Account;
 pub use config::Config;
 pub use log::Log;
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Sample};
 
 use crate::{process, send, wait};
 

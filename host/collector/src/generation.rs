@@ -6,6 +6,7 @@
 //! failure anywhere drops what was prepared and leaves the present generation as it is.
 
 mod candidate;
+mod columns;
 mod served;
 mod settings;
 
@@ -346,6 +347,11 @@ impl Workshop {
         let store_folder = store_folder(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
         quarantine_is_there(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
         let tables = self.tables.open(&id, &settings.tables).map_err(Problem::at(Step::Read))?;
+        let config = columns::missing(settings, &tables);
+        if !config.is_empty() {
+            let reason = "the configuration names columns that its tables do not have".to_owned();
+            return Err(Problem { step: Step::Configure, reason, config });
+        }
         let prepared = attempt.time(Step::Configure, || {
             self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder))
         });

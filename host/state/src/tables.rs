@@ -167,6 +167,14 @@ impl Table {
         }
     }
 
+    /// The names of its columns. A `MaxMind` database has none, but paths that differ from record to record.
+    pub fn columns(&self) -> Option<impl Iterator<Item = &str>> {
+        match &self.0 {
+            Content::Rows(rows) => Some(rows.columns()),
+            Content::Database(_) => None,
+        }
+    }
+
     /// How much memory it needs.
     pub fn bytes(&self) -> usize {
         match &self.0 {

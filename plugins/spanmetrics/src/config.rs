@@ -1,12 +1,12 @@
 //! The connector's keys.
 
 use serde::de::IgnoredAny;
+use sluice_sampling::duration;
 use sluice_sdk::prelude::*;
 
 use crate::Source;
 use crate::buckets::{self, Buckets, Unit};
 use crate::columns::Wanted;
-use crate::duration;
 use crate::labels::Label;
 use crate::meter::{Meter, Plan, What};
 use crate::names;
@@ -214,7 +214,8 @@ impl Histogram {
         let mut bounds = Vec::with_capacity(texts.len());
         for (i, text) in texts.iter().enumerate() {
             let path = format!("histogram.explicit.buckets[{i}]");
-            match duration::nanos(text) {
+            let nanos = duration(text).and_then(|bound| u64::try_from(bound.as_nanos()).ok());
+            match nanos {
                 Some(bound) if bounds.last().is_some_and(|last| *last >= bound) => {
                     problems.tell(path, "bounds must ascend");
                 }

@@ -7,7 +7,6 @@
 mod buckets;
 mod columns;
 mod config;
-mod duration;
 mod labels;
 mod meter;
 mod names;

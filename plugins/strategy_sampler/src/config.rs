@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sluice_sampling::{HEX_DIGITS, MIN_PROBABILITY, Mode, Sampler, Threshold};
+use sluice_sampling::{HEX_DIGITS, MIN_PROBABILITY, Mode, Sampler, Threshold, duration};
 use sluice_sdk::prelude::*;
 use sluice_sdk::store::Bucket;
 
 use crate::StrategySampler;
-use crate::duration;
 use crate::strategy::{Choice, MAX_SERVICE_BYTES, Service, Strategies};
 
 /// What Jaeger does without a strategy.
@@ -96,7 +95,7 @@ impl Config {
         if !(1..=HEX_DIGITS).contains(&self.sampling_precision) {
             reader.complain("sampling_precision", "must be between 1 and 14 hexadecimal digits");
         }
-        let ttl = duration::parse(&self.decision_ttl);
+        let ttl = duration(&self.decision_ttl);
         if ttl.is_none() {
             reader.complain("decision_ttl", "must be a duration like `30s`, `1m` or `500ms`; `0s` remembers nothing");
         }

@@ -6,7 +6,6 @@
 
 mod config;
 mod decisions;
-mod duration;
 mod forced;
 mod strategy;
 

@@ -33,6 +33,11 @@ impl Metrics {
         Self { samples: lines.filter_map(sample).collect() }
     }
 
+    /// All samples.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
     /// All samples of a name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &Sample> {
         self.samples.iter().filter(move |sample| sample.name == name)

@@ -308,3 +308,22 @@ fn a_table_that_is_not_given_is_told_before_anything_starts() {
     let told = "the plugin needs the look-up table `stations`";
     assert!(output.code == 1 && output.stderr.contains(told), "{}", output.stderr);
 }
+
+/// The plugin itself sees its tables only when spans come.
+#[test]
+fn a_column_that_a_table_does_not_have_is_told_by_validate() {
+    let enrich = "lookups:\n  - table: stations\n    key: station.id\n    set:\n      station.city: city\n      station.town: town\n\
+                  sluice: { tables: { stations: { file: stations.csv, key: id } } }";
+    let yaml = Config::to(&Sink::start()).processor("enrich", enrich).yaml();
+    let folder = Folder::new(&yaml);
+    folder.write("stations.csv", "id,city\nGVA,Geneva\n");
+    let output = run(&["validate"], Some(&folder.config()));
+    assert_eq!(output.code, 1, "{output:?}");
+    let line = yaml.lines().position(|line| line.contains("station.town")).unwrap() + 1;
+    let told = "the table `stations` has no column `town`; it has `city`, `id`";
+    assert!(output.stderr.contains(&format!("config.yaml:{line}:")), "{}", output.stderr);
+    assert!(output.stderr.contains(told) && !output.stderr.contains("no column `city`"), "{}", output.stderr);
+    folder.write("stations.csv", "id,city,town\nGVA,Geneva,Carouge\n");
+    let output = run(&["validate"], Some(&folder.config()));
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+}

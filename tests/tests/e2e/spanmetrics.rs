@@ -2,7 +2,8 @@
 //! exporter shows it. Counts are exact, whatever is swapped meanwhile.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -187,12 +188,34 @@ fn another_version() -> Vec<u8> {
     [&component[..], &[0, 3, 2, b'v', b'2']].concat()
 }
 
-/// At least 1,000,000 spans from four connections, with the plugin swapped twice meanwhile.
+/// The CPU time of each core's thread, in the kernel's ticks: what `top -H` shows.
+fn core_ticks(sluice: &Sluice) -> Vec<u64> {
+    let threads = fs::read_dir(format!("/proc/{}/task", sluice.pid())).unwrap();
+    // Other threads may end meanwhile.
+    let stats = threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+    let cores = stats.filter(|stat| stat.contains("(core-"));
+    // proc(5): 14 and 15 are the times in user and in kernel mode; the name in parentheses is 2.
+    let ticks = |stat: String| {
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    };
+    cores.map(ticks).collect()
+}
+
+/// Sets it in the end, whatever comes of the test: others wait for it.
+struct InTheEnd<'a>(&'a AtomicBool);
+
+impl Drop for InTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// At least 1,000,000 spans from four connections or more, with the plugin swapped twice meanwhile.
 #[test]
 fn counts_are_exact_before_during_and_after_a_swap() {
     const SPANS: usize = 500;
     const REQUESTS: usize = 500;
-    const CONNECTIONS: usize = 4;
     const PATIENCE: Duration = Duration::from_secs(300);
     // The other version is compiled; how long that takes is no concern of this test.
     let module = "{ module: other.wasm, limits: { compile_timeout: 5m } }";
@@ -206,8 +229,7 @@ fn counts_are_exact_before_during_and_after_a_swap() {
         server(name, if i % 2 == 0 { 1_000 } else { 1_000_000 })
     });
     let wire = request("shop", spans.collect());
-    let check = |requests: usize| {
-        let metrics = scrape(&sluice);
+    let check = |metrics: &Metrics, requests: usize| {
         let expected = (requests * SPANS) as f64;
         let duration =
             |what: &str, labels: &[(&str, &str)]| metrics.sum(&format!("red_duration_milliseconds_{what}"), labels);
@@ -218,35 +240,59 @@ fn counts_are_exact_before_during_and_after_a_swap() {
         assert_eq!(duration("sum", &[]), expected / 2.0 * 1_001.0);
     };
     send::all(sluice.grpc(), std::slice::from_ref(&wire)).unwrap();
-    check(1);
-    let swapped = AtomicBool::new(false);
+    check(&scrape(&sluice), 1);
+    let idle = core_ticks(&sluice);
+    // Connections go to the core that has the fewest.
+    let connections = idle.len().max(4);
+    let (begun, answered) = (AtomicUsize::new(1), AtomicUsize::new(1));
+    let (swapped, gate) = (AtomicBool::new(false), RwLock::new(()));
+    // With traffic on: what was answered has been counted, whole, and once.
+    let check_flowing = || {
+        let least = answered.load(Ordering::SeqCst);
+        let metrics = scrape(&sluice);
+        let most = begun.load(Ordering::SeqCst);
+        let requests = metrics.sum("red_calls_total", &[]) / SPANS as f64;
+        assert!((least as f64..=most as f64).contains(&requests), "{requests} of {least} to {most}");
+        check(&metrics, requests as usize);
+    };
     let sent = thread::scope(|scope| {
         let flow = || {
             let (client, mut sent) = (Grpc::new(sluice.grpc()).unwrap(), 0);
             while sent < REQUESTS || !swapped.load(Ordering::Relaxed) {
+                let _sending = gate.read().unwrap();
+                begun.fetch_add(1, Ordering::SeqCst);
                 client.send(&wire).unwrap();
+                answered.fetch_add(1, Ordering::SeqCst);
                 sent += 1;
             }
             sent
         };
-        let senders: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(flow)).collect();
-        let mut swaps = Vec::new();
+        let senders: Vec<_> = (0..connections).map(|_| scope.spawn(flow)).collect();
+        let (all_done, mut swaps) = (InTheEnd(&swapped), Vec::new());
         for config in [&other, &bundled] {
             let seen = sluice.swaps("spanmetrics").len();
             sluice.rewrite(config);
-            swaps.extend(wait::within(PATIENCE, || sluice.swaps("spanmetrics").into_iter().nth(seen)));
+            swaps.extend(wait::within(PATIENCE, || {
+                check_flowing();
+                sluice.swaps("spanmetrics").into_iter().nth(seen)
+            }));
+            // Nobody sends as long as this is held.
+            let _still = gate.write().unwrap();
+            check(&scrape(&sluice), answered.load(Ordering::SeqCst));
         }
-        // Before anything else: the senders wait for it.
-        swapped.store(true, Ordering::Relaxed);
+        drop(all_done);
         let outcomes: Vec<_> = swaps.iter().map(|swap| &swap["outcome"]).collect();
         assert_eq!(outcomes, ["swapped", "swapped"], "{swaps:?}");
         assert_ne!(swaps[0]["from"], swaps[0]["to"], "another version");
         senders.into_iter().map(|sender| sender.join().unwrap()).sum::<usize>()
     });
     assert!(sent * SPANS >= 1_000_000, "{sent} requests");
-    check(sent + 1);
+    check(&scrape(&sluice), sent + 1);
+    let worked: Vec<u64> = core_ticks(&sluice).iter().zip(&idle).map(|(after, before)| after - before).collect();
+    let even = worked.iter().sum::<u64>() / worked.len() as u64;
+    assert!(worked.iter().all(|ticks| *ticks > even / 4), "a core has counted nothing: {worked:?}");
     send::all(sluice.grpc(), std::slice::from_ref(&wire)).unwrap();
-    check(sent + 2);
+    check(&scrape(&sluice), sent + 2);
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
     assert_eq!(end.account.destination("spanmetrics", "delivered"), (SPANS * (sent + 2)) as i64);

@@ -27,22 +27,7 @@ pub(crate) use limiter::read as memory_limiter;
 pub use rollout::{Rollout, Strategy};
 pub use tables::{Facts, HOST as HOST_TABLE, Table};
 
-/// The plugins that are in the binary.
-pub const BUNDLED: &[&str] = &[
-    "attributes",
-    "enrich",
-    "filter",
-    "geoip",
-    "probabilistic_sampler",
-    "redaction",
-    "resource",
-    "resource_detection",
-    "span",
-    "strategy_sampler",
-    "transform",
-];
-
-/// The types of processors there are.
+/// The types of processors there are. Those that [`read`] does not know by name are plugins in the binary.
 pub const TYPES: &[&str] = &[
     "attributes",
     "batch",
@@ -215,7 +200,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
             Some(Processor::Elsewhere)
         }
         "memory_limiter" => Some(Processor::Limiter(memory_limiter(section))),
-        kind if BUNDLED.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section)))),
+        kind if TYPES.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section)))),
         _ => None,
     }
 }

@@ -69,7 +69,7 @@ impl Settings {
         if !section.bool_or("without_scope_info", true) {
             section.error("without_scope_info", format!("`without_scope_info: false` is {NOT_YET}"));
         }
-        for key in LATER {
+        for key in server::LATER.iter().chain(&LATER) {
             section.unsupported(key, NOT_YET);
         }
         section.finish();
@@ -116,27 +116,8 @@ const STRATEGIES: [&str; 4] = [
     "NoTranslation",
 ];
 
-/// Keys of the Collector's exporter, and of what serves it.
-const LATER: [&str; 18] = [
-    "tls",
-    "auth",
-    "cors",
-    "transport",
-    "middlewares",
-    "response_headers",
-    "compression_algorithms",
-    "max_request_body_size",
-    "include_metadata",
-    "read_timeout",
-    "read_header_timeout",
-    "write_timeout",
-    "idle_timeout",
-    "keep_alives_enabled",
-    "sending_queue",
-    "retry_on_failure",
-    "timeout",
-    "resource_constant_labels",
-];
+/// Keys of the Collector's exporter, beside those of what serves it.
+const LATER: [&str; 4] = ["sending_queue", "retry_on_failure", "timeout", "resource_constant_labels"];
 
 fn const_labels(section: &mut Section<'_>) -> Vec<(String, String)> {
     let labels = section.string_map("const_labels");

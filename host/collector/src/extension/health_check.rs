@@ -50,28 +50,8 @@ impl Settings {
             (healthy, unhealthy) = (body.str("healthy"), body.str("unhealthy"));
             body.finish();
         }
-        let later = [
-            "tls",
-            "auth",
-            "cors",
-            "transport",
-            "middlewares",
-            "response_headers",
-            "compression_algorithms",
-            "max_request_body_size",
-            "include_metadata",
-            "read_timeout",
-            "read_header_timeout",
-            "write_timeout",
-            "idle_timeout",
-            "keep_alives_enabled",
-            "check_collector_pipeline",
-            "http",
-            "grpc",
-            "component_health",
-            "use_v2",
-        ];
-        for key in later {
+        let later = ["check_collector_pipeline", "http", "grpc", "component_health", "use_v2"];
+        for key in server::LATER.iter().chain(&later) {
             section.unsupported(key, NOT_YET);
         }
         section.finish();

@@ -8,7 +8,8 @@
 //! A connection with several requests on their way gets at most half of the budget, and when the
 //! budget is half spent no more than its even share: one that sends much at a time does not keep the
 //! others out. A connection with one request on its way may have as much as that needs, but for the last
-//! eighth: a few huge requests, or bombs, leave room for the small ones of everybody else.
+//! eighth: a few huge requests, or bombs, leave room for the small ones of everybody else, and among very many
+//! connections for what these take themselves.
 //!
 //! A receiver may have a budget of its own within that of the process. Then all of this holds in both, and what
 //! is charged is charged to both.
@@ -37,8 +38,20 @@ const SMALL_BYTES: usize = 1024 * 1024;
 /// The part of the budget that is kept for small ones.
 const KEPT_PART: usize = 8;
 
+/// What a connection takes that has begun to speak, beside its requests: buffers, and what tells of its state. It is
+/// not charged, or very many that say little would keep everybody else out.
+const CONNECTION_BYTES: usize = 24 * 1024;
+
+/// So many connections may each have large buffers. Among more than that, what one can hold without being charged
+/// for it has to be small.
+const ROOMY_CONNECTIONS: usize = 32;
+
 /// How long a sender waits for room, its connection unread, before it is told to come back.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How soon it looks again although nobody has told it to: what others take and put back at once takes room away
+/// for a moment, and they do not tell (see [`Held::put_back`]).
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A budget: that of the process, or of a receiver within it. Cheap to clone; all clones share it.
 #[derive(Debug, Clone)]
@@ -119,11 +132,6 @@ impl Admission {
         Share { held: all.map(Held::new).collect() }
     }
 
-    /// Connections that are open now, in all of the process.
-    pub fn connections(&self) -> usize {
-        self.within.as_ref().unwrap_or(&self.shared).connections.load(Ordering::Relaxed)
-    }
-
     /// Bytes that are charged now.
     pub fn used(&self) -> usize {
         self.shared.used.load(Ordering::Relaxed)
@@ -140,6 +148,11 @@ impl Share {
     /// A charge of nothing, to grow.
     pub fn charge(&self) -> Charge {
         Charge { share: self.clone(), bytes: 0 }
+    }
+
+    /// Whether so many connections are open, in all of the process, that each has to make do with little.
+    pub fn is_crowded(&self) -> bool {
+        self.held.last().is_some_and(|all| all.shared.connections.load(Ordering::Relaxed) > ROOMY_CONNECTIONS)
     }
 }
 
@@ -212,7 +225,13 @@ impl Shared {
     /// What all may hold together when one is to hold `bytes`.
     fn limit_for(&self, bytes: usize) -> usize {
         let limit = self.limit.load(Ordering::Relaxed);
-        if bytes > SMALL_BYTES { limit - limit / KEPT_PART } else { limit }
+        if bytes <= SMALL_BYTES {
+            return limit;
+        }
+        // Large ones leave room for what very many connections take.
+        let crowd = self.connections.load(Ordering::Relaxed).saturating_sub(ROOMY_CONNECTIONS);
+        let taken = crowd.saturating_mul(CONNECTION_BYTES);
+        (limit - limit / KEPT_PART).saturating_sub(taken).max(limit / 2)
     }
 
     /// Whether a connection that would hold `mine` bytes goes beyond what is fair.
@@ -223,6 +242,11 @@ impl Shared {
 }
 
 impl Charge {
+    /// See [`Share::is_crowded`].
+    pub fn is_crowded(&self) -> bool {
+        self.share.is_crowded()
+    }
+
     /// Takes `bytes` more; waits a moment if there is no room for them.
     ///
     /// # Errors
@@ -265,10 +289,13 @@ impl Charge {
             if self.take(bytes).is_ok() {
                 return Ok(());
             }
+            if Instant::now() >= deadline {
+                return Err(OverBudget);
+            }
             tokio::select! {
                 () = own => {}
                 () = all => {}
-                () = tokio::time::sleep_until(deadline) => return Err(OverBudget),
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + LOOK_AGAIN)) => {}
             }
         }
     }

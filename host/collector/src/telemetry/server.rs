@@ -35,6 +35,24 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long a connection that has asked nothing yet may still do so when its site closes.
 const LINGER: Duration = Duration::from_millis(500);
 
+/// Keys of the Collector's HTTP servers that are not there yet.
+pub const LATER: [&str; 14] = [
+    "tls",
+    "auth",
+    "cors",
+    "transport",
+    "middlewares",
+    "response_headers",
+    "compression_algorithms",
+    "max_request_body_size",
+    "include_metadata",
+    "read_timeout",
+    "read_header_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "keep_alives_enabled",
+];
+
 /// The word in events.
 const PROTOCOL: &str = "http";
 

@@ -1,6 +1,11 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
 
+/// The connections that are open in all of the process.
+fn open(admission: &Admission) -> usize {
+    admission.within.as_ref().unwrap_or(&admission.shared).connections.load(Ordering::Relaxed)
+}
+
 #[test]
 fn the_budget_is_never_exceeded_and_comes_back() {
     let admission = Admission::new(100);
@@ -9,16 +14,16 @@ fn the_budget_is_never_exceeded_and_comes_back() {
     assert_eq!(two.take(41), Err(OverBudget));
     two.take(40).unwrap();
     assert_eq!(admission.used(), 100);
-    assert_eq!(admission.connections(), 2);
+    assert_eq!(open(&admission), 2);
     drop(one);
-    assert_eq!((admission.used(), admission.connections()), (40, 1));
+    assert_eq!((admission.used(), open(&admission)), (40, 1));
     two.give_back(30);
     assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (10, 1));
     two.give_back(10);
     assert_eq!((admission.used(), admission.shared.holders.load(Ordering::Relaxed)), (0, 0));
     two.take(100).unwrap();
     drop(two);
-    assert_eq!((admission.used(), admission.connections()), (0, 0));
+    assert_eq!((admission.used(), open(&admission)), (0, 0));
 }
 
 #[test]
@@ -37,7 +42,7 @@ fn what_a_receiver_s_budget_takes_is_taken_from_the_process_s_and_none_is_left_b
     assert_eq!((third.take(1), one.used()), (Err(OverBudget), 20), "the process's is spent");
     drop((first, second, third));
     for (budget, held) in [(&process, 0), (&one, 0), (&other, 0)] {
-        assert_eq!((budget.used(), budget.connections()), (held, 0));
+        assert_eq!((budget.used(), open(budget)), (held, 0));
         assert_eq!(budget.shared.holders.load(Ordering::Relaxed), 0);
     }
 }
@@ -138,4 +143,50 @@ fn who_waits_in_vain_does_not_keep_itself_awake() {
         assert_eq!(refused.await, Err(OverBudget));
         assert!(polls < 10, "it was woken {polls} times");
     });
+}
+
+#[test]
+fn it_is_crowded_when_the_process_has_more_than_32_connections_whichever_receiver_s_they_are() {
+    let process = Admission::new(100);
+    let (one, other) = (process.part(30), process.part(usize::MAX));
+    let mut all: Vec<Share> = (0..32).map(|i| if i % 2 == 0 { one.connection() } else { other.connection() }).collect();
+    assert!(!all.iter().any(Share::is_crowded));
+    all.push(other.connection());
+    assert!(all.iter().all(Share::is_crowded) && one.connection().charge().is_crowded());
+    all.pop();
+    assert!(!all.iter().any(Share::is_crowded));
+}
+
+#[test]
+fn room_that_was_taken_only_for_a_moment_is_found_although_nobody_tells_of_it() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        let process = Admission::new(100);
+        let (mut holds, mut waits) = (process.connection().charge(), process.connection().charge());
+        holds.take(100).unwrap();
+        let puts_back = async {
+            tokio::task::yield_now().await;
+            holds.share.held.iter().for_each(|held| held.put_back(0, 100));
+            holds.bytes = 0;
+        };
+        let began = Instant::now();
+        let (grown, ()) = tokio::join!(waits.grow(40), puts_back);
+        grown.unwrap();
+        assert!(began.elapsed() < PATIENCE, "it was refused first");
+        assert_eq!(process.used(), 40);
+    });
+}
+
+#[test]
+fn large_requests_leave_room_for_what_very_many_connections_take_but_for_half_of_the_budget() {
+    const MIB: usize = 1 << 20;
+    // Of 64 MiB the last eighth is for small ones; 24 KiB for each connection beyond 32.
+    for (connections, most) in [(32, 56), (32 + 512, 56 - 12), (32 + 1024, 56 - 24), (10_000, 32)] {
+        let admission = Admission::new(64 * MIB);
+        let shares: Vec<Share> = (0..connections).map(|_| admission.connection()).collect();
+        let (mut large, mut small) = (shares[0].charge(), shares[1].charge());
+        assert_eq!(large.take(most * MIB + 1), Err(OverBudget), "{connections}");
+        large.take(most * MIB).unwrap();
+        small.take(MIB).unwrap();
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
@@ -11,7 +11,8 @@ use crate::receiver::admission::{Charge, OverBudget};
 /// A sender that sends nothing for this long in the middle of a body has gone.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Memory that a sender gets for only announcing a size.
+/// Memory that a sender gets for only announcing a size, while there are few. Among many it gets as much again as
+/// it has sent.
 const CREDIT_BYTES: usize = 256 * 1024;
 
 /// How much of a refused body is read and thrown away, so that its sender, still sending, sees the
@@ -65,21 +66,54 @@ pub(super) async fn rest(
     if body.is_end_stream() {
         return Ok(first);
     }
-    let Some(mut next_bytes) = next(body).await? else { return Ok(first) };
-    let mut whole = BytesMut::with_capacity(
-        expected.clamp(first.len() + next_bytes.len(), CREDIT_BYTES.max(first.len() + next_bytes.len())),
-    );
-    whole.extend_from_slice(&first);
-    loop {
-        charge.grow(next_bytes.len()).await?;
-        if whole.len() + next_bytes.len() > limit {
-            return Err(Unread::TooLarge { limit });
+    let mut gathered = Gathered { bytes: Vec::new(), charged: first.len(), expected, limit, charge };
+    if first.len() < expected {
+        gathered.add(first).await?;
+    } else {
+        // Most likely there is no more.
+        let Some(more) = next(body).await? else { return Ok(first) };
+        gathered.add(first).await?;
+        gathered.add(more).await?;
+    }
+    while let Some(more) = next(body).await? {
+        gathered.add(more).await?;
+    }
+    Ok(gathered.bytes.into())
+}
+
+/// A body that comes in pieces. A piece is a part of what was read from the connection at a time, all of which it
+/// keeps in memory; so none is kept.
+struct Gathered<'c> {
+    bytes: Vec<u8>,
+    charged: usize,
+    expected: usize,
+    limit: usize,
+    charge: &'c mut Charge,
+}
+
+impl Gathered<'_> {
+    async fn add(&mut self, piece: Bytes) -> Result<(), Unread> {
+        let needed = self.bytes.len() + piece.len();
+        if needed > self.limit {
+            return Err(Unread::TooLarge { limit: self.limit });
         }
-        whole.extend_from_slice(&next_bytes);
-        match next(body).await? {
-            Some(more) => next_bytes = more,
-            None => return Ok(whole.freeze()),
+        if needed > self.bytes.capacity() {
+            let room = self.room(needed);
+            // What it grows to is what it takes, whether or not it is filled.
+            self.charge.grow(room.saturating_sub(self.charged)).await?;
+            self.charged = self.charged.max(room);
+            self.bytes.reserve_exact(room - self.bytes.len());
         }
+        self.bytes.extend_from_slice(&piece);
+        Ok(())
+    }
+
+    /// How much to have room for when so much is needed.
+    fn room(&self, needed: usize) -> usize {
+        let credit = if self.charge.is_crowded() { 0 } else { CREDIT_BYTES };
+        let most = needed.saturating_mul(2).max(credit);
+        let wanted = if needed > self.expected { needed * 2 } else { self.expected.min(most) };
+        wanted.min(self.limit)
     }
 }
 
@@ -107,4 +141,65 @@ pub(super) async fn discard(body: &mut Incoming) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::receiver::Admission;
+
+    const MIB: usize = 1024 * 1024;
+
+    /// What a body has room for after each piece, when so many connections are open. All of it is charged.
+    fn rooms(connections: usize, expected: usize, limit: usize, pieces: &[usize]) -> Vec<usize> {
+        let admission = Admission::default();
+        let shares: Vec<_> = (0..connections).map(|_| admission.connection()).collect();
+        let mut charge = shares[0].charge();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            charge.grow(pieces[0]).await.unwrap();
+            let charged = pieces[0];
+            let mut gathered = Gathered { bytes: Vec::new(), charged, expected, limit, charge: &mut charge };
+            let mut rooms = Vec::new();
+            for piece in pieces {
+                gathered.add(vec![7; *piece].into()).await.unwrap();
+                rooms.push(gathered.bytes.capacity());
+                assert_eq!(admission.used(), gathered.bytes.capacity());
+            }
+            assert_eq!(gathered.bytes, vec![7; pieces.iter().sum()]);
+            rooms
+        })
+    }
+
+    #[test]
+    fn one_of_few_senders_gets_room_for_what_it_announces_within_bounds() {
+        assert_eq!(rooms(1, 20_000, MIB, &[16_384, 3_616]), [20_000, 20_000]);
+        assert_eq!(rooms(32, 4 * MIB, 64 * MIB, &[1, 16_384]), [CREDIT_BYTES; 2]);
+    }
+
+    #[test]
+    fn one_of_many_senders_gets_as_much_again_as_it_has_sent() {
+        assert_eq!(rooms(33, 4 * MIB, 64 * MIB, &[1, 1, 1, 9_997]), [2, 2, 6, 20_000]);
+        assert_eq!(rooms(33, 20_000, MIB, &[16_384, 3_616]), [20_000, 20_000]);
+    }
+
+    #[test]
+    fn what_is_not_announced_gets_room_for_twice_as_much_but_never_beyond_the_limit() {
+        assert_eq!(rooms(1, 0, MIB, &[8_192, 1, 8_192]), [16_384, 16_384, 32_770]);
+        assert_eq!(rooms(1, 0, 10_000, &[8_192, 1_808]), [10_000, 10_000]);
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_is_refused_before_there_is_room_for_it() {
+        let admission = Admission::default();
+        let mut charge = admission.connection().charge();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let mut gathered = Gathered { bytes: Vec::new(), charged: 0, expected: 0, limit: 100, charge: &mut charge };
+            gathered.add(vec![7; 100].into()).await.unwrap();
+            assert!(matches!(gathered.add(vec![7].into()).await, Err(Unread::TooLarge { limit: 100 })));
+            assert_eq!((gathered.bytes.capacity(), admission.used()), (100, 100));
+        });
+    }
 }

@@ -45,15 +45,15 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 /// The same for all requests of a connection.
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// So many connections may have that much. Whoever comes when there are more gets what HTTP/2 begins with,
-/// and fewer streams: what one of very many can hold, unread and uncharged, stays small.
-const ROOMY_CONNECTIONS: usize = 32;
+/// Whoever comes when there are many connections gets what HTTP/2 begins with, and fewer streams: what one of
+/// very many can hold, unread and uncharged, stays small.
 const CROWDED_WINDOW: u32 = 65_535;
-const CROWDED_STREAMS: u32 = 32;
+const CROWDED_STREAMS: u32 = 16;
 
 /// What is read ahead of an HTTP/1 connection, its head included: one that is larger is a mistake or worse.
-/// For heads of HTTP/2, hyper's own bound is 16 KiB.
+/// For heads of HTTP/2, hyper's own bound is 16 KiB, and among many connections it is so for these.
 const HTTP1_BUFFER: usize = 64 * 1024;
+const CROWDED_HTTP1_BUFFER: usize = 16 * 1024;
 
 /// A sender that makes use of it sends a usual request as one frame, which is then not copied.
 const MAX_FRAME: u32 = 1024 * 1024;
@@ -74,7 +74,7 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
 pub(super) async fn serve<S: Submit>(
     stream: TcpStream,
     submit: S,
-    mut current: watch::Receiver<Arc<Server>>,
+    current: watch::Receiver<Arc<Server>>,
     mut phase: watch::Receiver<Phase>,
 ) {
     // It can only fail when the runtime is ending.
@@ -83,20 +83,31 @@ pub(super) async fn serve<S: Submit>(
         readable = tokio::time::timeout(FIRST_BYTES, stream.readable()) => matches!(readable, Ok(Ok(()))),
         () = lingered(&mut phase) => false,
     };
-    if !speaks {
-        return;
+    if speaks {
+        // Boxed: one that never says a word costs little.
+        Box::pin(converse(stream, submit, current, phase)).await;
     }
+}
+
+/// [`serve`], from the first byte on.
+async fn converse<S: Submit>(
+    stream: tokio::net::TcpStream,
+    submit: S,
+    mut current: watch::Receiver<Arc<Server>>,
+    mut phase: watch::Receiver<Phase>,
+) {
     let server = Arc::clone(&current.borrow_and_update());
     let Some(stream) = secured(stream, &server, &mut phase).await else { return };
     let share = server.admission.connection();
-    let is_crowded = server.admission.connections() > ROOMY_CONNECTIONS;
-    let (max_age, builder) = (max_age(&server), builder(&server, is_crowded));
+    let (max_age, builder) = (max_age(&server), builder(&server, share.is_crowded()));
     let (requests, heard) = (Rc::new(Requests::default()), Rc::default());
     let service = RefCell::new(Rc::new((Arc::clone(&server), share.clone(), submit.clone())));
     let connection = builder.serve_connection(
         TokioIo::new(Heard::new(stream, &heard)),
         service_fn(|request| {
             let (service, requests) = (Rc::clone(&service.borrow()), Rc::clone(&requests));
+            // Boxed: whoever it is handed to has a copy of its own of it otherwise, for as long as it lasts.
+            let request = Box::new(request);
             async move { Ok::<_, Infallible>(requests.answer(&service.0, &service.1, &service.2, request).await) }
         }),
     );
@@ -188,7 +199,7 @@ impl Requests {
         server: &Server,
         share: &Share,
         submit: &S,
-        request: Request<Incoming>,
+        request: Box<Request<Incoming>>,
     ) -> Response<Body> {
         let http2 = request.version() == Version::HTTP_2;
         self.http2.set(http2);
@@ -246,12 +257,12 @@ fn max_age(server: &Server) -> Duration {
 
 fn builder(server: &Server, is_crowded: bool) -> auto::Builder<Local> {
     let mut builder = auto::Builder::new(Local);
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES).max_buf_size(HTTP1_BUFFER);
-    let (stream_window, connection_window, most_streams) = if is_crowded {
-        (CROWDED_WINDOW, CROWDED_WINDOW, CROWDED_STREAMS)
+    let (http1_buffer, stream_window, connection_window, most_streams) = if is_crowded {
+        (CROWDED_HTTP1_BUFFER, CROWDED_WINDOW, CROWDED_WINDOW, CROWDED_STREAMS)
     } else {
-        (STREAM_WINDOW, CONNECTION_WINDOW, u32::MAX)
+        (HTTP1_BUFFER, STREAM_WINDOW, CONNECTION_WINDOW, u32::MAX)
     };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(FIRST_BYTES).max_buf_size(http1_buffer);
     builder
         .http2()
         .timer(TokioTimer::new())

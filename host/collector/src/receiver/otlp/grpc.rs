@@ -27,7 +27,7 @@ pub(super) async fn answer<S: Submit>(
     server: &Server,
     share: &Share,
     submit: &S,
-    mut request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
 ) -> Response<Body> {
     if request.method() != Method::POST {
         return http_text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]");
@@ -48,9 +48,15 @@ pub(super) async fn answer<S: Submit>(
         return grpc_problem(&problem);
     }
     let deadline = request.headers().get(GRPC_TIMEOUT).and_then(timeout).map(|timeout| Instant::now() + timeout);
+    let encoding = match encoding(request.headers()) {
+        Ok(encoding) => encoding,
+        Err(problem) => return grpc_problem(&problem),
+    };
+    // Its head is not kept while it comes, which may take long.
+    let mut body = request.into_body();
     // The charge lasts until the request is answered.
     let mut charge = share.charge();
-    let taken = match message(settings, &mut request, &mut charge).await {
+    let taken = match message(settings, encoding, &mut body, &mut charge).await {
         // Boxed: what takes much room is there only while it is needed, and not for a body that trickles in.
         Ok(wire) => Box::pin(super::hand_in(server, submit, wire, deadline)).await,
         Err(problem) => Err(problem),
@@ -61,10 +67,13 @@ pub(super) async fn answer<S: Submit>(
     }
 }
 
-async fn message(settings: &Grpc, request: &mut Request<Incoming>, charge: &mut Charge) -> Result<Bytes, Problem> {
+async fn message(
+    settings: &Grpc,
+    encoding: Encoding,
+    body: &mut Incoming,
+    charge: &mut Charge,
+) -> Result<Bytes, Problem> {
     let limit = settings.max_request_bytes;
-    let encoding = encoding(request.headers())?;
-    let body = request.body_mut();
     let mut first = body::next(body).await?.unwrap_or_default();
     charge.grow(first.len()).await?;
     while first.len() < PREFIX_BYTES {

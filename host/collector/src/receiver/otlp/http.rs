@@ -19,7 +19,7 @@ pub(super) async fn answer<S: Submit>(
     server: &Server,
     share: &Share,
     submit: &S,
-    mut request: Request<Incoming>,
+    request: Box<Request<Incoming>>,
 ) -> Response<Body> {
     if request.uri().path() != settings.traces_path {
         return http_text(StatusCode::NOT_FOUND, "404 page not found");
@@ -34,8 +34,14 @@ pub(super) async fn answer<S: Submit>(
     // The charge lasts until the request is answered.
     let mut charge = share.charge();
     let admitted = super::admit(server, settings.auth.as_ref(), request.headers()).await;
-    let message = match admitted {
-        Ok(()) => message(settings, format, &mut request, &mut charge).await,
+    let encoding = admitted.and_then(|()| encoding(request.headers()));
+    // Over HTTP/1 a refused sender in the middle of its body would see a reset instead of the answer. One
+    // that waits for leave to send it (`Expect`) must not be given that.
+    let is_discarded = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
+    // Its head is not kept while it comes, which may take long.
+    let mut body = request.into_body();
+    let message = match encoding {
+        Ok(encoding) => message(settings, format, encoding, &mut body, &mut charge).await,
         Err(problem) => Err(problem),
     };
     let taken = match message {
@@ -43,10 +49,8 @@ pub(super) async fn answer<S: Submit>(
         Ok(wire) => Box::pin(super::hand_in(server, submit, wire, None)).await,
         Err(problem) => {
             drop(charge);
-            // Over HTTP/1 a sender in the middle of its body would see a reset instead of the
-            // answer. One that waits for leave to send it (`Expect`) must not be given that.
-            if request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT) {
-                body::discard(request.body_mut()).await;
+            if is_discarded {
+                body::discard(&mut body).await;
             }
             Err(problem)
         }
@@ -60,12 +64,12 @@ pub(super) async fn answer<S: Submit>(
 async fn message(
     settings: &Http,
     format: Format,
-    request: &mut Request<Incoming>,
+    encoding: Encoding,
+    body: &mut Incoming,
     charge: &mut Charge,
 ) -> Result<Bytes, Problem> {
     let limit = settings.max_request_bytes;
-    let encoding = encoding(request.headers())?;
-    let mut body = body::whole(request.body_mut(), limit, charge).await?;
+    let mut body = body::whole(body, limit, charge).await?;
     if encoding != Encoding::Identity {
         body = Box::pin(encoding.decompress(body, limit, charge)).await?;
     }
