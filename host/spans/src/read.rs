@@ -1,6 +1,5 @@
 //! Column reads.
 
-use crate::attributes::Attributes;
 use crate::gather::{Keys, gather};
 use crate::layout::ColumnAt;
 use crate::row_fields::{NO_ID, RowFields};
@@ -98,10 +97,12 @@ impl Batch {
         }
         self.load_fields(table);
         let index = self.index.table(table);
-        let mut out = Vec::with_capacity(index.rows.len() * N);
-        for at in index.fields.iter().flat_map(|fields| fields.ids(slot)) {
-            let id = if at == NO_ID { [0; N] } else { self.store.array(at) };
-            out.extend_from_slice(&id);
+        let mut out = vec![0; index.rows.len() * N];
+        let Some(fields) = &index.fields else { return Ok(out) };
+        for (id, at) in out.as_chunks_mut::<N>().0.iter_mut().zip(fields.ids(slot)) {
+            if at != NO_ID {
+                *id = self.store.array(at);
+            }
         }
         Ok(out)
     }
@@ -120,19 +121,18 @@ impl Batch {
         }
         let store = &self.store;
         let index = self.index.table(table);
-        let attributes = index.attributes.as_ref();
-        if attributes.is_none_or(|attributes| !attributes.any_has(store, key)) {
+        let mut found = index.attributes.iter().flat_map(|attributes| attributes.occurrences(store, key)).peekable();
+        if found.peek().is_none() {
             let types = vec![0; index.rows.len()];
             return Ok(Column { values: Values { types, ..Values::default() }, duplicates: Vec::new() });
         }
-        let mut column = Vec::with_capacity(index.rows.len());
+        let mut column = vec![None; index.rows.len()];
         let mut duplicates = Vec::new();
-        let rows = attributes.into_iter().flat_map(Attributes::rows);
-        for (row, entries) in (0..).zip(rows) {
-            let mut found = entries.iter().filter(|entry| store.has(entry.key, key));
-            column.push(found.next());
-            if found.next().is_some() {
-                duplicates.push(row);
+        for (row, entry) in found {
+            match column.get_mut(row as usize) {
+                Some(place @ None) => *place = Some(entry),
+                _ if duplicates.last() == Some(&row) => {}
+                _ => duplicates.push(row),
             }
         }
         Ok(Column { values: gather(store, column.iter().copied()), duplicates })
@@ -212,6 +212,9 @@ impl Batch {
 /// Texts from where they are, back to back.
 fn pack(store: &Store, rows: usize, texts: impl Iterator<Item = Loc> + Clone) -> Texts {
     let bytes: usize = texts.clone().map(|text| text.len as usize).sum();
+    if bytes == 0 {
+        return Texts { ends: vec![0; rows], bytes: Vec::new() };
+    }
     let mut packed = Texts::with_capacity(rows, bytes + Store::SLACK);
     for text in texts {
         store.append(text, &mut packed.bytes);
