@@ -6,10 +6,14 @@
 //! `otel_metric_overflow="true"`. A series that is not updated for some time goes, if that is configured.
 //!
 //! A histogram is updated by counters named `NAME_bucket`, whose last label is `le` and which count apart what the
-//! buckets below have, and `NAME_sum`; the gauge `NAME_exemplar` has the last labels `trace_id` and `span_id`, and
+//! buckets below have, and `NAME_sum`. One without bounds of its own is updated by `NAME_exponential` instead of
+//! `NAME_bucket`: there `le` is the value that was counted. The gauge `NAME_exemplar` has the last labels `trace_id` and `span_id`, and
 //! before them `le` if it belongs to a bucket. Any other counter is one.
 
+mod exponential;
 mod family;
+mod protobuf;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -18,16 +22,22 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use sluice_sandbox::{MetricKind, MetricUpdate};
+use sluice_sandbox::{Metric, MetricKind, MetricUpdate};
 
-use family::{Exemplar, Families};
-pub use text::{Style, render};
+use exponential::Exponential;
+use family::{Exemplar, Families, Key as SeriesKey, Series};
+pub use protobuf::encode;
+pub use shown::Style;
+pub use text::render;
 
 /// The label of the series past the limit.
 const OVERFLOW: &str = "otel_metric_overflow";
 
 /// Series of one metric unless the configuration says otherwise: some 6 MiB with the buckets that are the default.
 pub const DEFAULT_LIMIT: usize = 10_000;
+
+/// Buckets of an exponential histogram unless the configuration says otherwise, as in the Collector.
+pub const DEFAULT_MAX_SIZE: usize = 160;
 
 /// The Collector's.
 pub const DEFAULT_EXEMPLARS: usize = 5;
@@ -43,6 +53,8 @@ pub struct Settings {
     pub exemplars: usize,
     /// The bounds that every histogram shows, whether they have counted anything or not.
     pub bounds: Vec<f64>,
+    /// Buckets that an exponential histogram may have.
+    pub max_size: usize,
 }
 
 /// The series of all connectors. Cheap to clone; all clones are one.
@@ -87,46 +99,66 @@ impl Aggregate {
         }
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         families.sweep(&self.settings, now, false);
-        updates.retain(|update| !self.count(&mut families, update, now));
+        // An instance has one of each metric; what its name means is found out once.
+        let mut known: Vec<(Arc<Metric>, Means)> = Vec::new();
+        let mut key = SeriesKey::default();
+        updates.retain(|update| {
+            let means = match known.iter().find(|(metric, _)| Arc::ptr_eq(metric, &update.metric)) {
+                Some((_, means)) => *means,
+                None => {
+                    let means = Means::of(&update.metric, &mut families);
+                    known.push((Arc::clone(&update.metric), means));
+                    means
+                }
+            };
+            !self.count(&mut families, means, update, &mut key, now)
+        });
         updates
     }
 
     /// False if it is none of the updates that are known here.
-    fn count(&self, families: &mut Families, update: &MetricUpdate, now: Instant) -> bool {
+    fn count(
+        &self,
+        families: &mut Families,
+        means: Means,
+        update: &MetricUpdate,
+        key: &mut SeriesKey,
+        now: Instant,
+    ) -> bool {
         let MetricUpdate { metric, labels, value } = update;
-        let names = &metric.labels[..];
-        let settings = &self.settings;
-        match (metric.kind, metric.name.rsplit_once('_')) {
-            (MetricKind::Counter, Some((name, "bucket"))) => {
-                let (Some((le, names)), Some((bound, labels))) = (names.split_last(), labels.split_last()) else {
-                    return false;
-                };
-                let Some(bound) = bound.parse::<f64>().ok().filter(|_| le == "le") else { return false };
-                let Some(family) = families.histogram(name, &metric.help, names) else { return false };
-                family.series(settings, labels, now).bucket(bound, *value);
+        let (settings, value) = (&self.settings, *value);
+        let last = |nth: usize| labels.len().checked_sub(nth).map_or("", |at| labels.get(at));
+        // All but the last so many labels name the series.
+        let mut change = |place: usize, besides: usize, change: &dyn Fn(&mut Series)| {
+            let Some(family) = families.all.get_mut(place) else { return false };
+            let key = key.of(labels.iter().take(labels.len().saturating_sub(besides)));
+            family.update(settings, key, now, change);
+            true
+        };
+        match means {
+            Means::Count(place) => change(place, 0, &|series| series.count += value),
+            Means::Sum(place) => change(place, 0, &|series| series.sum += value),
+            Means::Bucket(place) => {
+                let Ok(bound) = last(1).parse() else { return false };
+                change(place, 1, &|series| series.bucket(bound, value))
             }
-            (MetricKind::Counter, Some((name, "sum"))) => {
-                let Some(family) = families.histogram(name, &metric.help, names) else { return false };
-                family.series(settings, labels, now).sum += value;
+            Means::Exponential(place) => {
+                let Ok(counted) = last(1).parse() else { return false };
+                change(place, 1, &|series| {
+                    let new = || Exponential::new(settings.max_size);
+                    series.exponential.get_or_insert_with(new).add(counted, value);
+                })
             }
-            (MetricKind::Counter, _) => {
-                let name = metric.name.strip_suffix("_total").unwrap_or(&metric.name);
-                let Some(family) = families.counter(name, &metric.help, names) else { return false };
-                family.series(settings, labels, now).count += value;
+            Means::Exemplar { of_bucket } => {
+                let Some((name, _)) = metric.name.rsplit_once('_') else { return false };
+                let exemplar = Exemplar::new(last(2), last(1), value);
+                let (bound, besides) = if of_bucket { (last(3).parse().ok(), 3) } else { (None, 2) };
+                let key = key.of(labels.iter().take(labels.len().saturating_sub(besides)));
+                families.exemplar(name, key, bound, exemplar, settings.exemplars);
+                true
             }
-            (MetricKind::Gauge, Some((name, "exemplar"))) => {
-                let ([names @ .., _, _], [labels @ .., trace_id, span_id]) = (names, &labels[..]) else { return false };
-                let exemplar = Exemplar::new(trace_id, span_id, *value);
-                match (names.split_last(), labels.split_last()) {
-                    (Some((le, _)), Some((bound, labels))) if le == "le" => {
-                        families.exemplar(name, labels, bound.parse().ok(), exemplar, settings.exemplars);
-                    }
-                    _ => families.exemplar(name, labels, None, exemplar, settings.exemplars),
-                }
-            }
-            _ => return false,
+            Means::Nothing => false,
         }
-        true
     }
 
     /// All series as they are between two requests.
@@ -134,5 +166,44 @@ impl Aggregate {
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         families.sweep(&self.settings, now, true);
         families.clone()
+    }
+}
+
+/// What an update of a metric means; of some with the place of the family that it is for.
+#[derive(Debug, Clone, Copy)]
+enum Means {
+    Count(usize),
+    Sum(usize),
+    Bucket(usize),
+    Exponential(usize),
+    Exemplar {
+        of_bucket: bool,
+    },
+    /// It is for others.
+    Nothing,
+}
+
+impl Means {
+    fn of(metric: &Metric, families: &mut Families) -> Self {
+        let (names, help) = (&metric.labels[..], &metric.help[..]);
+        let found = match (metric.kind, metric.name.rsplit_once('_')) {
+            (MetricKind::Counter, Some((name, what @ ("bucket" | "exponential")))) => {
+                let bounded = names.split_last().filter(|(le, _)| *le == "le");
+                let place = bounded.and_then(|(_, names)| families.histogram(name, help, names));
+                place.map(if what == "bucket" { Self::Bucket } else { Self::Exponential })
+            }
+            (MetricKind::Counter, Some((name, "sum"))) => families.histogram(name, help, names).map(Self::Sum),
+            (MetricKind::Counter, _) => {
+                let name = metric.name.strip_suffix("_total").unwrap_or(&metric.name);
+                families.counter(name, help, names).map(Self::Count)
+            }
+            (MetricKind::Gauge, Some((_, "exemplar"))) => {
+                let more =
+                    names.split_last_chunk::<2>().map(|(names, _)| names.last().is_some_and(|last| last == "le"));
+                more.map(|of_bucket| Self::Exemplar { of_bucket })
+            }
+            _ => None,
+        };
+        found.unwrap_or(Self::Nothing)
     }
 }

@@ -73,7 +73,62 @@ pub struct MetricUpdate {
     /// The metric; one for all updates that an instance makes of it.
     pub metric: Arc<Metric>,
     /// A value for each of its labels.
-    pub labels: Vec<String>,
+    pub labels: Labels,
     /// The value.
     pub value: f64,
+}
+
+/// The values of a series' labels, back to back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Labels {
+    ends: Vec<u32>,
+    text: String,
+}
+
+impl Labels {
+    /// Those that end there; none if they do not fit the text, or if it is not UTF-8.
+    pub(crate) fn new(ends: Vec<u32>, bytes: Vec<u8>) -> Option<Self> {
+        let text = String::from_utf8(bytes).ok()?;
+        let is_whole = ends.last().map_or(0, |end| *end as usize) == text.len();
+        let fit = ends.is_sorted() && ends.iter().all(|end| text.is_char_boundary(*end as usize));
+        (is_whole && fit).then_some(Self { ends, text })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Value `i`; empty if there is none.
+    pub fn get(&self, i: usize) -> &str {
+        let from = i.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize);
+        let end = self.ends.get(i).map_or(from, |end| *end as usize);
+        self.text.get(from..end).unwrap_or_default()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|i| self.get(i))
+    }
+
+    /// What they take in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.ends[..]) + self.text.len()
+    }
+}
+
+impl<T: AsRef<str>> FromIterator<T> for Labels {
+    fn from_iter<I: IntoIterator<Item = T>>(values: I) -> Self {
+        let mut labels = Self::default();
+        for value in values {
+            labels.text.push_str(value.as_ref());
+            labels.ends.push(labels.text.len() as u32);
+        }
+        labels
+    }
 }

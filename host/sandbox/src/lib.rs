@@ -29,7 +29,7 @@ pub mod fuzzing {
 
 pub use access::{Access, BadGrant};
 pub use compile::compile_child_main;
-pub use effects::{Effects, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
+pub use effects::{Effects, Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
 pub use engine::{Compiler, Error, Options, Sandbox, precompile};
 pub use failure::{CallError, FailureKind};
 pub use instance::{Instance, Processed};

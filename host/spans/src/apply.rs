@@ -3,8 +3,8 @@
 
 use crate::edits::{Change, Edit};
 use crate::encode::put_entry;
-use crate::entry::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
-use crate::index::{APPENDED, DROPPED, FIELDS_CHANGED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED};
+use crate::entry::{ADDED, EMPTY, Entry, KEY_CHANGED, VALUE_CHANGED, is_text, mark};
+use crate::index::{APPENDED, DROPPED, FIELDS_CHANGED, Index, Row, SCHEMA_URL_CHANGED, TOUCHED, TableIndex};
 use crate::layout::ColumnAt;
 use crate::store::{Loc, Store};
 use crate::{Batch, Table, Texts, Values};
@@ -82,7 +82,7 @@ impl Editor<'_> {
         if let Some(written) = &mut written {
             let is_for_all = written.values.len() == 1 && edit.targets.len() == table.rows.len();
             let (kind, value) = written.get(0);
-            let entry = Entry { key: key_at, value, tlv: Loc::NONE, kind, changed: ADDED };
+            let entry = Entry { key: key_at, value, kind, changed: ADDED, mark: mark(key.as_bytes()), ..EMPTY };
             let entry = |store: &mut Store| written.encoded(store, number, entry);
             if is_for_all && attributes.add_to_all(self.store, key.as_bytes(), entry) {
                 edit.targets.iter(1).for_each(|(row, _)| self.mark(row, bits << APPENDED));
@@ -102,7 +102,8 @@ impl Editor<'_> {
                     let (kind, value) = written.get(place);
                     let is_found = attributes.set(self.store, i, key.as_bytes(), kind, value);
                     if !is_found {
-                        let entry = Entry { key: key_at, value, tlv: Loc::NONE, kind, changed: ADDED };
+                        let mark = mark(key.as_bytes());
+                        let entry = Entry { key: key_at, value, kind, changed: ADDED, mark, ..EMPTY };
                         attributes.add(i, written.encoded(self.store, number, entry));
                         self.mark(row, bits << APPENDED);
                     }
@@ -147,22 +148,42 @@ impl Editor<'_> {
 
     fn texts(&mut self, edit: &Edit, column: ColumnAt, texts: &Texts) {
         let base = self.store.push(&texts.bytes);
-        for (row, place) in edit.targets.iter(texts.len()) {
-            let text = text_in(base, texts, place);
-            let table = self.index.table_mut(self.table);
-            let bits = if let ColumnAt::Text(slot, bits) = column {
-                let before = table.fields.as_mut().map(|fields| fields.set_text(row as usize, slot, text));
-                // What the message lacks need not be looked for in it. A status is one field for two.
-                let is_new = before.is_some_and(Loc::is_none) && bits & FIELDS_CHANGED == bits;
-                let is_appended = table.rows.get(row as usize).is_some_and(|row| row.changed & bits << APPENDED != 0);
-                if is_new || is_appended { bits << APPENDED } else { bits }
-            } else {
-                if let Some(url) = table.schema_urls.get_mut(row as usize) {
-                    *url = text;
-                }
-                SCHEMA_URL_CHANGED
-            };
-            self.mark(row, bits);
+        // Most often it is one for all.
+        let one = (texts.len() == 1).then(|| text_in(base, texts, 0));
+        let texts = edit.targets.iter(texts.len()).map(|(row, place)| {
+            let text = one.unwrap_or_else(|| text_in(base, texts, place));
+            (row, text)
+        });
+        match column {
+            ColumnAt::Text(slot, bits) => self.field_texts(slot, bits, texts),
+            _ => self.schema_urls(texts),
+        }
+        if matches!(self.table, Table::Events | Table::Links) {
+            edit.targets.iter(1).for_each(|(row, _)| self.mark(row, 0));
+        }
+    }
+
+    /// Sets a text field of rows and marks them, but not the spans that they belong to.
+    fn field_texts(&mut self, slot: usize, bits: u64, texts: impl Iterator<Item = (u32, Loc)>) {
+        let touched = if self.table == Table::Spans { TOUCHED } else { 0 };
+        let TableIndex { rows, fields: Some(fields), .. } = self.index.table_mut(self.table) else { return };
+        // A status is one field for two texts.
+        let is_own_field = bits & FIELDS_CHANGED == bits;
+        for (number, text) in texts {
+            let Some(row) = rows.get_mut(number as usize) else { continue };
+            // What the message lacks need not be looked for in it.
+            let is_new = fields.set_text(number as usize, slot, text).is_none() && is_own_field;
+            let is_appended = row.changed & bits << APPENDED != 0;
+            row.changed |= touched | if is_new || is_appended { bits << APPENDED } else { bits };
+        }
+    }
+
+    fn schema_urls(&mut self, texts: impl Iterator<Item = (u32, Loc)>) {
+        for (row, text) in texts {
+            if let Some(url) = self.index.table_mut(self.table).schema_urls.get_mut(row as usize) {
+                *url = text;
+            }
+            self.mark(row, SCHEMA_URL_CHANGED);
         }
     }
 

@@ -1,9 +1,11 @@
 //! The attribute entries of a table: positions of keys and values, row after row, nothing
 //! interned and nothing hashed. A key is compared where it is asked for.
 
+mod keyed;
+
 use std::ops::Range;
 
-use crate::entry::{ADDED, Entry, KEY_CHANGED, REMOVED, VALUE_CHANGED, read_entry};
+use crate::entry::{ADDED, Entry, REMOVED, VALUE_CHANGED, read_entry};
 use crate::index::Row;
 use crate::row_fields::kept_runs;
 use crate::store::{Loc, Store};
@@ -14,6 +16,8 @@ use crate::wire::{LEN, fields};
 pub(crate) struct Attributes {
     starts: Vec<u32>,
     entries: Vec<Entry>,
+    /// The marks of the entries' keys: a key is looked for in a byte an entry first.
+    marks: Vec<u8>,
     /// Entries that every row has behind its others. What an edit adds to all rows alike stays here,
     /// once, until somebody wants to see or change the entries of rows.
     common: Vec<Entry>,
@@ -44,16 +48,16 @@ const USUAL_ROW_BYTES: usize = 384;
 impl Attributes {
     /// No rows yet, but room for some in a request of so many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
-        let mut starts = Vec::with_capacity(bytes / USUAL_ROW_BYTES);
-        starts.push(0);
-        let entries = Vec::with_capacity(bytes / USUAL_ROW_BYTES * USUAL_ENTRIES);
-        Self::new(starts, entries)
+        Self::with_room(bytes / USUAL_ROW_BYTES, bytes / USUAL_ROW_BYTES * USUAL_ENTRIES)
     }
 
-    fn new(starts: Vec<u32>, entries: Vec<Entry>) -> Self {
+    fn with_room(rows: usize, entries: usize) -> Self {
+        let mut starts = Vec::with_capacity(rows + 1);
+        starts.push(0);
         Self {
             starts,
-            entries,
+            entries: Vec::with_capacity(entries),
+            marks: Vec::with_capacity(entries),
             common: Vec::new(),
             common_run: Loc::NONE,
             added: Vec::new(),
@@ -65,6 +69,7 @@ impl Attributes {
     /// Adds an entry to the row that is being written.
     #[inline]
     pub fn push(&mut self, entry: Entry) {
+        self.marks.push(entry.mark);
         self.entries.push(entry);
     }
 
@@ -75,16 +80,14 @@ impl Attributes {
 
     /// Finds the attributes of every row in the field `number`.
     pub fn read(store: &Store, rows: &[Row], number: u32) -> Self {
-        let mut starts = Vec::with_capacity(rows.len() + 1);
         // The wire bounds what a hostile one may claim.
         let likely = (USUAL_ENTRIES * rows.len()).min(store.wire.len() / USUAL_BYTES);
-        let mut entries = Vec::with_capacity(likely);
-        starts.push(0);
+        let mut attributes = Self::with_room(rows.len(), likely);
         for row in rows {
-            read_row(store.get(row.content), row.content, number, &mut entries);
-            starts.push(entries.len() as u32);
+            read_row(store.get(row.content), row.content, number, &mut attributes);
+            attributes.end_row();
         }
-        Self::new(starts, entries)
+        attributes
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -124,51 +127,6 @@ impl Attributes {
         Some(after.saturating_sub(1) as u32)
     }
 
-    /// Gives the first occurrence of a key a value and removes the others; says whether there was
-    /// one.
-    pub fn set(&mut self, store: &Store, row: usize, key: &[u8], kind: u8, value: u64) -> bool {
-        if !self.has(store, row, key) {
-            return false;
-        }
-        let mut is_found = false;
-        self.visit(store, row, key, |entry| {
-            if is_found {
-                entry.changed |= REMOVED;
-            } else {
-                entry.kind = kind;
-                entry.value = value;
-                entry.changed |= VALUE_CHANGED;
-            }
-            is_found = true;
-        });
-        is_found
-    }
-
-    /// Removes every occurrence of a key; says whether there was one.
-    pub fn remove(&mut self, store: &Store, row: usize, key: &[u8]) -> bool {
-        self.visit(store, row, key, |entry| entry.changed |= REMOVED)
-    }
-
-    /// Gives the first occurrence of a key another key, and removes its other occurrences and
-    /// what had the other key; says whether there was one.
-    pub fn rename(&mut self, store: &Store, row: usize, key: &[u8], to: (&[u8], Loc)) -> bool {
-        if !self.visit(store, row, key, |_| {}) || key == to.0 {
-            return false;
-        }
-        self.visit(store, row, to.0, |entry| entry.changed |= REMOVED);
-        let mut is_found = false;
-        self.visit(store, row, key, |entry| {
-            if is_found {
-                entry.changed |= REMOVED;
-            } else {
-                entry.key = to.1;
-                entry.changed |= KEY_CHANGED;
-            }
-            is_found = true;
-        });
-        true
-    }
-
     /// Gives an entry a value, also if it was removed earlier in this commit.
     pub fn set_entry(&mut self, number: u32, kind: u8, value: u64) {
         if let Some(entry) = self.entries.get_mut(number as usize) {
@@ -183,44 +141,6 @@ impl Attributes {
             entry.changed |= REMOVED;
             self.has_removed = true;
         }
-    }
-
-    /// Whether a row has a key.
-    #[inline]
-    fn has(&self, store: &Store, row: usize, key: &[u8]) -> bool {
-        let mut next = self.ends.get(row).map_or(NOTHING, |ends| ends.0);
-        while let Some(added) = self.added.get(next as usize) {
-            if added.entry.is(store, key) {
-                return true;
-            }
-            next = added.next;
-        }
-        self.row(row).iter().any(|entry| entry.is(store, key))
-    }
-
-    /// Shows every occurrence of a key in a row to `edit`; says whether there was one.
-    fn visit(&mut self, store: &Store, row: usize, key: &[u8], mut edit: impl FnMut(&mut Entry)) -> bool {
-        let mut is_found = false;
-        let range = self.range(row);
-        let mut removed = 0;
-        for entry in self.entries.get_mut(range).unwrap_or_default() {
-            if entry.is(store, key) {
-                is_found = true;
-                edit(entry);
-                removed |= entry.changed;
-            }
-        }
-        let mut next = self.ends.get(row).map_or(NOTHING, |ends| ends.0);
-        while let Some(added) = self.added.get_mut(next as usize) {
-            if added.entry.is(store, key) {
-                is_found = true;
-                edit(&mut added.entry);
-                removed |= added.entry.changed;
-            }
-            next = added.next;
-        }
-        self.has_removed |= removed & REMOVED != 0;
-        is_found
     }
 
     /// Gives every row an entry at its end that none has by this key, or all have from an earlier
@@ -246,17 +166,6 @@ impl Attributes {
             let bytes = entries.concat();
             self.common_run = store.push(&bytes);
         }
-    }
-
-    /// Whether any row has this key among its own entries.
-    pub fn any_has(&self, store: &Store, key: &[u8]) -> bool {
-        let is_key = |entry: &Entry| entry.is(store, key);
-        self.entries.iter().any(is_key) || self.added.iter().any(|added| is_key(&added.entry))
-    }
-
-    /// Whether every row has this key from an edit of all rows.
-    pub fn is_common(&self, store: &Store, key: &[u8]) -> bool {
-        self.common.iter().any(|entry| entry.is(store, key))
     }
 
     /// What every row has behind its entries, as it goes out.
@@ -326,6 +235,8 @@ impl Attributes {
             }
             starts.push(entries.len() as u32);
         }
+        self.marks.clear();
+        self.marks.extend(entries.iter().map(|entry| entry.mark));
         (self.starts, self.entries, self.has_removed) = (starts, entries, false);
         self.added.clear();
         self.ends.clear();
@@ -337,6 +248,7 @@ impl Attributes {
         for run in kept_runs(keep) {
             let (from, to) = (self.range(run.start).start, self.range(run.end - 1).end);
             self.entries.copy_within(from..to, end);
+            self.marks.copy_within(from..to, end);
             for row in run {
                 end += self.range(row).len();
                 rows += 1;
@@ -347,11 +259,12 @@ impl Attributes {
             }
         }
         self.entries.truncate(end);
+        self.marks.truncate(end);
         self.starts.truncate(rows + 1);
     }
 }
 
-fn read_row(buf: &[u8], content: Loc, number: u32, entries: &mut Vec<Entry>) {
+fn read_row(buf: &[u8], content: Loc, number: u32, attributes: &mut Attributes) {
     // The attributes of every table have numbers below 16: a key of one byte.
     let key = (number << 3) as u8 | LEN;
     let mut all = fields(buf);
@@ -366,7 +279,7 @@ fn read_row(buf: &[u8], content: Loc, number: u32, entries: &mut Vec<Entry>) {
         };
         let key_value = buf.get(at..end).unwrap_or_default();
         let body = content.part(at, end - at);
-        entries.push(Entry { tlv: content.part(start, end - start), ..read_entry(key_value, body) });
+        attributes.push(Entry { tlv: content.part(start, end - start), ..read_entry(key_value, body) });
     }
 }
 
@@ -381,7 +294,8 @@ mod tests {
     fn what_all_rows_get_is_joined_once() {
         const KEYS: usize = 1000;
         let mut store = Store::default();
-        let mut attributes = Attributes::new(vec![0, 0], Vec::new());
+        let mut attributes = Attributes::with_room(1, 0);
+        attributes.end_row();
         let mut bytes = 0;
         for number in 0..KEYS {
             let key = format!("key {number:04}");

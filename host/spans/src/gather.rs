@@ -35,10 +35,12 @@ where
     }
     let mut texts = Texts::new();
     if has_texts {
-        texts = Texts::with_capacity(rows, bytes);
+        texts = Texts::with_capacity(rows, bytes + Store::SLACK);
         for entry in entries {
-            let text = entry.filter(|entry| is_text(entry.kind)).map(|entry| store.get(entry.text()));
-            texts.push(text.unwrap_or_default());
+            if let Some(entry) = entry.filter(|entry| is_text(entry.kind)) {
+                store.append(entry.text(), &mut texts.bytes);
+            }
+            texts.ends.push(texts.bytes.len() as u32);
         }
     }
     Values { types, numbers, texts }

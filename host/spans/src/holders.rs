@@ -1,6 +1,5 @@
 //! Which rows have an attribute.
 
-use crate::attributes::Attributes;
 use crate::{Batch, Column, Table};
 
 impl Batch {
@@ -12,14 +11,14 @@ impl Batch {
         if is_common {
             return if has { (0..index.rows.len() as u32).collect() } else { Vec::new() };
         }
-        let mut found = Vec::with_capacity(index.rows.len());
-        let rows = index.attributes.iter().flat_map(Attributes::rows);
-        for (row, entries) in (0..).zip(rows) {
-            if entries.iter().any(|entry| store.has(entry.key, key)) == has {
-                found.push(row);
-            }
+        let occurrences = index.attributes.iter().flat_map(|attributes| attributes.occurrences(store, key));
+        let mut holders: Vec<u32> = occurrences.map(|(row, _)| row).collect();
+        holders.dedup();
+        if has {
+            return holders;
         }
-        found
+        let mut holders = holders.into_iter().peekable();
+        (0..index.rows.len() as u32).filter(|row| holders.next_if_eq(row).is_none()).collect()
     }
 }
 

@@ -1,6 +1,5 @@
 //! Column reads.
 
-use crate::attributes::Attributes;
 use crate::gather::{Keys, gather};
 use crate::layout::ColumnAt;
 use crate::row_fields::{NO_ID, RowFields, column};
@@ -51,16 +50,16 @@ impl Batch {
     /// # Errors
     /// The table has no such text field.
     pub fn texts(&mut self, table: Table, field: Field) -> Result<Texts, Refusal> {
-        let (store, places) = self.text_places(table, field)?;
-        Ok(pack(store, places))
+        let (store, rows, places) = self.text_places(table, field)?;
+        Ok(pack(store, rows, places))
     }
 
-    /// Where a text field of every row is.
+    /// How many rows there are, and where a text field of every one is.
     pub(crate) fn text_places(
         &mut self,
         table: Table,
         field: Field,
-    ) -> Result<(&Store, impl ExactSizeIterator<Item = Loc> + Clone), Refusal> {
+    ) -> Result<(&Store, usize, impl Iterator<Item = Loc> + Clone), Refusal> {
         let slot = match table.column(field) {
             Some(ColumnAt::Text(slot, _)) => Some(slot),
             Some(ColumnAt::SchemaUrl) => None,
@@ -76,7 +75,7 @@ impl Batch {
             Some(_) => index.fields.as_ref().map_or((&[], 1), RowFields::texts),
             None => (&index.schema_urls, 1),
         };
-        Ok((&self.store, column(items, width, slot.unwrap_or(0))))
+        Ok((&self.store, index.rows.len(), column(items, width, slot.unwrap_or(0))))
     }
 
     /// 16 bytes a row.
@@ -110,10 +109,12 @@ impl Batch {
         }
         self.load_fields(table);
         let index = self.index.table(table);
-        let mut out = Vec::with_capacity(index.rows.len() * N);
-        for at in index.fields.iter().flat_map(|fields| fields.ids(slot)) {
-            let id = if at == NO_ID { [0; N] } else { self.store.array(at) };
-            out.extend_from_slice(&id);
+        let mut out = vec![0; index.rows.len() * N];
+        let Some(fields) = &index.fields else { return Ok(out) };
+        for (id, at) in out.as_chunks_mut::<N>().0.iter_mut().zip(fields.ids(slot)) {
+            if at != NO_ID {
+                *id = self.store.array(at);
+            }
         }
         Ok(out)
     }
@@ -132,19 +133,18 @@ impl Batch {
         }
         let store = &self.store;
         let index = self.index.table(table);
-        let attributes = index.attributes.as_ref();
-        if attributes.is_none_or(|attributes| !attributes.any_has(store, key)) {
+        let mut found = index.attributes.iter().flat_map(|attributes| attributes.occurrences(store, key)).peekable();
+        if found.peek().is_none() {
             let types = vec![0; index.rows.len()];
             return Ok(Column { values: Values { types, ..Values::default() }, duplicates: Vec::new() });
         }
-        let mut column = Vec::with_capacity(index.rows.len());
+        let mut column = vec![None; index.rows.len()];
         let mut duplicates = Vec::new();
-        let rows = attributes.into_iter().flat_map(Attributes::rows);
-        for (row, entries) in (0..).zip(rows) {
-            let mut found = entries.iter().filter(|entry| store.has(entry.key, key));
-            column.push(found.next());
-            if found.next().is_some() {
-                duplicates.push(row);
+        for (row, entry) in found {
+            match column.get_mut(row as usize) {
+                Some(place @ None) => *place = Some(entry),
+                _ if duplicates.last() == Some(&row) => {}
+                _ => duplicates.push(row),
             }
         }
         Ok(Column { values: gather(store, column.iter().copied()), duplicates })
@@ -222,9 +222,12 @@ impl Batch {
 }
 
 /// Texts from where they are, back to back.
-fn pack(store: &Store, texts: impl ExactSizeIterator<Item = Loc> + Clone) -> Texts {
+fn pack(store: &Store, rows: usize, texts: impl Iterator<Item = Loc> + Clone) -> Texts {
     let bytes: usize = texts.clone().map(|text| text.len as usize).sum();
-    let mut packed = Texts::with_capacity(texts.len(), bytes + Store::SLACK);
+    if bytes == 0 {
+        return Texts { ends: vec![0; rows], bytes: Vec::new() };
+    }
+    let mut packed = Texts::with_capacity(rows, bytes + Store::SLACK);
     for text in texts {
         store.append(text, &mut packed.bytes);
         packed.ends.push(packed.bytes.len() as u32);

@@ -145,8 +145,8 @@ impl RowFields {
 }
 
 /// One of the `width` items of every record.
-pub(crate) fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl ExactSizeIterator<Item = T> + Clone {
-    items.iter().skip(slot).step_by(width.max(1)).copied()
+pub(crate) fn column<T: Copy>(items: &[T], width: usize, slot: usize) -> impl Iterator<Item = T> + Clone {
+    items.chunks_exact(width.max(1)).filter_map(move |record| record.get(slot).copied())
 }
 
 fn retain_records<T: Copy>(items: &mut Vec<T>, width: usize, keep: &[bool]) {

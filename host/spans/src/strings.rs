@@ -76,12 +76,12 @@ impl Batch {
                 });
             }
             for &field in fields.iter().filter(|&&field| readable.text(table, field)) {
-                let (store, places) = self.text_places(table, field)?;
+                let (store, rows, places) = self.text_places(table, field)?;
                 if places.clone().all(|place| place.len == 0) {
                     continue;
                 }
                 all.add(table, field, |types, texts| {
-                    types.resize(types.len() + places.len(), STRING);
+                    types.resize(types.len() + rows, STRING);
                     for place in places {
                         store.append(place, &mut texts.bytes);
                         texts.ends.push(texts.bytes.len() as u32);

@@ -51,11 +51,17 @@ impl Plugin for ProbabilisticSampler {
         let states = batch.texts(Table::Spans, TRACE_STATE)?;
         let priorities = batch.attribute(Table::Spans, PRIORITY)?.values;
         let (trace_ids, _) = ids.as_chunks::<TRACE_ID_BYTES>();
+        // Most batches are of spans that have nothing but their ids to be judged by.
+        if states.bytes.is_empty()
+            && priorities.is_empty()
+            && let Some(dropped) = self.sampler.drops_fresh(trace_ids)
+        {
+            return Verdicts::push_fresh(batch, trace_ids.len(), &dropped, self.sampler.fresh_state());
+        }
         let mut verdicts = Verdicts::with_capacity(trace_ids.len()).fresh(self.sampler.fresh_state());
         let (mut judge, hashed) = (Judge::new(&self.sampler), self.sampler.hashed(trace_ids));
         for (row, trace_id) in trace_ids.iter().enumerate() {
             let priority = Priority::of(&priorities, row);
-            // Most spans have nothing but their id to be judged by.
             let is_plain = states.get(row).is_empty() && priority == Priority::Defer;
             if is_plain && let Some(is_kept) = self.sampler.keeps_fresh(trace_id) {
                 verdicts.note_fresh(row, is_kept);

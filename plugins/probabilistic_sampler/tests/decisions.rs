@@ -183,6 +183,20 @@ fn a_batch_is_judged_span_by_span() {
     assert_eq!(kept(&config("proportional", 10.0, ""), spans), ["ot=th:e666,a=b", "ot=th:e666"]);
 }
 
+/// 75 % is the threshold `4`: of the 256 ids whose highest byte of randomness is their number, the lowest 64 go; of those
+/// just below a threshold and at it, the upper one stays.
+#[test]
+fn a_batch_of_spans_without_tracestate_loses_those_below_the_threshold_and_no_others() {
+    let many = || (0..256).map(|n| span(&format!("{n:02x}000000000000"), "")).collect::<Vec<_>>();
+    // Id 0 is none at all, and `fail_closed` has it go.
+    assert_eq!(kept(&config("proportional", 75.0, ""), many()), vec!["ot=th:4"; 192]);
+    assert_eq!(kept(&config("equalizing", 25.0, ""), many()), vec!["ot=th:c"; 64]);
+    assert_eq!(kept(&config("proportional", 100.0, ""), many()), vec!["ot=th:0"; 255]);
+    let around = || vec![span("ff3fffffffffffff", ""), span("0040000000000000", ""), span("ff40000000000001", "")];
+    assert_eq!(kept(&config("proportional", 75.0, ""), around()), vec!["ot=th:4"; 2]);
+    assert!(kept(&config("proportional", 0.0, ""), many()).is_empty());
+}
+
 #[test]
 fn bad_configurations_are_refused_with_their_path() {
     let cases = [

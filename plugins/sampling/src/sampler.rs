@@ -86,7 +86,33 @@ impl Sampler {
     /// [`Sampler::fresh_state`]. None where they do not, or if this span cannot be judged so: then [`Sampler::judge`].
     pub fn keeps_fresh(&self, trace_id: &[u8; 16]) -> Option<bool> {
         let own = randomness::of_trace_id(trace_id)?;
-        (!matches!(self.mode, Mode::HashSeed { .. })).then(|| self.fresh.keeps(own))
+        (!self.is_hashing()).then(|| self.fresh.keeps(own))
+    }
+
+    /// Which of many such spans go; all others get [`Sampler::fresh_state`]. None if one of them has to be judged
+    /// by [`Sampler::judge`].
+    pub fn drops_fresh(&self, trace_ids: &[[u8; 16]]) -> Option<Vec<u32>> {
+        // The highest byte of the randomness settles nearly all: that an id has one tells that it is valid.
+        const HIGHEST: usize = 9;
+        if self.is_hashing() {
+            return None;
+        }
+        let most = self.fresh.highest_byte();
+        let mut dropped = Vec::with_capacity(trace_ids.len());
+        for (row, trace_id) in (0..).zip(trace_ids) {
+            if u64::from(trace_id[HIGHEST]) <= most {
+                match self.keeps_fresh(trace_id) {
+                    Some(true) => {}
+                    Some(false) => dropped.push(row),
+                    None => return None,
+                }
+            }
+        }
+        Some(dropped)
+    }
+
+    fn is_hashing(&self) -> bool {
+        matches!(self.mode, Mode::HashSeed { .. })
     }
 
     /// The `tracestate` of all spans that [`Sampler::keeps_fresh`] keeps.
@@ -312,7 +338,10 @@ mod tests {
                     (sampler.judge(&id, text, Priority::Defer, &mut state), state)
                 };
                 assert_eq!(judged(""), judged(","), "{sampler:?} {n}");
-                if let Some(keeps) = sampler.keeps_fresh(&id) {
+                let keeps = sampler.keeps_fresh(&id);
+                let drops = sampler.drops_fresh(&[id, id]);
+                assert_eq!(drops, keeps.map(|keeps| if keeps { vec![] } else { vec![0, 1] }), "{sampler:?} {n}");
+                if let Some(keeps) = keeps {
                     let expected = if keeps { Verdict::KeepWithState } else { Verdict::Drop };
                     let state = if keeps { sampler.fresh_state() } else { "" };
                     assert_eq!((expected, state.into()), judged(""), "{sampler:?} {n}");

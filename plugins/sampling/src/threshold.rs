@@ -59,6 +59,11 @@ impl Threshold {
         self.0 <= randomness
     }
 
+    /// The highest 8 of its 56 bits; more than 255 for the one that keeps nothing.
+    pub(crate) fn highest_byte(self) -> u64 {
+        self.0 >> 48
+    }
+
     /// The share that is kept.
     pub(crate) fn probability(self) -> f64 {
         (SCALE - self.0) as f64 / SCALE as f64

@@ -52,6 +52,30 @@ impl Verdicts {
         if is_kept { &mut self.fresh } else { &mut self.dropped }.push(row as u32);
     }
 
+    /// Has it done for a batch of so many spans of which these go, in the order of their rows; all others get this
+    /// one `tracestate`.
+    ///
+    /// # Errors
+    /// When the host refuses an edit.
+    pub fn push_fresh(batch: &Batch<'_>, spans: usize, dropped: &[u32], state: &str) -> Result<(), Failure> {
+        let all = 0..spans as u32;
+        if !dropped.is_empty() {
+            batch.drop_rows(Table::Spans, dropped)?;
+        }
+        // An edit of a row that goes does nothing. So where few go, all are named: that costs less than to tell
+        // those that stay, here and for the host.
+        let named: Vec<u32> = if dropped.len() * 2 < spans {
+            all.collect()
+        } else {
+            let mut dropped = dropped.iter().peekable();
+            all.filter(|row| dropped.next_if_eq(&row).is_none()).collect()
+        };
+        if !named.is_empty() {
+            batch.set_texts(Table::Spans, TRACE_STATE, &named, Texts::one(state))?;
+        }
+        Ok(())
+    }
+
     /// Has it done.
     ///
     /// # Errors

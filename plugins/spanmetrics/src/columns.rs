@@ -6,6 +6,8 @@ use sluice_sdk::fields::{SCOPE_NAME, SCOPE_VERSION, SPAN_KIND, SPAN_NAME, STATUS
 use sluice_sdk::kind;
 use sluice_sdk::prelude::*;
 
+use crate::tally::Place;
+
 const SERVICE_NAME: &str = "service.name";
 const TRACE_ID_BYTES: usize = 16;
 const SPAN_ID_BYTES: usize = 8;
@@ -136,46 +138,78 @@ impl Columns {
         self.durations.get(row).copied().unwrap_or_default()
     }
 
-    pub(crate) fn name(&self, row: usize) -> &[u8] {
-        self.names.get(row)
+    /// Whether any span has a `tracestate`.
+    pub(crate) fn have_states(&self) -> bool {
+        !self.states.bytes.is_empty()
     }
 
-    pub(crate) fn number(&self, field: Field, row: usize) -> u64 {
-        let column = match field {
+    pub(crate) fn names(&self) -> &Texts {
+        &self.names
+    }
+
+    pub(crate) fn numbers(&self, field: Field) -> &[u64] {
+        match field {
             Field::Kind => &self.kinds,
             Field::Status => &self.statuses,
-        };
-        column.get(row).copied().unwrap_or_default()
+        }
     }
 
-    fn scope_row(&self, row: usize) -> usize {
+    /// The scope of each span.
+    pub(crate) fn scopes(&self) -> &[u32] {
+        &self.scopes
+    }
+
+    /// How many scopes there are.
+    pub(crate) fn owners(&self) -> usize {
+        self.resources.len()
+    }
+
+    /// The scope of a span.
+    pub(crate) fn owner(&self, row: usize) -> usize {
         self.scopes.get(row).map_or(usize::MAX, |&scope| scope as usize)
     }
 
-    fn resource(&self, row: usize) -> usize {
-        self.resources.get(self.scope_row(row)).map_or(usize::MAX, |&resource| resource as usize)
+    fn resource(&self, scope: usize) -> usize {
+        self.resources.get(scope).map_or(usize::MAX, |&resource| resource as usize)
     }
 
-    pub(crate) fn service(&self, row: usize) -> &[u8] {
-        let resource = self.resource(row);
+    /// The service that a scope is in.
+    pub(crate) fn service(&self, scope: usize) -> &[u8] {
+        let resource = self.resource(scope);
         if self.services.kind(resource) == kind::STRING { self.services.texts.get(resource) } else { &[] }
     }
 
-    /// Name and version of the scope, if it is told apart.
-    pub(crate) fn scope(&self, row: usize) -> (&[u8], &[u8]) {
-        let scope = self.scope_row(row);
+    /// Name and version of a scope, if it is told apart.
+    pub(crate) fn scope(&self, scope: usize) -> (&[u8], &[u8]) {
         match self.told_apart.get(scope) {
             Some(true) => (self.scope_names.get(scope), self.scope_versions.get(scope)),
             _ => (&[], &[]),
         }
     }
 
+    /// The values of an attribute, of the spans and of the events.
+    pub(crate) fn values(&self, number: usize) -> [Option<&Values>; 2] {
+        let attribute = self.attributes.get(number);
+        [attribute.map(|attribute| &attribute.spans), attribute.map(|attribute| &attribute.events)]
+    }
+
+    /// Whether a resource has an attribute.
+    pub(crate) fn resources_have(&self, number: usize) -> bool {
+        self.attributes.get(number).is_some_and(|attribute| !attribute.resources.is_empty())
+    }
+
     /// Adds the value of an attribute: the span's, else the event's, else the resource's. False if it has none.
-    pub(crate) fn attribute(&self, number: usize, row: usize, event: Option<usize>, out: &mut Vec<u8>) -> bool {
-        let Some(Attribute { spans, events, resources }) = self.attributes.get(number) else { return false };
+    pub(crate) fn attribute(&self, number: usize, Place { row, event }: Place, out: &mut Vec<u8>) -> bool {
+        let Some(Attribute { spans, events, .. }) = self.attributes.get(number) else { return false };
         write(spans, row, out)
             || event.is_some_and(|event| write(events, event, out))
-            || write(resources, self.resource(row), out)
+            || self.attribute_of_owner(number, self.owner(row), out)
+    }
+
+    /// Adds the value that the resource of a scope has of an attribute. False if it has none.
+    pub(crate) fn attribute_of_owner(&self, number: usize, scope: usize, out: &mut Vec<u8>) -> bool {
+        let resource = self.resource(scope);
+        self.attributes.get(number).is_some_and(|attribute| write(&attribute.resources, resource, out))
     }
 
     /// Trace and span id in hex; none for a span without a trace.

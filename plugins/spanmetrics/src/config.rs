@@ -16,6 +16,9 @@ const NAMESPACE: &str = "traces.span.metrics";
 /// Labels that a metric may have beside those of its buckets and exemplars, for all the host takes.
 const MAX_LABELS: usize = 29;
 
+/// Buckets that an exponential histogram may have: with one, nothing could be told apart, and series should be small.
+const MAX_SIZES: std::ops::RangeInclusive<i64> = 2..=500;
+
 /// The labels that every series has, unless they are excluded.
 const DEFAULTS: [(&str, Source); 4] = [
     ("service.name", Source::Service),
@@ -71,7 +74,7 @@ struct Histogram {
     #[serde(default)]
     unit: Unit,
     explicit: Option<Explicit>,
-    exponential: Option<IgnoredAny>,
+    exponential: Option<Exponential>,
     dimensions: Option<Vec<Dimension>>,
 }
 
@@ -79,6 +82,12 @@ struct Histogram {
 #[serde(deny_unknown_fields)]
 struct Explicit {
     buckets: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exponential {
+    max_size: Option<i64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -131,6 +140,7 @@ impl Config {
         self.refuse(&mut problems);
         let histogram = self.histogram.unwrap_or_default();
         let bounds = histogram.bounds(&mut problems);
+        histogram.check_exponential(&mut problems);
         let events = self.events.unwrap_or_default();
         let exemplars = self.exemplars.unwrap_or_default().enabled;
         let scopes = self.include_instrumentation_scope.unwrap_or_default();
@@ -160,7 +170,8 @@ impl Config {
         let named = |name: &str| names::metric(&format!("{namespace}.{name}"));
         let unit = histogram.unit;
         let plan = |what, labels| Plan { what, labels, counter: None, histogram: None, unit, exemplars };
-        let durations = (named(&format!("duration.{}", unit.word())), Buckets::new(&bounds, unit));
+        let buckets = histogram.exponential.is_none().then(|| Buckets::new(&bounds, unit));
+        let durations = (named(&format!("duration.{}", unit.word())), buckets);
         let is_same = of_calls.len() == common.len() && of_durations.len() == common.len();
         let mut plans = vec![Plan { counter: Some(named("calls")), ..plan(What::Spans, of_calls) }];
         if !histogram.disable {
@@ -183,10 +194,6 @@ impl Config {
                 .tell("aggregation_temporality", "delta temporality is not supported yet: series are cumulative"),
             Some(_) => problems.tell("aggregation_temporality", "must be `AGGREGATION_TEMPORALITY_CUMULATIVE`"),
         }
-        if self.histogram.as_ref().is_some_and(|histogram| histogram.exponential.is_some()) {
-            let message = "exponential histograms are not supported yet: the text formats of Prometheus cannot show them; use `explicit`";
-            problems.tell("histogram.exponential", message);
-        }
         for (key, is_set) in [
             ("add_resource_attributes", self.add_resource_attributes),
             ("enable_metrics_sampling_method", self.enable_metrics_sampling_method),
@@ -206,6 +213,17 @@ impl Config {
 }
 
 impl Histogram {
+    fn check_exponential(&self, problems: &mut Problems) {
+        let Some(exponential) = &self.exponential else { return };
+        if self.explicit.is_some() {
+            problems.tell("histogram", "use either `explicit` or `exponential` buckets");
+        }
+        if exponential.max_size.is_some_and(|size| !MAX_SIZES.contains(&size)) {
+            let (least, most) = (MAX_SIZES.start(), MAX_SIZES.end());
+            problems.tell("histogram.exponential.max_size", format!("must be between {least} and {most} buckets"));
+        }
+    }
+
     /// The bounds in nanoseconds.
     fn bounds(&self, problems: &mut Problems) -> Vec<u64> {
         let Some(texts) = self.explicit.as_ref().and_then(|explicit| explicit.buckets.as_ref()) else {

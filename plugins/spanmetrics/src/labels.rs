@@ -1,13 +1,13 @@
 //! Labels: what they are called, and where their values come from.
 
+use sluice_sdk::Texts;
+
 use crate::columns::{Columns, Field};
 use crate::names;
+use crate::tally::Place;
 
 /// Longer values are cut here: the host takes no longer ones.
 const MAX_VALUE_BYTES: usize = 256;
-
-/// Ends a value in a key: no byte of UTF-8.
-pub(crate) const END: u8 = 0xff;
 
 /// Where a label's value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,32 +42,45 @@ impl Label {
         Self { name: names::label(name), source }
     }
 
-    /// Adds the value in this row, or of this event of it, to a key; empty if there is none.
-    pub(crate) fn write(&self, columns: &Columns, row: usize, event: Option<usize>, key: &mut Vec<u8>) {
+    /// Adds the value of a span, or of an event of it; an empty one if there is none.
+    pub(crate) fn write(&self, columns: &Columns, place: Place, out: &mut Texts) {
+        let number = |field| columns.numbers(field).get(place.row).copied().unwrap_or_default();
+        let from = out.bytes.len();
         match &self.source {
-            Source::Service => push(columns.service(row), key),
-            Source::Name => push(columns.name(row), key),
-            Source::Kind => push(kind(columns.number(Field::Kind, row)), key),
-            Source::Status => push(status(columns.number(Field::Status, row)), key),
-            Source::ScopeName => push(columns.scope(row).0, key),
-            Source::ScopeVersion => push(columns.scope(row).1, key),
+            Source::Name => out.bytes.extend_from_slice(columns.names().get(place.row)),
+            Source::Kind => out.bytes.extend_from_slice(kind(number(Field::Kind))),
+            Source::Status => out.bytes.extend_from_slice(status(number(Field::Status))),
             Source::Attribute(number, default) => {
-                let from = key.len();
-                if columns.attribute(*number, row, event, key) {
-                    cut(from, key);
-                } else {
-                    push(default.as_deref().unwrap_or_default().as_bytes(), key);
+                if !columns.attribute(*number, place, &mut out.bytes) {
+                    out.bytes.extend_from_slice(default.as_deref().unwrap_or_default().as_bytes());
                 }
             }
+            Source::Service | Source::ScopeName | Source::ScopeVersion => {
+                self.write_of_owner(columns, columns.owner(place.row), out);
+                return;
+            }
         }
-        key.push(END);
+        end(from, out);
+    }
+
+    /// Adds what a scope, or its resource, has of the value; an empty one if that is nothing.
+    pub(crate) fn write_of_owner(&self, columns: &Columns, scope: usize, out: &mut Texts) {
+        let from = out.bytes.len();
+        match &self.source {
+            Source::Service => out.bytes.extend_from_slice(columns.service(scope)),
+            Source::ScopeName => out.bytes.extend_from_slice(columns.scope(scope).0),
+            Source::ScopeVersion => out.bytes.extend_from_slice(columns.scope(scope).1),
+            Source::Attribute(number, _) => _ = columns.attribute_of_owner(*number, scope, &mut out.bytes),
+            Source::Name | Source::Kind | Source::Status => {}
+        }
+        end(from, out);
     }
 }
 
-fn push(value: &[u8], key: &mut Vec<u8>) {
-    let from = key.len();
-    key.extend_from_slice(value);
-    cut(from, key);
+/// Ends the value that was written from here on.
+fn end(from: usize, out: &mut Texts) {
+    cut(from, &mut out.bytes);
+    out.ends.push(out.bytes.len() as u32);
 }
 
 /// Cuts what was written from here on, not within a character.

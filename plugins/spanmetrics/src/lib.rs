@@ -7,6 +7,7 @@
 mod buckets;
 mod columns;
 mod config;
+mod keys;
 mod labels;
 mod meter;
 mod names;
@@ -18,7 +19,8 @@ use sluice_sdk::prelude::*;
 use columns::Columns;
 pub use config::Config;
 use labels::Source;
-use meter::{Meter, Observed};
+use meter::Meter;
+use tally::Place;
 
 /// The plugin.
 pub struct SpanMetrics {
@@ -56,22 +58,29 @@ impl Plugin for SpanMetrics {
     fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {
         let columns = Columns::pull(batch, &self.pulled)?;
         let (of_events, of_spans): (Vec<_>, Vec<_>) = self.meters.iter_mut().partition(|meter| meter.counts_events());
-        let (mut weight, mut last) = (1.0, "");
+        let have_states = columns.have_states();
         for meter in of_spans {
-            for row in 0..columns.spans() {
-                let state = columns.state(row);
-                if state != last {
-                    (weight, last) = (sluice_sampling::adjusted_count(state), state);
-                }
-                meter.add(&columns, &Observed { row, event: None, weight });
-            }
+            let (mut weight, mut last) = (1.0, "");
+            meter.add(
+                &columns,
+                (0..columns.spans()).map(|row| {
+                    if have_states {
+                        let state = columns.state(row);
+                        if state != last {
+                            (weight, last) = (sluice_sampling::adjusted_count(state), state);
+                        }
+                    }
+                    (Place { row, event: None }, weight)
+                }),
+            );
             meter.record(&columns)?;
         }
         for meter in of_events {
-            for (event, row) in columns.events() {
+            let weighted = |(event, row)| {
                 let weight = sluice_sampling::adjusted_count(columns.state(row));
-                meter.add(&columns, &Observed { row, event: Some(event), weight });
-            }
+                (Place { row, event: Some(event) }, weight)
+            };
+            meter.add(&columns, columns.events().map(weighted));
             meter.record(&columns)?;
         }
         Ok(())

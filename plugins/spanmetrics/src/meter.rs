@@ -5,8 +5,9 @@ use sluice_sdk::{Refusal, Texts};
 
 use crate::buckets::{Buckets, Unit};
 use crate::columns::Columns;
-use crate::labels::{END, Label};
-use crate::tally::{Sums, Tally};
+use crate::keys::Keys;
+use crate::labels::Label;
+use crate::tally::{Place, Sums, Tally};
 
 /// The labels of exemplars, and of buckets.
 const TRACE_ID: &str = "trace_id";
@@ -26,8 +27,8 @@ pub(crate) struct Plan {
     pub labels: Vec<Label>,
     /// The name of a counter.
     pub counter: Option<String>,
-    /// The name of a histogram of durations, its unit included, and its buckets.
-    pub histogram: Option<(String, Buckets)>,
+    /// The name of a histogram of durations, its unit included, and its buckets; an exponential one has them from the host.
+    pub histogram: Option<(String, Option<Buckets>)>,
     pub unit: Unit,
     pub exemplars: bool,
 }
@@ -36,15 +37,9 @@ pub(crate) struct Plan {
 pub(crate) struct Meter {
     plan: Plan,
     tally: Tally,
-    key: Vec<u8>,
+    /// Of an exponential histogram: the number of a series, a value, and how often it counts.
+    values: Vec<(usize, f64, f64)>,
     metrics: Option<Metrics>,
-}
-
-/// A span, or an event of it, and how many it stands for.
-pub(crate) struct Observed {
-    pub row: usize,
-    pub event: Option<usize>,
-    pub weight: f64,
 }
 
 /// The metrics that the host knows.
@@ -59,24 +54,33 @@ struct Metrics {
 
 impl Meter {
     pub(crate) fn new(plan: Plan) -> Self {
-        let buckets = plan.histogram.as_ref().map_or(1, |(_, buckets)| buckets.len());
-        Self { plan, tally: Tally::new(buckets), key: Vec::new(), metrics: None }
+        let buckets = plan.buckets().map_or(1, Buckets::len);
+        Self { plan, tally: Tally::new(buckets), values: Vec::new(), metrics: None }
     }
 
     pub(crate) fn counts_events(&self) -> bool {
         self.plan.what == What::Events
     }
 
-    /// Counts a span, or an event of it.
-    pub(crate) fn add(&mut self, columns: &Columns, observed: &Observed) {
-        let Observed { row, event, weight } = *observed;
-        self.key.clear();
-        for label in &self.plan.labels {
-            label.write(columns, row, event, &mut self.key);
+    /// Counts spans, or events of them, each as often as it stands for.
+    pub(crate) fn add(&mut self, columns: &Columns, observed: impl Iterator<Item = (Place, f64)>) {
+        let keys = Keys::new(&self.plan.labels, columns);
+        for (place, weight) in observed {
+            let value = self.plan.unit.of_nanos(columns.duration_nanos(place.row));
+            let bucket = self.plan.buckets().map_or(0, |buckets| buckets.of(value));
+            let series = self.tally.add(&keys, place, weight, value, bucket);
+            if self.plan.is_exponential() {
+                self.values.push((series, value, weight));
+            }
         }
-        let value = self.plan.unit.of_nanos(columns.duration_nanos(row));
-        let bucket = self.plan.histogram.as_ref().map_or(0, |(_, buckets)| buckets.of(value));
-        self.tally.add(&self.key, row, weight, value, bucket);
+        self.values.sort_unstable_by(|one, other| one.0.cmp(&other.0).then(one.1.total_cmp(&other.1)));
+        self.values.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0 && next.1.to_bits() == kept.1.to_bits();
+            if is_same {
+                kept.2 += next.2;
+            }
+            is_same
+        });
     }
 
     /// Hands over what was counted, and begins anew.
@@ -85,15 +89,25 @@ impl Meter {
             Some(metrics) => metrics,
             None => *self.metrics.insert(self.plan.define()?),
         };
+        let mut values = self.values.chunk_by(|one, other| one.0 == other.0);
         for sums in self.tally.iter() {
-            self.plan.record(metrics, columns, &sums)?;
+            self.plan.record(metrics, columns, &sums, values.next().unwrap_or_default())?;
         }
         self.tally.clear();
+        self.values.clear();
         Ok(())
     }
 }
 
 impl Plan {
+    fn buckets(&self) -> Option<&Buckets> {
+        self.histogram.as_ref().and_then(|(_, buckets)| buckets.as_ref())
+    }
+
+    fn is_exponential(&self) -> bool {
+        self.histogram.as_ref().is_some_and(|(_, buckets)| buckets.is_none())
+    }
+
     fn define(&self) -> Result<Metrics, Refusal> {
         let define = |kind, name: &str, help: &str, more: &[&str]| {
             let mut labels: Vec<&str> = self.labels.iter().map(|label| label.name.as_str()).collect();
@@ -110,21 +124,27 @@ impl Plan {
             counter = Some(define(Kind::Counter, name, help, &[])?);
             exemplars.0 = exemplar(name, &[TRACE_ID, SPAN_ID])?;
         }
-        if let Some((name, _)) = &self.histogram {
+        if let Some((name, buckets)) = &self.histogram {
             let help = "Durations of spans.";
-            let buckets = define(Kind::Counter, &format!("{name}_bucket"), help, &[LE])?;
+            let what = if buckets.is_some() { "bucket" } else { "exponential" };
+            let buckets = define(Kind::Counter, &format!("{name}_{what}"), help, &[LE])?;
             histogram = Some((buckets, define(Kind::Counter, &format!("{name}_sum"), help, &[])?));
             exemplars.1 = exemplar(name, &[LE, TRACE_ID, SPAN_ID])?;
         }
         Ok(Metrics { counter, histogram, exemplars })
     }
 
-    fn record(&self, metrics: Metrics, columns: &Columns, sums: &Sums<'_>) -> Result<(), Refusal> {
+    /// Records what was added to a series, with its values, each with its number, if that is what the histogram is of.
+    fn record(
+        &self,
+        metrics: Metrics,
+        columns: &Columns,
+        sums: &Sums<'_>,
+        values: &[(usize, f64, f64)],
+    ) -> Result<(), Refusal> {
         let mut labels = Texts::default();
-        for value in sums.key.strip_suffix(&[END]).unwrap_or_default().split(|&byte| byte == END) {
-            if labels.len() < self.labels.len() {
-                labels.push(value);
-            }
+        for label in &self.labels {
+            label.write(columns, sums.place, &mut labels);
         }
         if let Some(counter) = metrics.counter {
             counter.record_texts(&mut labels, sums.count)?;
@@ -132,16 +152,20 @@ impl Plan {
             let row = (0..sums.counts.len()).rev().find_map(|bucket| sums.row(bucket));
             self.exemplar(metrics.exemplars.0, columns, row, &mut labels)?;
         }
-        let (Some((buckets, sum)), Some((_, names))) = (metrics.histogram, &self.histogram) else { return Ok(()) };
+        let Some((buckets, sum)) = metrics.histogram else { return Ok(()) };
         sum.record_texts(&mut labels, sums.sum)?;
+        for &(_, value, count) in values {
+            with_label(&mut labels, value.to_string().as_bytes(), |labels| buckets.record_texts(labels, count))?;
+        }
         for (bucket, &count) in sums.counts.iter().enumerate() {
             let Some(row) = sums.row(bucket) else { continue };
-            let before = (labels.ends.len(), labels.bytes.len());
-            labels.push(names.name(bucket).as_bytes());
-            buckets.record_texts(&mut labels, count)?;
-            self.exemplar(metrics.exemplars.1, columns, Some(row), &mut labels)?;
-            labels.ends.truncate(before.0);
-            labels.bytes.truncate(before.1);
+            let le = self.buckets().map_or("+Inf", |names| names.name(bucket));
+            with_label(&mut labels, le.as_bytes(), |labels| {
+                if !self.is_exponential() {
+                    buckets.record_texts(labels, count)?;
+                }
+                self.exemplar(metrics.exemplars.1, columns, Some(row), labels)
+            })?;
         }
         Ok(())
     }
@@ -155,12 +179,23 @@ impl Plan {
     ) -> Result<(), Refusal> {
         let Some((metric, row)) = metric.zip(row) else { return Ok(()) };
         let Some([trace_id, span_id]) = columns.ids(row) else { return Ok(()) };
-        let before = (labels.ends.len(), labels.bytes.len());
-        labels.push(trace_id.as_bytes());
-        labels.push(span_id.as_bytes());
-        metric.record_texts(labels, self.unit.of_nanos(columns.duration_nanos(row)))?;
-        labels.ends.truncate(before.0);
-        labels.bytes.truncate(before.1);
-        Ok(())
+        let value = self.unit.of_nanos(columns.duration_nanos(row));
+        with_label(labels, trace_id.as_bytes(), |labels| {
+            with_label(labels, span_id.as_bytes(), |labels| metric.record_texts(labels, value))
+        })
     }
+}
+
+/// Does something with one label more.
+fn with_label(
+    labels: &mut Texts,
+    value: &[u8],
+    work: impl FnOnce(&mut Texts) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let before = (labels.ends.len(), labels.bytes.len());
+    labels.push(value);
+    let done = work(labels);
+    labels.ends.truncate(before.0);
+    labels.bytes.truncate(before.1);
+    done
 }

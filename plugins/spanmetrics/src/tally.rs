@@ -1,4 +1,5 @@
-//! What a batch adds to each series. A small hash map whose keys stand back to back: series are few, spans many.
+//! What a batch adds to each series. A small hash map whose keys are places of the batch: a series is what the first span
+//! of it has in the columns, and nothing is written out to look for it.
 
 /// No entry.
 const NONE: u32 = u32::MAX;
@@ -6,10 +7,23 @@ const NONE: u32 = u32::MAX;
 /// Slots at first, a power of two; there are twice as many as entries at least.
 const SLOTS: usize = 64;
 
+/// A span of the batch, or an event of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub row: usize,
+    pub event: Option<usize>,
+}
+
+/// Says which places are of one series.
+pub(crate) trait Series {
+    /// The same for all places of a series.
+    fn hash(&self, place: Place) -> u64;
+    /// Whether two places are of one series.
+    fn is_same(&self, one: Place, other: Place) -> bool;
+}
+
 /// Sums by series.
 pub(crate) struct Tally {
-    /// The keys back to back.
-    keys: Vec<u8>,
     entries: Vec<Entry>,
     slots: Vec<u32>,
     buckets: usize,
@@ -17,19 +31,22 @@ pub(crate) struct Tally {
     counts: Vec<f64>,
     /// For each entry and bucket, the last row.
     rows: Vec<u32>,
+    /// The entry of the last place: spans of one series often follow one another.
+    last: usize,
 }
 
 struct Entry {
     hash: u64,
-    /// Where its key ends.
-    end: usize,
+    /// The first of the series.
+    place: Place,
     count: f64,
     sum: f64,
 }
 
 /// What was added to one series.
 pub(crate) struct Sums<'t> {
-    pub key: &'t [u8],
+    /// The first of the series.
+    pub place: Place,
     pub count: f64,
     /// Of the values.
     pub sum: f64,
@@ -49,21 +66,20 @@ impl Tally {
     /// One with so many buckets a series, one at least.
     pub(crate) fn new(buckets: usize) -> Self {
         let slots = vec![NONE; SLOTS];
-        Self { keys: Vec::new(), entries: Vec::new(), slots, buckets, counts: Vec::new(), rows: Vec::new() }
+        Self { entries: Vec::new(), slots, buckets, counts: Vec::new(), rows: Vec::new(), last: 0 }
     }
 
     /// Forgets everything but its memory.
     pub(crate) fn clear(&mut self) {
-        self.keys.clear();
         self.entries.clear();
         self.slots.fill(NONE);
         self.counts.clear();
         self.rows.clear();
     }
 
-    /// Adds a row that counts `weight` times, with a value in this bucket, to a series.
-    pub(crate) fn add(&mut self, key: &[u8], row: usize, weight: f64, value: f64, bucket: usize) {
-        let index = self.entry(key);
+    /// Adds a place that counts `weight` times, with a value in this bucket; gives the number of its series.
+    pub(crate) fn add(&mut self, series: &impl Series, place: Place, weight: f64, value: f64, bucket: usize) -> usize {
+        let index = self.entry(series, place);
         if let Some(entry) = self.entries.get_mut(index) {
             entry.count += weight;
             entry.sum += weight * value;
@@ -71,8 +87,9 @@ impl Tally {
         let at = index * self.buckets + bucket;
         if let (Some(count), Some(last)) = (self.counts.get_mut(at), self.rows.get_mut(at)) {
             *count += weight;
-            *last = row as u32;
+            *last = place.row as u32;
         }
+        index
     }
 
     /// All series.
@@ -80,7 +97,7 @@ impl Tally {
         self.entries.iter().enumerate().map(|(index, entry)| {
             let buckets = index * self.buckets..(index + 1) * self.buckets;
             Sums {
-                key: self.key(index),
+                place: entry.place,
                 count: entry.count,
                 sum: entry.sum,
                 counts: self.counts.get(buckets.clone()).unwrap_or_default(),
@@ -89,35 +106,33 @@ impl Tally {
         })
     }
 
-    fn key(&self, index: usize) -> &[u8] {
-        let from = index.checked_sub(1).and_then(|before| self.entries.get(before)).map_or(0, |entry| entry.end);
-        let end = self.entries.get(index).map_or(from, |entry| entry.end);
-        self.keys.get(from..end).unwrap_or_default()
-    }
-
     /// The number of a series; a new one if it is not there.
-    fn entry(&mut self, key: &[u8]) -> usize {
-        let hash = hash(key);
+    fn entry(&mut self, series: &impl Series, place: Place) -> usize {
+        if self.entries.get(self.last).is_some_and(|entry| series.is_same(entry.place, place)) {
+            return self.last;
+        }
+        let hash = series.hash(place);
         let mut slot = self.slot(hash);
         while let Some(&known) = self.slots.get(slot).filter(|known| **known != NONE) {
-            let index = known as usize;
-            if self.entries.get(index).is_some_and(|entry| entry.hash == hash) && self.key(index) == key {
-                return index;
+            let entry = self.entries.get(known as usize);
+            if entry.is_some_and(|entry| entry.hash == hash && series.is_same(entry.place, place)) {
+                self.last = known as usize;
+                return self.last;
             }
             slot = (slot + 1) & (self.slots.len() - 1);
         }
         if (self.entries.len() + 1) * 2 > self.slots.len() {
             self.grow();
-            return self.entry(key);
+            slot = self.free(hash);
         }
         let index = self.entries.len();
-        self.keys.extend_from_slice(key);
-        self.entries.push(Entry { hash, end: self.keys.len(), count: 0.0, sum: 0.0 });
+        self.entries.push(Entry { hash, place, count: 0.0, sum: 0.0 });
         self.counts.resize(self.counts.len() + self.buckets, 0.0);
         self.rows.resize(self.rows.len() + self.buckets, NONE);
         if let Some(free) = self.slots.get_mut(slot) {
             *free = index as u32;
         }
+        self.last = index;
         index
     }
 
@@ -125,32 +140,24 @@ impl Tally {
         (hash >> 32) as usize & (self.slots.len() - 1)
     }
 
+    /// The first slot for this hash that nobody has.
+    fn free(&self, hash: u64) -> usize {
+        let mut slot = self.slot(hash);
+        while self.slots.get(slot).is_some_and(|known| *known != NONE) {
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        slot
+    }
+
     fn grow(&mut self) {
         self.slots = vec![NONE; self.slots.len() * 2];
         for index in 0..self.entries.len() {
-            let mut slot = self.entries.get(index).map_or(0, |entry| self.slot(entry.hash));
-            while self.slots.get(slot).is_some_and(|known| *known != NONE) {
-                slot = (slot + 1) & (self.slots.len() - 1);
-            }
+            let slot = self.entries.get(index).map_or(0, |entry| self.free(entry.hash));
             if let Some(free) = self.slots.get_mut(slot) {
                 *free = index as u32;
             }
         }
     }
-}
-
-/// Eight bytes at a time; who chooses span names can make one batch slow, but not wrong.
-fn hash(key: &[u8]) -> u64 {
-    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
-    let (words, rest) = key.as_chunks::<8>();
-    let mut hash = key.len() as u64;
-    for word in words {
-        hash = (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(FACTOR);
-    }
-    for &byte in rest {
-        hash = (hash.rotate_left(5) ^ u64::from(byte)).wrapping_mul(FACTOR);
-    }
-    hash
 }
 
 #[cfg(test)]
@@ -161,24 +168,37 @@ mod tests {
 
     use super::*;
 
+    /// The names of the rows. Many have one hash.
+    struct Names(Vec<String>);
+
+    impl Series for Names {
+        fn hash(&self, place: Place) -> u64 {
+            (self.0[place.row].len() as u64) << 32
+        }
+
+        fn is_same(&self, one: Place, other: Place) -> bool {
+            self.0[one.row] == self.0[other.row]
+        }
+    }
+
     #[test]
     fn a_tally_adds_up_like_a_map() {
         let mut tally = Tally::new(2);
         for round in 0..2 {
             tally.clear();
-            let mut map = BTreeMap::<Vec<u8>, (f64, f64, [f64; 2])>::new();
-            for i in 0..5_000_u32 {
-                let key = format!("series {} of {round}", i * i % 331).into_bytes();
-                let (weight, bucket) = (f64::from(i % 3 + 1), (i % 2) as usize);
-                tally.add(&key, i as usize, weight, f64::from(i), bucket);
-                let sums = map.entry(key).or_default();
+            let names = Names((0..5_000_u32).map(|i| "x".repeat((i / 3 * i % 331 + round) as usize)).collect());
+            let mut map = BTreeMap::<&str, (f64, f64, [f64; 2])>::new();
+            for (i, name) in names.0.iter().enumerate() {
+                let (weight, bucket, value) = ((i % 3 + 1) as f64, i % 2, i as f64);
+                tally.add(&names, Place { row: i, event: None }, weight, value, bucket);
+                let sums = map.entry(name).or_default();
                 sums.0 += weight;
-                sums.1 += weight * f64::from(i);
+                sums.1 += weight * value;
                 sums.2[bucket] += weight;
             }
-            let found: BTreeMap<_, _> = tally
+            let found: BTreeMap<&str, _> = tally
                 .iter()
-                .map(|sums| (sums.key.to_vec(), (sums.count, sums.sum, [sums.counts[0], sums.counts[1]])))
+                .map(|sums| (&names.0[sums.place.row][..], (sums.count, sums.sum, [sums.counts[0], sums.counts[1]])))
                 .collect();
             assert_eq!(found, map);
         }

@@ -189,6 +189,37 @@ fn the_histogram_has_the_unit_and_the_buckets_that_are_asked_for() {
     assert_eq!(found, [(format!("calls{{{BASE}}}"), 2.0)].into_iter().collect());
 }
 
+/// Every value goes to the host, which finds the buckets; those that are the same go together.
+#[test]
+fn an_exponential_histogram_gets_the_values_themselves() {
+    let sampled = |state: &str, span: Span| Span { trace_state: state.to_owned(), ..span };
+    let spans = vec![
+        span("GET", 250, vec![]),
+        sampled("ot=th:c", span("GET", 250, vec![])),
+        span("PUT", 3_000, vec![]),
+        span("GET", 0, vec![]),
+    ];
+    let put = BASE.replace("GET", "PUT");
+    let found = sums(r#"{"histogram":{"exponential":{"max_size":20}}}"#, &[shop(spans)]);
+    let expected = [
+        (format!("calls{{{BASE}}}"), 6.0),
+        (format!("calls{{{put}}}"), 1.0),
+        (format!("duration_milliseconds_exponential{{{BASE},le=0.25}}"), 5.0),
+        (format!("duration_milliseconds_exponential{{{BASE},le=0}}"), 1.0),
+        (format!("duration_milliseconds_exponential{{{put},le=3}}"), 1.0),
+        (format!("duration_milliseconds_sum{{{BASE}}}"), 1.25),
+        (format!("duration_milliseconds_sum{{{put}}}"), 3.0),
+    ];
+    assert_eq!(found, expected.into_iter().collect());
+    let mut config = r#"{"exemplars":{"enabled":true},"histogram":{"exponential":{}}}"#;
+    let found = sums(config, &[shop(vec![span("GET", 250, vec![])])]);
+    let exemplars = only(&found, "duration_milliseconds_exemplar");
+    let ids = format!("trace_id={},span_id={}", "ab".repeat(16), "cd".repeat(8));
+    assert_eq!(exemplars, [(&*format!("duration_milliseconds_exemplar{{{BASE},le=+Inf,{ids}}}"), 0.25)]);
+    config = r#"{"histogram":{"exponential":null}}"#;
+    assert_eq!(only(&sums(config, &[shop(vec![span("GET", 250, vec![])])]), "duration_milliseconds_bucket").len(), 1);
+}
+
 #[test]
 fn the_namespace_stands_before_the_names() {
     let names = |config: &str| {
@@ -328,7 +359,10 @@ fn keys_without_an_effect_are_taken() {
 #[test]
 fn what_is_wrong_or_not_supported_is_refused_by_name() {
     let cases = [
-        (r#"{"histogram":{"exponential":{"max_size":160}}}"#, "histogram.exponential", "not supported yet"),
+        (r#"{"histogram":{"exponential":{"max_size":1}}}"#, "histogram.exponential.max_size", "between 2 and 500"),
+        (r#"{"histogram":{"exponential":{"max_size":501}}}"#, "histogram.exponential.max_size", "between 2 and 500"),
+        (r#"{"histogram":{"exponential":{"scale":3}}}"#, "histogram.exponential.scale", "unknown field"),
+        (r#"{"histogram":{"exponential":{},"explicit":{}}}"#, "histogram", "use either"),
         (
             r#"{"aggregation_temporality":"AGGREGATION_TEMPORALITY_DELTA"}"#,
             "aggregation_temporality",

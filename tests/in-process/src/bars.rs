@@ -12,7 +12,7 @@ use sluice_spans::Batch;
 
 use crate::measure;
 use crate::requests::{Made, Requests};
-use crate::rows::{Bar, Row, Steps};
+use crate::rows::{Bar, Row, SPANMETRICS, Steps};
 use crate::sandboxed::Plugins;
 
 /// Spans of a large call, and of a small one: the mean of the requests of a busy shop.
@@ -61,6 +61,7 @@ impl Job {
 
 fn jobs() -> Vec<Job> {
     let sampler = "probabilistic_sampler";
+    let busy = Made { operations: 32, ..Made::default() };
     let says_threshold = Made { trace_state: "ot=th:0", ..Made::default() };
     vec![
         Job::new("filter, 5 conditions", "filter", FILTER, 150, (480, 0)),
@@ -72,12 +73,18 @@ fn jobs() -> Vec<Job> {
         Job::new("attributes, 4 actions", "attributes", ATTRIBUTES, 150, (512, 512)),
         Job { bar: None, ..Job::new("attributes, a hash", "attributes", HASH, 0, (512, 512)) },
         Job::new("sampling, 99 %, `th` written", sampler, PROPORTIONAL, 30, (507, 507)),
-        Job::new("sampling, 99 % by hash, `rv` and `th` written", sampler, HASH_SEED, 30, (510, 510)),
+        Job {
+            bar: None,
+            ..Job::new("sampling, 99 % by hash, `rv` and `th` written", sampler, HASH_SEED, 0, (510, 510))
+        },
         Job {
             made: says_threshold,
-            ..Job::new("sampling, 100 %, `th` is there already", sampler, EQUALIZING, 30, (512, 0))
+            bar: None,
+            ..Job::new("sampling, 100 %, `th` is there already", sampler, EQUALIZING, 0, (512, 0))
         },
-        Job::new("sampling, 1 %, `th` written", sampler, RARE, 30, (7, 7)),
+        Job { bar: None, ..Job::new("sampling, 1 %, `th` written", sampler, RARE, 0, (7, 7)) },
+        Job::new("spanmetrics, one series", "spanmetrics", SPANMETRICS, 200, (512, 0)),
+        Job { made: busy, bar: None, ..Job::new("spanmetrics, 32 series", "spanmetrics", SPANMETRICS, 0, (512, 0)) },
     ]
 }
 

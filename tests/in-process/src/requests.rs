@@ -28,11 +28,13 @@ pub struct Made {
     pub leaks: usize,
     /// The `tracestate` of every span.
     pub trace_state: &'static str,
+    /// How many names the spans have, in turn. If there are several, they take different times, too.
+    pub operations: usize,
 }
 
 impl Default for Made {
     fn default() -> Self {
-        Self { spans: SPANS, leaks: 0, trace_state: "" }
+        Self { spans: SPANS, leaks: 0, trace_state: "", operations: 1 }
     }
 }
 
@@ -95,15 +97,20 @@ fn span(i: usize, made: Made) -> Span {
     let leaks = made.leaks != 0 && i % made.leaks == made.leaks / 2;
     let start = 1_700_000_000_000_000_000 + i as u64 * 1_000;
     let path = if i.is_multiple_of(HEALTH) { "/health".to_owned() } else { format!("/api/products/{i:06}") };
+    let (name, millis) = if made.operations > 1 {
+        (format!("GET /api/products/{:04}", i % made.operations), 5 << (i % 7))
+    } else {
+        ("GET /api/products/{id}".to_owned(), 5)
+    };
     Span {
         trace_id: (i as u128 * 0x1234_5678_9ABC_DEF1 + 1).to_be_bytes().to_vec(),
         span_id: (i as u64 + 1).to_be_bytes().to_vec(),
         parent_span_id: (i as u64 + 2).to_be_bytes().to_vec(),
         trace_state: made.trace_state.to_owned(),
-        name: "GET /api/products/{id}".to_owned(),
+        name,
         kind: 2,
         start_time_unix_nano: start,
-        end_time_unix_nano: start + 5_000_000,
+        end_time_unix_nano: start + millis * 1_000_000,
         attributes: vec![
             text("http.request.method", "GET"),
             text("url.full", &format!("https://shop.example.com{path}?session=8f14e4")),

@@ -34,7 +34,7 @@ const GEOIP: &str = r#"{"context":"record","providers":{"maxmind":{"database_pat
 const SPAN: &str = r#"{"name":{"to_attributes":{"rules":["^(?P<service>[a-z]+)service"]}}}"#;
 
 /// As most people have it: two dimensions beside the usual ones.
-const SPANMETRICS: &str =
+pub const SPANMETRICS: &str =
     r#"{"dimensions":[{"name":"http.request.method","default":"GET"},{"name":"http.response.status_code"}]}"#;
 
 /// Which steps of a batch's life are in the time. Unless said otherwise nobody has looked into the

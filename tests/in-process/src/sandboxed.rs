@@ -53,6 +53,7 @@ impl Plugins {
             expires: None,
             exemplars: series::DEFAULT_EXEMPLARS,
             bounds: Vec::new(),
+            max_size: series::DEFAULT_MAX_SIZE,
         };
         let series = (plugin == "spanmetrics").then(|| Aggregates::default().of(plugin, config_json, &kept));
         let default = Limits::default();

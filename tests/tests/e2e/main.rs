@@ -43,6 +43,7 @@ mod hostile_guests;
 mod hostile_plugins;
 mod inspect;
 mod metrics;
+mod native_histograms;
 mod odd;
 mod poison;
 mod protocols;

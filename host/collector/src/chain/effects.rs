@@ -32,7 +32,7 @@ impl CustomMetrics {
         let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
         let family = families.entry(key).or_insert_with(|| self.register(plugin, metric));
         let mut values = vec![plugin];
-        values.extend(update.labels.iter().map(String::as_str));
+        values.extend(update.labels.iter());
         match family {
             Family::Counter(family) => family.with_label_values(&values).inc_by(update.value),
             Family::Gauge(family) => family.with_label_values(&values).set(update.value),

@@ -9,7 +9,7 @@ use super::check::place;
 use super::component::{Component, Id, Kind};
 use super::duration;
 use super::processor::{self, OnPoison};
-use super::section::{NOT_YET, Problems, Section};
+use super::section::{NOT_YET, Node, Problems, Section};
 use super::service::{Pipeline, Service};
 use super::{EXPORTERS, Names, check};
 use crate::exporter::scrape;
@@ -77,16 +77,25 @@ fn series(section: &mut Section<'_>) -> series::Settings {
     let lives = ["metrics_expiration", "series_expiration"].map(|key| section.duration_or(key, Duration::ZERO));
     let exemplars = section.section("exemplars");
     let exemplars = exemplars.and_then(|mut exemplars| exemplars.u64("max_per_data_point"));
-    let bounds = section.section("histogram").map_or_else(|| BOUNDS_MS.to_vec(), bounds);
+    let (bounds, max_size) = section.section("histogram").map_or_else(|| (BOUNDS_MS.to_vec(), None), buckets);
     series::Settings {
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
         expires: lives.into_iter().filter(|life| !life.is_zero()).min(),
         exemplars: exemplars.map_or(series::DEFAULT_EXEMPLARS, |most| most as usize),
         bounds,
+        max_size: max_size.map_or(series::DEFAULT_MAX_SIZE, |most| most as usize),
     }
 }
 
-/// The bounds in the unit of the histogram. The plugin tells what is wrong with them.
+/// The bounds in the unit of the histogram, or none and how many buckets an exponential one may have. The plugin tells
+/// what is wrong with them.
+fn buckets(mut histogram: Section<'_>) -> (Vec<f64>, Option<u64>) {
+    match histogram.node("exponential").and_then(Node::into_section) {
+        Some(mut exponential) => (Vec::new(), exponential.u64("max_size")),
+        None => (bounds(histogram), None),
+    }
+}
+
 fn bounds(mut histogram: Section<'_>) -> Vec<f64> {
     let in_seconds = histogram.node("unit").is_some_and(|unit| unit.text() == Some("s"));
     let buckets = histogram.section("explicit").and_then(|mut explicit| explicit.node("buckets"));

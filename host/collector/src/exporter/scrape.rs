@@ -13,6 +13,7 @@ use crate::telemetry::server::{self, Site};
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROTOBUF: &str = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
 /// The settings of a `prometheus` exporter.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,18 +96,48 @@ impl Settings {
         if request.uri.path() != "/metrics" {
             return server::text(StatusCode::NOT_FOUND, "text/plain", "there is nothing here but /metrics\n");
         }
-        let mut accepted = request.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        let open_metrics = self.open_metrics && accepted.any(|types| types.contains("application/openmetrics-text"));
+        let accepted = request.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        let format = format(accepted, self.open_metrics);
         let style = Style {
-            open_metrics,
+            open_metrics: format == OPEN_METRICS,
             timestamps: self.send_timestamps,
             namespace: self.namespace.clone(),
             const_labels: self.const_labels.clone(),
             suffixes: self.suffixes,
         };
-        let text = series::render(aggregates.iter().map(AsRef::as_ref), &style);
-        server::text(StatusCode::OK, if open_metrics { OPEN_METRICS } else { TEXT }, text)
+        let aggregates = aggregates.iter().map(AsRef::as_ref);
+        if format == PROTOBUF {
+            return server::text(StatusCode::OK, format, series::encode(aggregates, &style));
+        }
+        server::text(StatusCode::OK, format, series::render(aggregates, &style))
     }
+}
+
+/// The format that is asked for most, of several the first; text for those who ask for none that is known.
+fn format<'a>(accepted: impl Iterator<Item = &'a str>, open_metrics: bool) -> &'static str {
+    let (mut best, mut most) = (TEXT, 0.0);
+    for range in accepted.flat_map(|ranges| ranges.split(',')) {
+        let (name, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let parameter = |wanted: &str| {
+            let mut pairs = parameters.split(';').filter_map(|pair| pair.split_once('='));
+            pairs
+                .find(|(key, _)| key.trim().eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value.trim().trim_matches('"'))
+        };
+        let is_families = parameter("proto") == Some("io.prometheus.client.MetricFamily")
+            && parameter("encoding") == Some("delimited");
+        let found = match name.trim() {
+            "application/vnd.google.protobuf" if is_families => PROTOBUF,
+            "application/openmetrics-text" if open_metrics => OPEN_METRICS,
+            "text/plain" | "text/*" | "*/*" => TEXT,
+            _ => continue,
+        };
+        let q = parameter("q").map_or(1.0, |q| q.parse().unwrap_or(0.0));
+        if q > most {
+            (best, most) = (found, q);
+        }
+    }
+    best
 }
 
 const STRATEGIES: [&str; 4] = [
@@ -128,4 +159,30 @@ fn const_labels(section: &mut Section<'_>) -> Vec<(String, String)> {
 fn name(text: &str) -> String {
     let made: String = text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     if made.starts_with(|c: char| c.is_ascii_digit()) { format!("_{made}") } else { made }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What servers of Prometheus ask for, without native histograms and with them, and what others do.
+    #[test]
+    fn the_format_that_is_asked_for_most_is_shown() {
+        let open = "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                    text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+        let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6";
+        let cases = [
+            (vec![open], true, OPEN_METRICS),
+            (vec![open], false, TEXT),
+            (vec![native, open], true, PROTOBUF),
+            (vec![open, native], false, PROTOBUF),
+            (vec!["application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"], true, TEXT),
+            (vec!["text/html, application/openmetrics-text; version=1.0.0, text/plain"], true, OPEN_METRICS),
+            (vec!["application/openmetrics-text;q=0, text/plain;q=0.1"], true, TEXT),
+            (vec![], true, TEXT),
+        ];
+        for (accepted, open_metrics, expected) in cases {
+            assert_eq!(format(accepted.iter().copied(), open_metrics), expected, "{accepted:?} {open_metrics}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::Settings;
+use super::exponential::Exponential;
 
 /// Metrics of one connector, each list of labels for itself; `spanmetrics` has three. A plugin may not take memory
 /// without end by ever new names.
@@ -30,7 +31,8 @@ pub(super) struct Family {
     pub help: String,
     pub is_histogram: bool,
     pub labels: Arc<[String]>,
-    pub series: HashMap<Arc<[String]>, Series>,
+    /// By the values of those labels: see [`Key`].
+    pub series: HashMap<Arc<[u8]>, Series>,
     /// What there was no room for.
     pub overflow: Option<Series>,
 }
@@ -41,6 +43,8 @@ pub(super) struct Series {
     updated: Instant,
     pub count: f64,
     pub sum: f64,
+    /// Of a histogram that has no bounds of its own.
+    pub exponential: Option<Exponential>,
     /// Upper bounds, ascending, each with what it counts that those below do not.
     pub buckets: Vec<(f64, f64)>,
     /// By bucket, none for a counter; the oldest first.
@@ -56,6 +60,33 @@ pub(super) struct Exemplar {
     pub at: SystemTime,
 }
 
+/// Label values in one piece, to be looked for with one look. It is kept by who looks for many, one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Key(Vec<u8>);
+
+/// Ends a value in a key: no byte of UTF-8.
+const END: u8 = 0xff;
+
+impl Key {
+    /// The key of these values.
+    pub(super) fn of<'v>(&mut self, values: impl Iterator<Item = &'v str>) -> &[u8] {
+        self.0.clear();
+        for value in values {
+            self.0.extend_from_slice(value.as_bytes());
+            self.0.push(END);
+        }
+        &self.0
+    }
+}
+
+/// The values of a key.
+pub(super) fn values(key: &[u8]) -> impl Iterator<Item = &str> {
+    key.split_inclusive(|byte| *byte == END).map(|value| {
+        let value = value.strip_suffix(&[END]).unwrap_or(value);
+        str::from_utf8(value).unwrap_or_default()
+    })
+}
+
 impl Exemplar {
     pub(super) fn new(trace_id: &str, span_id: &str, value: f64) -> Self {
         Self { trace_id: trace_id.to_owned(), span_id: span_id.to_owned(), value, at: SystemTime::now() }
@@ -63,42 +94,34 @@ impl Exemplar {
 }
 
 impl Families {
-    /// A counter; none if there are too many metrics.
-    pub(super) fn counter(&mut self, name: &str, help: &str, labels: &[String]) -> Option<&mut Family> {
+    /// The place of a counter; none if there are too many metrics.
+    pub(super) fn counter(&mut self, name: &str, help: &str, labels: &[String]) -> Option<usize> {
         self.family(name, help, labels, false)
     }
 
-    /// A histogram; none if there are too many metrics.
-    pub(super) fn histogram(&mut self, name: &str, help: &str, labels: &[String]) -> Option<&mut Family> {
+    /// The place of a histogram; none if there are too many metrics.
+    pub(super) fn histogram(&mut self, name: &str, help: &str, labels: &[String]) -> Option<usize> {
         self.family(name, help, labels, true)
     }
 
-    fn family(&mut self, name: &str, help: &str, labels: &[String], is_histogram: bool) -> Option<&mut Family> {
+    fn family(&mut self, name: &str, help: &str, labels: &[String], is_histogram: bool) -> Option<usize> {
         let is_it =
             |known: &Family| known.is_histogram == is_histogram && known.name == name && *known.labels == *labels;
-        let found = self.all.iter().position(is_it);
-        if found.is_none() {
-            if self.all.len() >= MAX_METRICS {
-                return None;
-            }
-            let (name, help, labels) = (name.to_owned(), help.to_owned(), labels.into());
-            self.all.push(Family { name, help, is_histogram, labels, series: HashMap::new(), overflow: None });
+        if let Some(found) = self.all.iter().position(is_it) {
+            return Some(found);
         }
-        let last = self.all.len() - 1;
-        self.all.get_mut(found.unwrap_or(last))
+        if self.all.len() >= MAX_METRICS {
+            return None;
+        }
+        let (name, help, labels) = (name.to_owned(), help.to_owned(), labels.into());
+        self.all.push(Family { name, help, is_histogram, labels, series: HashMap::new(), overflow: None });
+        Some(self.all.len() - 1)
     }
 
     /// Notes an exemplar of a series, if there is the series: those past the limit have none.
-    pub(super) fn exemplar(
-        &mut self,
-        name: &str,
-        labels: &[String],
-        bound: Option<f64>,
-        exemplar: Exemplar,
-        most: usize,
-    ) {
+    pub(super) fn exemplar(&mut self, name: &str, key: &[u8], bound: Option<f64>, exemplar: Exemplar, most: usize) {
         let of = |known: &&mut Family| known.name == name && known.is_histogram == bound.is_some();
-        let series = self.all.iter_mut().filter(of).find_map(|family| family.series.get_mut(labels));
+        let series = self.all.iter_mut().filter(of).find_map(|family| family.series.get_mut(key));
         let Some(Series { exemplars, .. }) = series else { return };
         exemplars.retain(|(known, _)| *known != bound);
         exemplars.push((bound, exemplar));
@@ -124,31 +147,36 @@ impl Families {
 }
 
 impl Family {
-    /// The series with these label values, or the one for all that there is no room for.
-    pub(super) fn series(&mut self, settings: &Settings, labels: &[String], now: Instant) -> &mut Series {
+    /// Changes the series with these label values, or the one for all that there is no room for.
+    pub(super) fn update(&mut self, settings: &Settings, key: &[u8], now: Instant, change: impl FnOnce(&mut Series)) {
+        // Nothing is made for a series that is there.
+        if let Some(series) = self.series.get_mut(key) {
+            series.updated = now;
+            change(series);
+            return;
+        }
         let bounds: &[f64] = if self.is_histogram { &settings.bounds } else { &[] };
+        let new = || Series::new(bounds, now);
         let is_full = settings.limit > 0 && self.series.len() >= settings.limit;
-        let series = if self.series.contains_key(labels) {
-            // Nothing is made for a series that is there.
-            self.series.get_mut(labels)
-        } else if is_full {
-            None
+        let series = if is_full {
+            self.overflow.get_or_insert_with(new)
         } else {
-            Some(self.series.entry(labels.into()).or_insert_with(|| Series::new(bounds, now)))
-        };
-        let series = match series {
-            Some(series) => series,
-            None => self.overflow.get_or_insert_with(|| Series::new(bounds, now)),
+            self.series.entry(key.into()).or_insert_with(new)
         };
         series.updated = now;
-        series
+        change(series);
     }
 }
 
 impl Series {
     fn new(bounds: &[f64], now: Instant) -> Self {
         let buckets = bounds.iter().map(|&bound| (bound, 0.0)).collect();
-        Self { updated: now, count: 0.0, sum: 0.0, buckets, exemplars: Vec::new() }
+        Self { updated: now, count: 0.0, sum: 0.0, exponential: None, buckets, exemplars: Vec::new() }
+    }
+
+    /// The exemplar of a bucket, or of a counter.
+    pub(super) fn exemplar(&self, bound: Option<f64>) -> Option<&Exemplar> {
+        self.exemplars.iter().find(|(of, _)| *of == bound).map(|(_, exemplar)| exemplar)
     }
 
     /// Adds to the bucket with this bound.

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use sluice_sandbox::{Metric, MetricKind, MetricUpdate};
 
-use super::{Aggregate, Aggregates, Settings, Style, render};
+use super::family::values;
+use super::{Aggregate, Aggregates, Settings, Style, encode, render};
 
 fn settings() -> Settings {
-    Settings { limit: 0, expires: None, exemplars: 2, bounds: vec![2.0, 10.0] }
+    Settings { limit: 0, expires: None, exemplars: 2, bounds: vec![2.0, 10.0], max_size: 4 }
 }
 
 fn update(kind: MetricKind, name: &str, labels: &[(&str, &str)], value: f64) -> MetricUpdate {
     let names = labels.iter().map(|(name, _)| (*name).to_owned()).collect();
     let metric = Metric { kind, name: name.to_owned(), help: "Spans.".to_owned(), labels: names };
-    let labels = labels.iter().map(|(_, value)| (*value).to_owned()).collect();
+    let labels = labels.iter().map(|(_, value)| value).collect();
     MetricUpdate { metric: Arc::new(metric), labels, value }
 }
 
@@ -126,7 +127,8 @@ fn a_series_that_is_not_updated_goes_and_makes_room() {
     aggregate.commit(duration("b", "2", 1.0, 1.0), began + Duration::from_secs(80));
     let text = |at| {
         let families = aggregate.picture(began + Duration::from_secs(at));
-        let mut services: Vec<String> = families.all[0].series.keys().map(|key| key[0].clone()).collect();
+        let services = families.all[0].series.keys().flat_map(|key| values(key)).map(str::to_owned);
+        let mut services: Vec<String> = services.collect();
         services.sort();
         services
     };
@@ -220,4 +222,40 @@ fn ever_new_metrics_and_bounds_take_no_memory_without_end() {
     }
     let text = shown(&aggregate, &suffixed());
     assert!(text.lines().count() < 510 && text.contains("d_count 1000\n"), "nothing is lost");
+}
+
+/// In the text formats a native histogram has its sum and count, and all it has counted in the bucket without a bound.
+#[test]
+fn an_exponential_histogram_has_no_bounds_in_text_and_its_buckets_in_protobuf() {
+    let aggregate = Aggregate::new(Settings { bounds: Vec::new(), ..settings() });
+    let counted = |value: &str, times| count("duration_ms_exponential", &[("service", "a"), ("le", value)], times);
+    let sum = count("duration_ms_sum", &[("service", "a")], 11.0);
+    let left = aggregate.commit(vec![counted("1", 1.0), counted("2", 1.0), counted("8", 1.0), sum], Instant::now());
+    assert!(left.is_empty());
+    let expected = "\
+# HELP duration_ms Spans.
+# TYPE duration_ms histogram
+duration_ms_bucket{service=\"a\",le=\"+Inf\"} 3
+duration_ms_sum{service=\"a\"} 11
+duration_ms_count{service=\"a\"} 3
+";
+    assert_eq!(shown(&aggregate, &suffixed()), expected);
+    // With the series of another connector, whose value is so far off that two buckets become one.
+    let other = Aggregate::new(Settings { bounds: Vec::new(), ..settings() });
+    other.commit(vec![counted("16", 2.0)], Instant::now());
+    let both = render([&aggregate, &other].into_iter(), &suffixed());
+    assert!(both.contains("duration_ms_count{service=\"a\"} 5\n"), "{both}");
+    let bytes = encode([&aggregate, &other].into_iter(), &suffixed());
+    // By hand, from the end of the last message: 5 samples, their sum 11, schema -1 (as 1), three buckets from 0 on, which
+    // is left out, and what they count: 1 in (1/4, 1], 1 in (1, 4] and 3 in (4, 16], as 1, 0 and 2 more (as 2, 0 and 4).
+    let tail = [0x08, 5, 0x11, 0, 0, 0, 0, 0, 0, 0x26, 0x40, 0x28, 1, 0x62, 2, 0x10, 3, 0x6a, 3, 2, 0, 4];
+    assert_eq!(bytes[bytes.len() - tail.len()..], tail, "{bytes:02x?}");
+}
+
+#[test]
+fn what_is_no_value_of_an_exponential_histogram_is_given_back() {
+    let aggregate = Aggregate::new(settings());
+    let others = vec![count("d_exponential", &[("le", "x")], 1.0), count("d_exponential", &[("service", "a")], 1.0)];
+    assert_eq!(aggregate.commit(others.clone(), Instant::now()), others);
+    assert_eq!(shown(&aggregate, &suffixed()), "");
 }

@@ -139,8 +139,8 @@ fn updates_of_metrics_are_staged() {
     let metric = &update.metric;
     assert_eq!((metric.kind, metric.name.as_str(), metric.help.as_str()), (MetricKind::Counter, "waybills", "wayb"));
     assert_eq!(
-        (&metric.labels[..], &update.labels[..], update.value),
-        (&["depot".to_owned()][..], &["a".to_owned()][..], 1.5)
+        (&metric.labels[..], update.labels.iter().collect::<Vec<_>>(), update.value),
+        (&["depot".to_owned()][..], vec!["a"], 1.5)
     );
 }
 
@@ -172,7 +172,7 @@ fn series_over_the_limit_are_refused_and_known_ones_go_on() {
     for _ in 0..5 {
         instance.process(&mut batch(1), &mut effects).unwrap();
     }
-    let values: Vec<_> = effects.metrics.iter().map(|update| update.labels[0].as_str()).collect();
+    let values: Vec<_> = effects.metrics.iter().map(|update| update.labels.get(0)).collect();
     assert_eq!(values, ["a", "b"]);
     assert_eq!(effects.limited, [FailureKind::Metrics; 3], "the calls that went on without");
 }

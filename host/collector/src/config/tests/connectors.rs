@@ -60,6 +60,13 @@ fn series_are_kept_as_the_connector_says() {
     assert_eq!(series("histogram: { unit: s }").bounds[..2], [0.002, 0.004]);
     assert_eq!(series("histogram: { unit: s, explicit: { buckets: [100us, 1s] } }").bounds, [0.000_1, 1.0]);
     assert_eq!(series("histogram: { explicit: { buckets: [100us, 1s] } }").bounds, [0.1, 1_000.0]);
+    let exponential = |histogram| {
+        let kept = series(histogram);
+        (kept.bounds.len(), kept.max_size)
+    };
+    assert_eq!(exponential("histogram: { exponential: { max_size: 20 } }"), (0, 20));
+    assert_eq!(exponential("histogram: { exponential: {} }"), (0, 160));
+    assert_eq!(exponential("histogram: { exponential: }"), (16, 160));
 }
 
 #[test]

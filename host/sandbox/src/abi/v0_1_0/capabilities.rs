@@ -10,7 +10,7 @@ use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::{lifecycle, log, metrics};
 use super::{Host, WitRefusal, refusal};
 use crate::capability::Capability;
-use crate::effects::{LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
+use crate::effects::{Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
 use crate::limits::Limits;
 
 /// Longer log lines are cut here.
@@ -81,25 +81,25 @@ impl log::Host for Host {
 
 impl metrics::Host for Host {
     fn define(&mut self, kind: u32, name: String, help: String, label_names: Texts) -> Result<u32, WitRefusal> {
-        let result = self.enter_for(Capability::Metrics).and_then(|()| self.definition(kind, name, help, &label_names));
+        let result = self.enter_for(Capability::Metrics).and_then(|()| self.definition(kind, name, help, label_names));
         self.answer(result)
     }
 
     fn record(&mut self, metric: u32, label_values: Texts, value: f64) -> Result<(), WitRefusal> {
-        let result = self.enter_for(Capability::Metrics).and_then(|()| self.update(metric, &label_values, value));
+        let result = self.enter_for(Capability::Metrics).and_then(|()| self.update(metric, label_values, value));
         self.answer(result)
     }
 }
 
 impl Host {
-    fn definition(&mut self, kind: u32, name: String, help: String, labels: &Texts) -> Result<u32, Refusal> {
+    fn definition(&mut self, kind: u32, name: String, help: String, labels: Texts) -> Result<u32, Refusal> {
         let kind = match kind {
             1 => MetricKind::Counter,
             2 => MetricKind::Gauge,
             3 => MetricKind::Histogram,
             _ => return Err(refusal(RefusalCode::Unknown, "no such kind of metric")),
         };
-        let labels = strings(labels, NAME_BYTES)?;
+        let labels: Vec<String> = bounded(labels, NAME_BYTES)?.iter().map(str::to_owned).collect();
         if name.len() > NAME_BYTES || help.len() > HELP_BYTES {
             return Err(refusal(RefusalCode::Limit, "a metric's name or help text is longer than the limit"));
         }
@@ -121,8 +121,8 @@ impl Host {
         Ok(self.definitions.len() as u32 - 1)
     }
 
-    fn update(&mut self, metric: u32, values: &Texts, value: f64) -> Result<(), Refusal> {
-        let labels = strings(values, LABEL_VALUE_BYTES)?;
+    fn update(&mut self, metric: u32, values: Texts, value: f64) -> Result<(), Refusal> {
+        let labels = bounded(values, LABEL_VALUE_BYTES)?;
         let Some(definition) = self.definitions.get(metric as usize) else {
             return Err(refusal(RefusalCode::OutOfRange, "no such metric"));
         };
@@ -145,31 +145,25 @@ impl Host {
                 self.series.insert(series);
             }
         }
-        let text: usize = labels.iter().map(|label| size_of::<String>() + label.len()).sum();
+        self.effect_bytes += size_of::<MetricUpdate>() + labels.bytes();
         let update = MetricUpdate { metric: definition, labels, value };
-        self.effect_bytes += size_of::<MetricUpdate>() + text;
         self.within_output()?;
         self.effects.metrics.push(update);
         Ok(())
     }
 }
 
-/// Names or values of labels, each of at most this size.
-fn strings(texts: &Texts, most: usize) -> Result<Vec<String>, Refusal> {
+/// Texts of which none is longer than this, and no more than a metric may have labels.
+fn bounded(texts: Texts, most: usize) -> Result<Labels, Refusal> {
     if texts.ends.len() > LABELS {
         return Err(refusal(RefusalCode::Limit, "more labels than the limit"));
     }
     let malformed = || refusal(RefusalCode::Malformed, "texts whose ends do not fit, or that are not UTF-8");
-    let (mut strings, mut from) = (Vec::with_capacity(texts.ends.len()), 0);
-    for &end in &texts.ends {
-        let text = texts.bytes.get(from..end as usize).ok_or_else(malformed)?;
-        if text.len() > most {
-            return Err(refusal(RefusalCode::Limit, "a label is longer than the limit"));
-        }
-        strings.push(str::from_utf8(text).map_err(|_| malformed())?.to_owned());
-        from = end as usize;
+    let labels = Labels::new(texts.ends, texts.bytes).ok_or_else(malformed)?;
+    if labels.iter().any(|label| label.len() > most) {
+        return Err(refusal(RefusalCode::Limit, "a label is longer than the limit"));
     }
-    Ok(strings)
+    Ok(labels)
 }
 
 fn is_name(name: &str) -> bool {
