@@ -56,9 +56,9 @@ fn component() -> Result<Vec<u8>, String> {
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build.args(["build", "--quiet", "--locked", "--release", "--target", TARGET, "--target-dir"]).arg(&out);
     build.current_dir(process::workspace().join("tests/guests/insists"));
-    STRAY.iter().for_each(|name| {
+    for name in STRAY {
         build.env_remove(name);
-    });
+    }
     // With the target there, it has to build.
     sdks::run(&mut build, BUILD).unwrap();
     Ok(fs::read(out.join(TARGET).join("release/insists.wasm")).unwrap())
