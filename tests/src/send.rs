@@ -38,6 +38,14 @@ impl Grpc {
     /// Never for an address; `tonic` wants it said.
     pub fn new(address: SocketAddr) -> Result<Self> {
         let _on = wait::runtime().enter();
+        Self::here(address)
+    }
+
+    /// A client whose connection lives on the runtime that this is called on.
+    ///
+    /// # Errors
+    /// As [`Grpc::new`].
+    pub fn here(address: SocketAddr) -> Result<Self> {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .initial_connection_window_size(16 << 20)
             .initial_stream_window_size(4 << 20);

@@ -9,6 +9,8 @@
 //! full use it would never end so. One that hardly comes to run is ended and started anew with a small part of
 //! the time of its own.
 
+mod idle;
+
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -229,38 +231,11 @@ fn bound_myself() {
     limit(Resource::Cpu, seconds);
     limit(Resource::As, CHILD_BYTES);
     if std::env::var_os(PRIORITY).is_some_and(|word| word == Priority::Idle.word()) {
-        run_when_idle();
+        idle::run_when_idle();
         return;
     }
     // Less than the process that serves, whatever thread of it has started this one.
     let own = getpriority_process(None).unwrap_or_default();
     let serves = getppid().and_then(|parent| getpriority_process(Some(parent)).ok()).unwrap_or(own);
     let _ = nice(serves + CHILD_NICE - own);
-}
-
-/// From now on this thread runs when no other wants to. Where that cannot be had it runs as others do.
-fn run_when_idle() {
-    // SAFETY: the structure is plain numbers, of which zero is the only valid priority here.
-    let none: libc::sched_param = unsafe { std::mem::zeroed() };
-    // SAFETY: a system call about the calling thread that reads the structure and keeps nothing of it.
-    unsafe {
-        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    #[test]
-    fn who_runs_when_idle_has_that_policy() {
-        let idle = std::thread::spawn(|| {
-            super::run_when_idle();
-            let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-            // The name, in parentheses, may hold anything; the policy is the 41st field.
-            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(38).unwrap().to_owned()
-        });
-        // `SCHED_IDLE` of `sched(7)`.
-        assert_eq!(idle.join().unwrap(), "5");
-    }
 }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::thread::yield_now;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -246,7 +247,10 @@ fn cached_or_compiled(shared: &Shared, digest: &str, component: &[u8], limits: &
     }
     validate(component).map_err(Failed::Check)?;
     let code = compile(shared, component, limits.compile_timeout).map_err(Failed::Compile)?;
+    // Each of these takes some of a millisecond; whoever serves and wants to run is not to wait for all of them.
+    yield_now();
     shared.cache.put(digest, &code);
+    yield_now();
     deserialize(shared, &code).map_err(Failed::Link)
 }
 

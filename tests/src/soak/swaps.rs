@@ -2,6 +2,7 @@
 //! good and for bad. Nothing may be lost or come twice, every span is processed by exactly one version
 //! of each plugin, all spans of a request by the same, and what is bad never serves.
 
+mod beside;
 mod load;
 mod marks;
 mod stage;
@@ -21,6 +22,7 @@ use super::resident;
 use crate::process;
 use crate::sink::Sink;
 use crate::wait;
+use beside::Beside;
 use load::{Load, Sent};
 use stage::Stage;
 use version::Template;
@@ -71,6 +73,8 @@ impl Change {
 
 /// Between two changes, at least; then until spans have come that each version has worked on.
 const REST: Duration = Duration::from_millis(150);
+/// What a change takes, about.
+const CHANGE: Duration = Duration::from_millis(600);
 /// The run without swaps, at least and by change.
 const BEFORE: Duration = Duration::from_secs(2);
 const BEFORE_EACH: Duration = Duration::from_millis(60);
@@ -123,6 +127,9 @@ pub struct Outcome {
     pub aim_us: u64,
     /// How long senders waited without swaps.
     pub without_swaps: Waits,
+    /// How long they waited without swaps while another process compiled as many versions: beyond the aim, that is
+    /// what the machine does to whatever runs on it when it has more to do.
+    pub beside_a_compiler: Waits,
     /// How long they waited with swaps.
     pub with_swaps: Waits,
     /// How long they waited while a version served that times out.
@@ -135,7 +142,8 @@ pub struct Outcome {
     pub seconds: u64,
 }
 
-/// From the first attempt to send a request until it was taken.
+/// From the first attempt to send a request until it was taken, less the time in which its sender was ready to go
+/// on and the machine let others run: nobody but the machine makes a sender wait that has its answer.
 #[derive(Debug, Clone, Serialize)]
 pub struct Waits {
     /// Of so many requests.
@@ -146,6 +154,8 @@ pub struct Waits {
     pub p99_us: u64,
     /// In microseconds.
     pub longest_us: u64,
+    /// The longest with the time in which its sender was not let run, in microseconds.
+    pub longest_in_all_us: u64,
     /// How many requests waited for longer than the aim. Without swaps that is what the machine does to
     /// whatever runs on it.
     pub beyond_aim: usize,
@@ -154,13 +164,17 @@ pub struct Waits {
 impl Waits {
     /// With `aim_us`, or with what comes of these for the others.
     fn of<'s>(sent: impl Iterator<Item = &'s Sent>, aim_us: Option<u64>) -> Self {
-        let mut all: Vec<_> = sent.map(|sent| sent.lasted.as_micros() as u64).collect();
+        let (mut all, mut longest_in_all_us) = (Vec::new(), 0);
+        for sent in sent {
+            longest_in_all_us = longest_in_all_us.max(sent.lasted.as_micros() as u64);
+            all.push(sent.lasted.saturating_sub(sent.held).as_micros() as u64);
+        }
         all.sort_unstable();
         let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
         let longest_us = all.last().copied().unwrap_or_default();
         let aim_us = aim_us.unwrap_or_else(|| Self::aim_us(at(99)));
         let beyond_aim = all.len() - all.partition_point(|wait| *wait <= aim_us);
-        Self { requests: all.len(), p50_us: at(50), p99_us: at(99), longest_us, beyond_aim }
+        Self { requests: all.len(), p50_us: at(50), p99_us: at(99), longest_us, longest_in_all_us, beyond_aim }
     }
 
     /// The aim, if this is the p99 without swaps.
@@ -200,16 +214,31 @@ pub fn plugin() -> PathBuf {
 pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
     let started = Instant::now();
     let mut chance = StdRng::seed_from_u64(seed);
-    let (upstream, mut arrived) = (Sink::start(), marks::Arrived::default());
+    let calm = BEFORE.max(BEFORE_EACH * swaps);
+    let (upstream, mut arrived) =
+        (Sink::start(), marks::Arrived::with_room(load::most_spans(2 * calm + CHANGE * swaps)));
     let mut stage = Stage::start(Template::read(plugin)?, &upstream)?;
-    let load = Load::start(stage.sluice.grpc(), &mut chance)?;
+    let load = Load::start(stage.sluice.grpc(), &mut chance);
     process::yield_to_others();
-    let take = |arrived: &mut marks::Arrived| upstream.take().iter().try_for_each(|request| arrived.add(&request.wire));
+    let take = |arrived: &mut marks::Arrived| {
+        upstream.take().iter().try_for_each(|request| {
+            // Who yields does so when the clock ticks, some milliseconds later, if not on its own.
+            thread::yield_now();
+            arrived.add(&request.wire)
+        })
+    };
     // With the same bookkeeping as later.
-    let calm = Instant::now();
-    while calm.elapsed() < BEFORE.max(BEFORE_EACH * swaps) {
+    let began = Instant::now();
+    while began.elapsed() < calm {
         thread::sleep(REST);
         take(&mut arrived)?;
+    }
+    let (compiling, beside) = (Instant::now(), Beside::new(&upstream)?);
+    while compiling.elapsed() < calm {
+        beside.validate(&stage.spare()?)?;
+        thread::sleep(REST);
+        take(&mut arrived)?;
+        thread::sleep(REST);
     }
     let (swapping, mut kinds, mut rss_warm) = (Instant::now(), Vec::new(), 0);
     for made in 0..swaps {
@@ -240,7 +269,10 @@ pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
         report.timing_out.iter().any(|(from, to)| sent.began <= *to && until >= *from)
     };
     let swapped = |sent: &&Sent| sent.began >= swapping && sent.began <= ended && !times_out(sent);
-    let without_swaps = Waits::of(sent.iter().filter(|sent| sent.began + sent.lasted < swapping), None);
+    let within = |from: Instant, to: Instant| {
+        sent.iter().filter(move |sent| sent.began >= from && sent.began + sent.lasted < to)
+    };
+    let without_swaps = Waits::of(within(began, compiling), None);
     let aim_us = Waits::aim_us(without_swaps.p99_us);
     Ok(Outcome {
         soak: "swaps",
@@ -261,6 +293,7 @@ pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
         refusals_by_swaps: sent.iter().filter(|sent| !times_out(sent)).map(|sent| sent.refused).sum(),
         aim_us,
         without_swaps,
+        beside_a_compiler: Waits::of(within(compiling, swapping), Some(aim_us)),
         with_swaps: Waits::of(sent.iter().filter(swapped), Some(aim_us)),
         with_timeouts: Waits::of(sent.iter().filter(times_out), Some(aim_us)),
         wrong_outcomes: report.wrong,

@@ -1,5 +1,7 @@
 //! A plugin that imports WASI runs if the operator allows it, and finds nothing there.
 
+mod insists;
+
 use std::ffi::OsString;
 
 use sluice_tests::collector::{Config, Folder, Sluice, run};

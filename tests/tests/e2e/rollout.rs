@@ -14,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
-use sluice_tests::collector::{Config, Folder, Output, Sluice, run};
+use sluice_tests::collector::{Config, Folder, Output, Sluice, config, run};
 use sluice_tests::sink::Sink;
 use sluice_tests::{process, send, wait};
 
@@ -36,7 +36,10 @@ pub fn start(upstream: &Sink, rollout: &str) -> Sluice {
 /// The same with this limit of time for each call.
 fn start_limited(upstream: &Sink, rollout: &str, timeout: &str) -> Sluice {
     let settings = format!("module: rollout.wasm\nrollout: {{ {rollout} }}\nlimits: {{ timeout: {timeout} }}");
-    let config = Config::to(upstream)
+    // What upstream does not answer in time is sent again, and arrives twice: on a machine in full use, too.
+    let patient = "timeout: 60s\nsending_queue: { batch: { flush_timeout: 20ms } }";
+    let config = Config::new()
+        .exporter("otlp_grpc", &config::grpc(upstream, patient))
         .extension("sluice", "admin: { endpoint: '127.0.0.1:0', token_file: token }")
         .processor(PLUGIN, &settings);
     let folder = Folder::new(&config.yaml());
@@ -171,15 +174,27 @@ pub fn between(from: &Value, to: &Value) -> Duration {
     Duration::from_millis((millis(to) + DAY - millis(from)) % DAY)
 }
 
+/// Waits until it is known what calls usually take: of at least eight, of which one is looked at in 100 ms. So there
+/// have to be twice as many such times in which spans came: in any two that follow each other one was looked at.
+fn until_usual(upstream: &Sink) {
+    const SLOTS: usize = 16;
+    let (mut slots, mut looked, mut arrived) = (0, Instant::now(), upstream.spans());
+    wait::until("traffic for a while", || {
+        let now = upstream.spans();
+        if looked.elapsed() >= Duration::from_millis(100) && now > arrived {
+            (slots, looked, arrived) = (slots + 1, Instant::now(), now);
+        }
+        (slots >= SLOTS).then_some(())
+    });
+}
+
 /// Has a bad version come in; gives how long it was there.
 fn goes(strategy: &str, trigger: &str, version: Version, bound: &str, seed: u64) -> Duration {
     let upstream = Sink::start();
     // Far above what a call takes that comes back.
     let sluice = start_limited(&upstream, &format!("{strategy}, max_drop_ratio: 0.5"), "20ms");
     let flow = Flow::start(&sluice, seed);
-    // So that it is known what is usual.
-    let began = Instant::now();
-    wait::until("traffic for a while", || (began.elapsed() > Duration::from_secs(1)).then_some(()));
+    until_usual(&upstream);
     let kept = process::kept_from_running(Some(sluice.pid()));
     let came = replace(&sluice, version);
     flow.turn_bad();

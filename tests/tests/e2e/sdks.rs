@@ -135,7 +135,7 @@ fn node() -> Result<PathBuf, String> {
 }
 
 /// Runs a command to its end and gives what it said; in `Err` if it failed or took too long.
-fn run(command: &mut Command, time: Duration) -> Result<String, String> {
+pub fn run(command: &mut Command, time: Duration) -> Result<String, String> {
     let said = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     let (out, err) = (said.reopen(), said.reopen());
     let (Ok(out), Ok(err)) = (out, err) else {

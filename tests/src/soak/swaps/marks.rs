@@ -48,6 +48,11 @@ pub(super) struct Wrong {
 }
 
 impl Arrived {
+    /// With room for so many spans, so that it does not have to move them all when there are more.
+    pub(super) fn with_room(spans: usize) -> Self {
+        Self { spans: HashMap::with_capacity(spans), marks: HashMap::new() }
+    }
+
     /// Adds a request that arrived upstream.
     pub(super) fn add(&mut self, request: &Bytes) -> Result<()> {
         for span in wire::spans(request)? {
@@ -148,8 +153,13 @@ mod tests {
 
     fn judge(sent: &[u8], arrived: &[Bytes]) -> Wrong {
         let id = |id: &u8| [[1; 16].as_slice(), &[*id; 8]].concat().try_into().unwrap();
-        let sent =
-            Sent { spans: sent.iter().map(id).collect(), began: Instant::now(), lasted: Duration::ZERO, refused: 0 };
+        let sent = Sent {
+            spans: sent.iter().map(id).collect(),
+            began: Instant::now(),
+            lasted: Duration::ZERO,
+            held: Duration::ZERO,
+            refused: 0,
+        };
         let mut all = Arrived::default();
         for request in arrived {
             all.add(request).unwrap();

@@ -73,6 +73,11 @@ impl Stage {
         Ok(Self { sluice, report, config, template, first, note: 0, mounts: 0, _cache: cache })
     }
 
+    /// A good version that is put nowhere.
+    pub(super) fn spare(&mut self) -> Result<Version> {
+        self.template.make(Deed::Stamp)
+    }
+
     /// Makes a change and sees what comes of it.
     pub(super) fn make(&mut self, change: Change) -> Result<()> {
         match change {

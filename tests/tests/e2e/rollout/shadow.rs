@@ -94,36 +94,38 @@ fn a_shadow_that_takes_long_delays_nobody() {
     let upstream = Sink::start();
     // Its calls take far longer than those of the version that serves, and that is no reason to let go of it.
     let rollout = "strategy: shadow, share: 1, for: 1h, max_failure_ratio: 1, max_latency_ratio: 1000000";
-    let sluice = start(&upstream, rollout);
-    let client = send::Grpc::new(sluice.grpc()).unwrap();
+    // One with a shadow and one without. They take turns, so that what the machine does meanwhile they both feel.
+    let (sluice, other) = (start(&upstream, rollout), start(&upstream, rollout));
+    let clients = [&sluice, &other].map(|one| send::Grpc::new(one.grpc()).unwrap());
     let mut chance = StdRng::seed_from_u64(5);
     // So large that some of them are all that may wait.
     let large = "a".repeat(100_000);
     let mut request = || odd::request(&(0..2).map(|id| span(&chance.random(), id, &large)).collect::<Vec<_>>());
-    // What half of 150 requests wait for at most.
-    let mut half = || {
-        let wait = |request| {
-            let began = Instant::now();
-            client.send(&request).unwrap();
-            began.elapsed()
-        };
-        let mut waits: Vec<_> = (0..150).map(|_| wait(request())).collect();
-        waits.sort();
-        waits[75]
-    };
-    let alone = half();
     let came = replace(&sluice, Version { burns: 80, ..TWO });
     assert_eq!(came["outcome"], "candidate", "{came}");
-    let beside = half();
     let candidate = wait::until("it to be behind", || {
+        // Many at a time, and more than may wait.
+        send::all(sluice.grpc(), &(0..60).map(|_| request()).collect::<Vec<_>>()).unwrap();
         Some(shown(&sluice)["candidate"].clone()).filter(|told| told["shed"].as_u64().unwrap() > 0)
     });
-    // A call of it takes some ten times as long as a request. How long a request takes on this machine now
-    // is known from before.
+    let mut waits = [Vec::new(), Vec::new()];
+    for _ in 0..150 {
+        for (client, waits) in clients.iter().zip(&mut waits) {
+            let (request, began) = (request(), Instant::now());
+            client.send(&request).unwrap();
+            waits.push(began.elapsed());
+        }
+    }
+    // What half of the requests wait for at most.
+    let [beside, alone] = waits.map(|mut waits| {
+        waits.sort();
+        waits[75]
+    });
+    // A call of it takes some ten times as long as a request.
     let call = Duration::from_micros(candidate["p50_us"].as_u64().unwrap());
     assert!(
         beside < alone + call / 2,
-        "half of the requests waited up to {beside:?}, and {alone:?} before; a call of the shadow takes {call:?}"
+        "half of the requests waited up to {beside:?}, and {alone:?} without a shadow; a call of the shadow takes {call:?}"
     );
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
