@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn a_long_piece_has_the_checksum_of_its_short_ones() {
-        let bytes: Vec<u8> = (0..5000_u32).map(|index| (index * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..5000_u32).map(|index| ((index * 31) >> 3) as u8).collect();
         for begin in [0, 1, 0xdead_beef, u32::MAX] {
             for length in [0, 1, 255, 256, 257, 1000, 4096, 5000] {
                 let (piece, _) = bytes.split_at(length);

@@ -108,6 +108,7 @@ pub struct Counts {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub(crate) struct State {
     /// Nothing is taken in or handed out any more.
     pub closing: bool,
