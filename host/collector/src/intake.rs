@@ -5,6 +5,7 @@
 //! is taken whole or refused whole, and the sender of a refused one still has it. Where a queue is on
 //! disk, taken means that the disk has it; where one waits for results, that upstream has it.
 
+mod entered;
 mod line;
 
 use std::rc::Rc;
@@ -21,6 +22,8 @@ use crate::chain::{self, Passed};
 use crate::cores::Core;
 use crate::queue::{Arriving, Full, Item, Landing, NoRoom, Owed, Pending, Verdict};
 use crate::route::{Destination, PipelinePlan, ReceiverPlan, Routes};
+
+use entered::Entered;
 
 /// A chain that costs less than this is not worth waiting in line for, nor another core's attention:
 /// each costs some microseconds.
@@ -133,6 +136,13 @@ impl Drop for Door {
 }
 
 async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
+    // Boxed: what takes much room is there only while it is needed, and not while a disk is waited for.
+    let (spans, entered) = Box::pin(enter(core, index, wire, deadline)).await?;
+    Ok(Accepted { spans, warning: entered.warning().await? })
+}
+
+/// Gives how many spans it holds, too.
+async fn enter(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>) -> Result<(u32, Entered), Refused> {
     let routes = core.routes();
     let Some(receiver) = routes.plan.as_ref().and_then(|plan| plan.receivers.get(index)) else {
         return Err(unavailable("starting"));
@@ -151,7 +161,7 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
     receiver.account.received(spans);
     let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans, accepted: false };
     if spans == 0 {
-        return Ok(Accepted::all(spans));
+        return Ok((spans, Entered::Done));
     }
     let arriving = arriving(&routes, receiver);
     let started = Instant::now();
@@ -172,8 +182,7 @@ async fn take(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>)
         }
         None => queue(&routes, &all).await?,
     };
-    let warning = land(core, &routes, all, queued, door, by).await?;
-    Ok(Accepted { spans, warning })
+    Ok((spans, land(core, &routes, all, queued, door, by)))
 }
 
 /// Lets the queues that this receiver's requests wait for know that one is coming.
@@ -191,22 +200,21 @@ struct Queued {
     results: Vec<Pending>,
 }
 
-/// Counts what the queues have, when they have it and upstream has what is waited for. Gives what
-/// upstream warns of.
-async fn land(
+/// Counts what the queues have, when they have it and upstream has what is waited for.
+fn land(
     core: &Core,
     routes: &Rc<Routes>,
     all: Vec<(usize, Passed)>,
     queued: Queued,
     door: Door,
     by: Instant,
-) -> Result<String, Refused> {
+) -> Entered {
     let spans = door.spans;
     let Queued { landings, results } = queued;
     if landings.is_empty() && results.is_empty() {
         count(routes, all, spans);
         door.accept();
-        return Ok(String::new());
+        return Entered::Done;
     }
     // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);
@@ -220,7 +228,7 @@ async fn land(
         // The sender may have gone.
         let _ = tell.send(landed);
     }));
-    told.await.unwrap_or_else(|_| Err(unavailable("stopping")))
+    Entered::Waits(told)
 }
 
 /// Waits until disks and upstream have it. Gives what upstream warns of.
@@ -233,7 +241,11 @@ async fn see_landed(landings: Vec<Landing>, results: Vec<Pending>, by: Instant) 
     if let Some(error) = refused {
         return Err(unavailable(&error.to_string()));
     }
-    warning(together(results, by).await)
+    if results.is_empty() {
+        return Ok(String::new());
+    }
+    // Boxed: few wait for results, and what waits for a disk is small without it.
+    warning(Box::pin(together(results, by)).await)
 }
 
 /// When a sender has to be answered at the latest that waits until `deadline`: a little earlier than
@@ -289,7 +301,7 @@ pub(crate) async fn replay(
     let passed = chain::run(&routes, found, batch, from).await?;
     let all = vec![(number, passed)];
     let queued = queue(&routes, &all).await?;
-    let warning = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).await?;
+    let warning = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).warning().await?;
     Ok(Accepted { spans, warning })
 }
 

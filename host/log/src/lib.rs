@@ -36,6 +36,7 @@
 
 mod acked;
 mod compress;
+mod crc;
 mod cursor;
 pub mod disk;
 mod error;

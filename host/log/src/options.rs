@@ -17,7 +17,8 @@ const SEGMENTS_PER_QUOTA: u64 = 16;
 const SEGMENT_BYTES: (u64, u64) = (64 << 10, 64 << 20);
 /// Long enough for the requests of many connections to share a sync, short enough that no sender notices.
 const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(5);
-const DEFAULT_SYNC_BYTES: u64 = 1 << 20;
+/// What a sync costs is little beside what so many bytes cost.
+const DEFAULT_SYNC_BYTES: u64 = 2 << 20;
 /// What a power loss may deliver again beyond what was in flight.
 const DEFAULT_ACK_INTERVAL: Duration = Duration::from_millis(50);
 /// Two exports of the usual size and what comes in meanwhile; what finds no room is read from disk later.
@@ -84,7 +85,8 @@ pub struct Options {
     /// How long after a sync began the next one may begin; records that come in between share it. If fewer
     /// wait than the last one had, those are given as long after its end to come back.
     pub sync_interval: Duration,
-    /// With so many bytes waiting the interval is cut short.
+    /// With so many bytes waiting the interval is cut short; with half as many, too, if as many records wait as
+    /// the last sync had: then all who were told have come back, and waiting would gain nothing.
     pub sync_bytes: u64,
     /// How often the acknowledgements are synced. They are written at each `sync_interval`.
     pub ack_interval: Duration,

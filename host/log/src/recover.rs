@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::options::Options;
 use crate::quarantine::quarantine;
-use crate::state::{Counts, SegmentInfo, Shared, State};
+use crate::state::{SegmentInfo, Shared, State};
 use crate::survey::{CursorFound, Lost, Survey, Surveyed, survey};
 use crate::writer::{Fetcher, Writer};
 
@@ -97,8 +97,6 @@ pub(crate) fn recover(
         last_unix_nano,
         cursor,
         fetcher: Fetcher::default(),
-        last_sync: None,
-        last_synced: None,
         last_cursor_write: now,
         last_cursor_sync: now,
         retry_at: None,
@@ -193,18 +191,9 @@ fn state(survey: Survey, handed_to: u64) -> State {
         })
         .collect();
     State {
-        closing: false,
-        pending: Vec::new(),
-        pending_bytes: 0,
-        expected: 0,
-        promised: 0,
         on_disk: segments.iter().map(|segment| segment.length).sum(),
         segments,
-        ready: BTreeMap::new(),
-        ready_bytes: 0,
-        ready_spans: 0,
         fetched: floor,
-        in_flight: BTreeMap::new(),
         acked: survey.acked,
         end: survey.end,
         taken_to: floor.sequence,
@@ -212,8 +201,6 @@ fn state(survey: Survey, handed_to: u64) -> State {
         marked_before: handed_to,
         // So that what is done is removed in the first round.
         cursor_dirty: true,
-        give_back: false,
-        counts: Counts::default(),
-        failing: None,
+        ..State::default()
     }
 }

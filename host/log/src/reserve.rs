@@ -62,7 +62,7 @@ impl Shared {
             return Err(ReserveError::Behind { dir: self.dir.clone(), waiting: state.promised });
         }
         let fits = fits(&state, framed, max);
-        if !fits && state.want_space() {
+        if !fits && state.want_space() && state.rouse(Instant::now()) {
             self.work.notify_one();
         }
         let charge = match self.options.on_full {
@@ -127,10 +127,10 @@ impl Reservation {
         let mut this = self;
         this.charge = 0;
         let (sender, receiver) = oneshot::channel();
-        let before = (state.pending.len(), state.pending_bytes);
         state.pending_bytes += needed;
         state.pending.push(Pending { payload, stored, spans, charge, since: Instant::now(), sender });
-        let wake = state.is_news(before, shared.options.sync_bytes);
+        let due = state.sync_due(&shared.options);
+        let wake = due.is_some_and(|due| state.rouse(due));
         drop(state);
         if wake {
             shared.work.notify_one();

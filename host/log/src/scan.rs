@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use memchr::memmem;
 
+use crate::crc;
 use crate::disk::{BLOCK, File, read_full};
 use crate::format::{Checksums, RECORD_HEADER, RECORD_MAGIC, RecordHeader};
 
@@ -150,7 +151,7 @@ impl Scanner {
             if part.is_empty() {
                 return Ok(None);
             }
-            crc = crc32c::crc32c_append(crc, part);
+            crc = crc::append(crc, part);
             payload.extend_from_slice(part.get(..keep).unwrap_or(part));
             from += part.len() as u64;
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, oneshot};
 
@@ -21,6 +21,21 @@ use crate::survey::Lost;
 /// this bounds how many records are handed out in the time of a sync; after a crash so many records
 /// may count as delivered that were not.
 pub(crate) const HAND_OUT_AHEAD: usize = 256;
+
+/// Nobody is woken for what will be seen by itself so soon after it is due.
+const SLACK: Duration = Duration::from_millis(1);
+
+/// What the writer thread is doing.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    /// It looks at everything before it sleeps, or has been woken.
+    #[default]
+    Awake,
+    /// It looks again then.
+    Until(Instant),
+    /// Until it is woken.
+    Unbounded,
+}
 
 /// A log's shared half.
 #[derive(Debug)]
@@ -92,7 +107,8 @@ pub struct Counts {
     pub syncs: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub(crate) struct State {
     /// Nothing is taken in or handed out any more.
     pub closing: bool,
@@ -100,6 +116,13 @@ pub(crate) struct State {
     pub pending_bytes: u64,
     /// Records of the last write, whose senders may send more. When so many wait, nobody is waited for.
     pub expected: usize,
+    /// The next sync begins no sooner than this.
+    pub sync_from: Option<Instant>,
+    /// So long the next sync waits for those who were in the last one.
+    pub late_from: Option<Instant>,
+    pub sleep: Sleep,
+    /// There is something for takers that they were not told of.
+    pub news: bool,
     /// Bytes that are reserved, or wait to be written.
     pub promised: u64,
     pub on_disk: u64,
@@ -143,12 +166,29 @@ impl State {
         (sequence < segment.end.sequence).then_some(segment)
     }
 
-    /// Whether the writer should be told of a record that waits, given how many did before and with how many
-    /// bytes. With records waiting it knows when the next sync is due, unless so much comes at once.
-    pub fn is_news(&self, (records, bytes): (usize, u64), sync_bytes: u64) -> bool {
-        records == 0
-            || (bytes < sync_bytes && self.pending_bytes >= sync_bytes)
-            || (records < self.expected && self.pending.len() >= self.expected)
+    /// When the records that wait are to be written; nothing if there are none.
+    pub fn sync_due(&self, options: &Options) -> Option<Instant> {
+        let first = self.pending.first()?.since;
+        let all_back = self.pending.len() >= self.expected;
+        let enough = if all_back { options.sync_bytes / 2 } else { options.sync_bytes };
+        if !options.fsync || self.pending_bytes >= enough {
+            return Some(first);
+        }
+        let from = if all_back { self.sync_from } else { self.sync_from.max(self.late_from) };
+        Some(from.map_or(first, |from| from.max(first)))
+    }
+
+    /// Whether the writer has to be woken for what is due then. Whoever asks wakes it.
+    pub fn rouse(&mut self, due: Instant) -> bool {
+        let sleeps_longer = match self.sleep {
+            Sleep::Awake => false,
+            Sleep::Until(time) => time > due + SLACK,
+            Sleep::Unbounded => true,
+        };
+        if sleeps_longer {
+            self.sleep = Sleep::Awake;
+        }
+        sleeps_longer
     }
 
     /// A record is done.
@@ -174,6 +214,7 @@ impl State {
         self.ready_bytes += entry.payload.len() as u64;
         self.ready_spans += u64::from(entry.spans);
         self.ready.insert(sequence, entry);
+        self.news = true;
     }
 
     /// Removes a record from where takers find it.
@@ -250,5 +291,59 @@ impl State {
         self.counts.lost.spans += spans;
         self.cursor_dirty = true;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::Payload;
+
+    const INTERVAL: Duration = Duration::from_millis(5);
+
+    fn waiting(records: usize, since: Instant, options: &Options) -> State {
+        let pending = (0..records).map(|_| {
+            let (sender, _) = oneshot::channel();
+            Pending { payload: Payload::default(), stored: None, spans: 1, charge: 0, since, sender }
+        });
+        let (sync_from, late_from) = (Some(since + INTERVAL), Some(since + 2 * INTERVAL));
+        let pending_bytes = options.sync_bytes / 2 - 1;
+        State { pending: pending.collect(), pending_bytes, expected: 2, sync_from, late_from, ..State::default() }
+    }
+
+    #[test]
+    fn a_sync_waits_for_the_interval_and_for_who_is_late_but_not_with_enough_bytes() {
+        let (options, since) = (Options::default(), Instant::now());
+        assert_eq!(waiting(0, since, &options).sync_due(&options), None);
+        for (records, half_more, due) in [
+            (1, 0, since + 2 * INTERVAL),
+            // Half of the bytes are enough only when both are back.
+            (1, 1, since + 2 * INTERVAL),
+            (2, 0, since + INTERVAL),
+            (2, 1, since),
+            (1, 1 + options.sync_bytes / 2, since),
+        ] {
+            let mut state = waiting(records, since, &options);
+            state.pending_bytes += half_more;
+            assert_eq!(state.sync_due(&options), Some(due), "{records} records, {half_more} bytes more than too few");
+            let unsynced = Options { fsync: false, ..options.clone() };
+            assert_eq!(state.sync_due(&unsynced), Some(since), "without syncs nothing is waited for");
+        }
+    }
+
+    #[test]
+    fn the_writer_is_woken_once_and_only_if_it_would_sleep_longer() {
+        let now = Instant::now();
+        for (sleep, wakes) in [
+            (Sleep::Awake, false),
+            (Sleep::Until(now), false),
+            (Sleep::Until(now + SLACK), false),
+            (Sleep::Until(now + 2 * SLACK), true),
+            (Sleep::Unbounded, true),
+        ] {
+            let mut state = State { sleep, ..State::default() };
+            assert_eq!(state.rouse(now), wakes, "{sleep:?}");
+            assert!(!state.rouse(now), "{sleep:?}, woken already");
+        }
     }
 }

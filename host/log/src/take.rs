@@ -2,7 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::payload::Payload;
 use crate::state::{Entry, Shared};
@@ -54,7 +54,7 @@ impl Shared {
         let entry = state.withdraw(oldest)?;
         state.in_flight.insert(oldest, entry.spans);
         state.taken_to = state.taken_to.max(oldest + 1);
-        let wake = state.mark_is_due() || self.wants_fetch(&state);
+        let wake = (state.mark_is_due() || self.wants_fetch(&state)) && state.rouse(Instant::now());
         drop(state);
         if wake {
             self.work.notify_one();
@@ -115,8 +115,9 @@ impl Delivery {
         state.in_flight.remove(&self.sequence);
         state.counts.acked_spans += u64::from(self.entry.spans);
         // If the cursor is out of date already, the writer knows when to write it.
-        let wake = !state.cursor_dirty;
+        let is_news = !state.cursor_dirty;
         state.done(self.sequence, self.entry.spans);
+        let wake = is_news && state.rouse(Instant::now() + self.shared.options.sync_interval);
         drop(state);
         if wake {
             self.shared.work.notify_one();

@@ -44,10 +44,6 @@ pub(crate) struct Writer {
     pub last_unix_nano: u64,
     pub cursor: CursorFile,
     pub fetcher: Fetcher,
-    /// When the last sync of a segment began.
-    pub last_sync: Option<Instant>,
-    /// When it ended.
-    pub last_synced: Option<Instant>,
     pub last_cursor_write: Instant,
     pub last_cursor_sync: Instant,
     /// After the cursor, or a read, failed: not before this.

@@ -192,7 +192,7 @@ impl Together {
 
     async fn answer(self, core: &Core, group: Vec<Waiting>) {
         let Self { routes, door, all, queued, spans } = self;
-        let landed = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).await;
+        let landed = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).warning().await;
         for (Waiting { tell, .. }, spans) in group.into_iter().zip(spans) {
             let answer = landed.clone().map(|warning| Accepted { spans, warning });
             // The sender may have gone.

@@ -2,6 +2,7 @@
 
 use super::bytes::{Fields, put};
 use super::{Mark, VERSION};
+use crate::crc;
 
 pub(crate) const SLOT_LENGTH: usize = 16 * 1024;
 pub(crate) const CURSOR_LENGTH: usize = 2 * SLOT_LENGTH;
@@ -56,7 +57,7 @@ impl CursorSlot {
     }
 
     fn checksum(bytes: &[u8]) -> Option<u32> {
-        Some(crc32c::crc32c_append(crc32c::crc32c(bytes.get(..72)?), bytes.get(HEADER..)?))
+        Some(crc::append(crc::append(0, bytes.get(..72)?), bytes.get(HEADER..)?))
     }
 
     /// The slot, if it is whole; its version, if that is a later one.

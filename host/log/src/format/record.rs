@@ -1,6 +1,7 @@
 //! The header of a record, and its checksums.
 
 use super::bytes::{Fields, put};
+use crate::crc;
 
 pub(crate) const RECORD_HEADER: usize = 56;
 pub(crate) const RECORD_MAGIC: &[u8; 4] = b"SLR1";
@@ -21,13 +22,13 @@ impl Checksums {
         Self { salt }
     }
 
-    /// A checksum to be continued with [`crc32c::crc32c_append`].
+    /// A checksum to be continued with [`crc::append`].
     pub fn begin(self) -> u32 {
         self.salt as u32
     }
 
     fn of(self, parts: &[&[u8]]) -> u32 {
-        parts.iter().fold(self.begin(), |crc, part| crc32c::crc32c_append(crc, part))
+        parts.iter().fold(self.begin(), |crc, part| crc::append(crc, part))
     }
 
     fn stamp(self) -> u32 {

@@ -2,6 +2,7 @@
 
 use super::bytes::{Fields, put};
 use super::{Mark, VERSION};
+use crate::crc;
 
 const SEGMENT_HEADER: usize = 64;
 /// Where the records begin: the second header has a sector of its own before it.
@@ -44,7 +45,7 @@ impl SegmentHeader {
         put(&mut header, 32, &self.base.spans.to_le_bytes());
         put(&mut header, 40, &self.salt.to_le_bytes());
         put(&mut header, 48, &self.unix_nano.to_le_bytes());
-        let crc = crc32c::crc32c(header.get(..60).unwrap_or_default());
+        let crc = crc::append(0, header.get(..60).unwrap_or_default());
         put(&mut header, 60, &crc.to_le_bytes());
         let mut page = vec![0; DATA_START as usize];
         put(&mut page, 0, &header);
@@ -68,7 +69,7 @@ impl SegmentHeader {
     fn decode_one(bytes: &[u8]) -> Option<Result<Self, u16>> {
         let bytes = bytes.get(..SEGMENT_HEADER)?;
         let fields = Fields(bytes);
-        if !fields.starts_with(MAGIC) || fields.u32(60) != crc32c::crc32c(bytes.get(..60)?) {
+        if !fields.starts_with(MAGIC) || fields.u32(60) != crc::append(0, bytes.get(..60)?) {
             return None;
         }
         if fields.u16(8) != VERSION {

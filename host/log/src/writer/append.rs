@@ -44,14 +44,13 @@ impl Writer {
                 Err(failure) => self.refuse(chunk, &failure),
             }
         }
-        self.last_synced = Some(Instant::now());
+        self.shared.lock().late_from = Some(Instant::now() + self.shared.options.sync_interval);
         self.shared.room.notify_waiters();
     }
 
     /// Writes records into the active segment, or begins one with them.
     fn write_chunk(&mut self, chunk: &[Pending]) -> Result<Written, IoFailure> {
         self.last_unix_nano = self.last_unix_nano.max(self.shared.options.clock.now_unix_nano());
-        self.last_sync = Some(Instant::now());
         let (active, segment_header) = match self.active.take() {
             Some(active) => (active, Vec::new()),
             None => self.begin_segment()?,

@@ -65,7 +65,6 @@ impl Writer {
                 }
             }
         }
-        self.shared.takers.notify_waiters();
     }
 
     /// The next step in this segment; how many bytes it was.

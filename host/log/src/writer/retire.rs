@@ -53,6 +53,8 @@ impl Writer {
             if result.is_ok() {
                 result = self.retire(complete_below, slot);
             }
+        } else {
+            self.tell_takers();
         }
         if result.is_ok() && now >= self.last_cursor_sync + self.shared.options.ack_interval {
             result = self.cursor.sync();
@@ -71,9 +73,17 @@ impl Writer {
     fn mark(&self, written: Option<u64>) {
         let mut state = self.shared.lock();
         let mark = written.unwrap_or_else(|| state.mark_wanted());
+        state.news |= mark > state.marked_to;
         state.marked_to = state.marked_to.max(mark);
         drop(state);
-        self.shared.takers.notify_waiters();
+        self.tell_takers();
+    }
+
+    /// Once for all that has come since.
+    fn tell_takers(&self) {
+        if std::mem::take(&mut self.shared.lock().news) {
+            self.shared.takers.notify_waiters();
+        }
     }
 
     /// Removes segments that are done, if the cursor knows it of all records below this sequence.

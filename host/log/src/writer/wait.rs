@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::Instant;
 
 use super::Writer;
-use crate::state::{Pending, Shared, State};
+use crate::state::{Pending, Shared, Sleep, State};
 
 /// What a round begins with.
 pub(crate) struct Round {
@@ -30,35 +30,37 @@ impl Writer {
             match self.due(&state, now) {
                 Some(due) if due <= now => break,
                 Some(due) => {
+                    state.sleep = Sleep::Until(due);
                     let waited = shared.work.wait_timeout(state, due - now);
                     state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                None => state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    state.sleep = Sleep::Unbounded;
+                    state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
             }
+            state.sleep = Sleep::Awake;
         }
-        state.pending_bytes = 0;
-        if !state.pending.is_empty() {
-            state.expected = state.pending.len();
+        // A round for something else does not tear apart what is to share a sync.
+        let is_due = state.sync_due(&shared.options).is_some_and(|due| state.closing || due <= Instant::now());
+        if !is_due {
+            return Round { pending: Vec::new(), closing: state.closing };
         }
-        Round { pending: std::mem::take(&mut state.pending), closing: state.closing }
+        (state.expected, state.pending_bytes) = (state.pending.len(), 0);
+        state.sync_from = Some(Instant::now() + shared.options.sync_interval);
+        // As many are likely to come again.
+        let next = Vec::with_capacity(state.expected);
+        Round { pending: std::mem::replace(&mut state.pending, next), closing: state.closing }
     }
 
     /// When the next round is due, if nothing else happens.
     fn due(&self, state: &State, now: Instant) -> Option<Instant> {
         let options = &self.shared.options;
-        if state.closing || state.pending_bytes >= options.sync_bytes {
+        if state.closing {
             return Some(now);
         }
-        let mut due: Option<Instant> = None;
+        let mut due = state.sync_due(options);
         let mut at = |time: Instant| due = Some(due.map_or(time, |due| due.min(time)));
-        if let Some(first) = state.pending.first() {
-            let next = self.last_sync.map(|begun| begun + options.sync_interval);
-            // Those who were just answered send more at once: with it the next sync is worth its cost.
-            let late = self.last_synced.filter(|_| state.pending.len() < state.expected);
-            let late = late.map(|ended| ended + options.sync_interval);
-            let next = next.max(late).filter(|_| options.fsync);
-            at(next.map_or(now, |next| next.max(first.since)));
-        }
         // After a failure, what only repeats itself waits a little.
         let earliest = self.retry_at.unwrap_or(now);
         if state.mark_is_due() {
