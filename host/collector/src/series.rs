@@ -103,14 +103,12 @@ impl Aggregate {
         let mut known: Vec<(Arc<Metric>, Means)> = Vec::new();
         let mut key = SeriesKey::default();
         updates.retain(|update| {
-            let means = match known.iter().find(|(metric, _)| Arc::ptr_eq(metric, &update.metric)) {
-                Some((_, means)) => *means,
-                None => {
-                    let means = Means::of(&update.metric, &mut families);
-                    known.push((Arc::clone(&update.metric), means));
-                    means
-                }
-            };
+            let found = known.iter().find(|(metric, _)| Arc::ptr_eq(metric, &update.metric)).map(|(_, means)| *means);
+            let means = found.unwrap_or_else(|| {
+                let means = Means::of(&update.metric, &mut families);
+                known.push((Arc::clone(&update.metric), means));
+                means
+            });
             !self.count(&mut families, means, update, &mut key, now)
         });
         updates

@@ -128,12 +128,12 @@ pub fn encode<'a>(aggregates: impl Iterator<Item = &'a Aggregate>, style: &Style
     let timestamp_ms = if style.timestamps { now.as_millis() as i64 } else { 0 };
     let mut out = Vec::new();
     for (name, shown) in shown(aggregates, style) {
-        out.extend(family(name, shown, style, timestamp_ms).encode_length_delimited_to_vec());
+        out.extend(family(&name, shown, style, timestamp_ms).encode_length_delimited_to_vec());
     }
     out
 }
 
-fn family(name: String, shown: Shown, style: &Style, timestamp_ms: i64) -> MetricFamily {
+fn family(name: &str, shown: Shown, style: &Style, timestamp_ms: i64) -> MetricFamily {
     let Shown { help, is_histogram, series } = shown;
     let metrics = series.into_iter().map(|(labels, series)| Metric {
         labels: labels.into_iter().map(|(name, value)| LabelPair { name, value }).collect(),
