@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How soon it looks again although nobody has told it to: what others take and put back at once takes room away
 /// for a moment, and they do not tell (see [`Held::put_back`]).
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// A budget: that of the process, or of a receiver within it. Cheap to clone; all clones share it.
 #[derive(Debug, Clone)]

@@ -145,7 +145,7 @@ pub(super) async fn discard(body: &mut Incoming) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::receiver::Admission;
 
