@@ -66,7 +66,7 @@ fn every_form_of_an_enum_and_every_key_is_read() {
     let by_number: BTreeMap<i64, Option<f64>> = read(r#"{"-1": 2, "7": null}"#).unwrap();
     assert_eq!(by_number, BTreeMap::from([(-1, Some(2.0)), (7, None)]));
     let modes: BTreeMap<String, Vec<Mode>> = read(r#" { "a" : [ "plain" , "plain" ] } "#).unwrap();
-    assert_eq!(modes["a"].len(), 2);
+    assert_eq!(modes.get("a").map(Vec::len), Some(2));
 }
 
 /// The reader of `serde_json` is the reference: both take the same texts, and read the same out of them.
@@ -92,7 +92,7 @@ fn json_is_read_as_others_read_it() {
         r#"{"a"}"#,
         r#"{"a":}"#,
         r#"{"a":1,}"#,
-        r#"{a:1}"#,
+        r"{a:1}",
         "0",
         "-0",
         "01",
