@@ -137,7 +137,9 @@ mod tests {
 
     fn of(max_buckets: usize, values: &[f64]) -> Exponential {
         let mut histogram = Exponential::new(max_buckets);
-        values.iter().for_each(|value| histogram.add(*value, 1.0));
+        for value in values {
+            histogram.add(*value, 1.0);
+        }
         histogram
     }
 

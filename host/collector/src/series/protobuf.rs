@@ -226,7 +226,9 @@ mod tests {
 
     fn of(max_buckets: usize, values: &[(f64, f64)]) -> Histogram {
         let mut exponential = Exponential::new(max_buckets);
-        values.iter().for_each(|(value, count)| exponential.add(*value, *count));
+        for (value, count) in values {
+            exponential.add(*value, *count);
+        }
         native(&exponential)
     }
 
