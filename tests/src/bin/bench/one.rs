@@ -18,20 +18,24 @@ const IN_FLIGHT: usize = 32;
 /// Of two cores, how many one connection must be able to use.
 const BAR: f64 = 1.5;
 
-/// Measures it with requests as they are and with requests that gzip made smaller.
+/// Measures it with requests as they are, with requests that gzip made smaller, and with a chain that costs more.
 pub fn measure(rounds: usize, spans: u64) -> Result<Tables> {
-    let kinds = [("four plugins", false), ("four plugins, requests compressed by gzip", true)];
-    let mut runs: [Vec<Measured>; 2] = [Vec::new(), Vec::new()];
+    let kinds = [
+        ("four plugins", Shape::Four, false),
+        ("four plugins, requests compressed by gzip", Shape::Four, true),
+        ("four plugins and `transform`", Shape::Five, false),
+    ];
+    let mut runs = kinds.map(|_| Vec::<Measured>::new());
     for _ in 0..rounds.max(1) {
-        for ((_, gzip), runs) in kinds.iter().zip(&mut runs) {
+        for ((_, shape, gzip), runs) in kinds.iter().zip(&mut runs) {
             let load = Load { connections: 1, in_flight: IN_FLIGHT, gzip: *gzip, length: Length::Spans(spans) };
-            runs.push(round::measure(Shape::Four, load)?);
+            runs.push(round::measure(*shape, load)?);
         }
     }
     let heads = ["", "CPU ns/span", "spans/s", "cores", "bar", "left by load and sink", "cores wanted"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     let mut figures = Vec::new();
-    for ((name, _), mut runs) in kinds.into_iter().zip(runs) {
+    for ((name, ..), mut runs) in kinds.into_iter().zip(runs) {
         runs.sort_by(|one, other| one.cores.total_cmp(&other.cores));
         let Some(median) = runs.get(runs.len() / 2) else { continue };
         lines.push(vec![

@@ -26,6 +26,9 @@ pub enum Shape {
     Pass,
     /// Sluice with four plugins.
     Four,
+    /// Sluice with four plugins and one that costs more than these together.
+    #[value(skip)]
+    Five,
     /// Sluice without plugins, with a queue on disk.
     #[value(skip)]
     Durable,
@@ -39,6 +42,7 @@ impl Shape {
             Self::NullPerCore => "null proxy, single-thread per core",
             Self::Pass => "sluice, pass-through",
             Self::Four => "sluice, four plugins",
+            Self::Five => "sluice, five plugins",
             Self::Durable => "sluice, queue on disk",
         }
     }
@@ -46,7 +50,7 @@ impl Shape {
     /// The most CPU that it may take, in times of the null proxy's.
     pub fn bar(self) -> Option<f64> {
         match self {
-            Self::Null | Self::NullPerCore | Self::Durable => None,
+            Self::Null | Self::NullPerCore | Self::Five | Self::Durable => None,
             Self::Pass => Some(0.7),
             Self::Four => Some(1.2),
         }
@@ -64,6 +68,7 @@ impl Shape {
             }
             Self::Pass => "pass.yaml",
             Self::Four => "four.yaml",
+            Self::Five => "five.yaml",
             Self::Durable => "durable.yaml",
         };
         let mut command = Command::new(process::sluice());
