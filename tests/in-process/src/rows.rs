@@ -131,10 +131,8 @@ pub fn all(plugins: &Plugins, own: &Path, made: &Requests, traffic: &Requests) -
 fn bundled(plugins: &Plugins, requests: &Requests, rows: &mut Vec<Row>) -> Result<()> {
     let mut add = |name: &str, steps, subject, native| {
         let (name, requests) = (name.to_owned(), requests.clone());
-        // Small batches have no bar: a call and a look at each series costs what it costs.
-        let is_barred = name == "spanmetrics" && requests.iter().count() == 1;
-        let bar = Bar { ns: is_barred.then_some(200.0), ratio: None };
-        rows.push(Row { name, requests, steps, subject, native: Some(native), bar });
+        // Their bars are in a table of their own, without the index.
+        rows.push(Row { name, requests, steps, subject, native: Some(native), bar: Bar::default() });
     };
     let four =
         [("filter", FILTER), ("redaction", REDACTION), ("attributes", ATTRIBUTES), ("probabilistic_sampler", SAMPLER)];

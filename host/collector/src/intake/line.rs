@@ -122,10 +122,13 @@ impl Line {
         };
         let (mut group, mut bytes, mut spans) = (Vec::new(), 0, 0u32);
         let mut waiting = self.waiting.borrow_mut();
+        let is_alone = most == 1 || waiting.len() == 1;
         while let Some(next) = waiting.front().filter(|_| group.len() < most) {
-            bytes += next.wire.len();
-            // What has no number of spans is malformed, and goes alone.
-            spans = spans.saturating_add(count_spans(&next.wire).unwrap_or(u32::MAX));
+            if !is_alone {
+                bytes += next.wire.len();
+                // What has no number of spans is malformed, and goes alone.
+                spans = spans.saturating_add(count_spans(&next.wire).unwrap_or(u32::MAX));
+            }
             if !group.is_empty() && (bytes > MOST_BYTES || spans > MOST_SPANS) {
                 break;
             }
@@ -146,11 +149,22 @@ async fn pass_on(core: &Rc<Core>, receiver: usize, group: Vec<Waiting>) {
         }
         core.alone_until.set(Some(Instant::now() + ALONE));
     }
-    for Waiting { wire, deadline, tell } in group {
+    let mut group = group.into_iter();
+    let first = group.next();
+    for waiting in group {
         let core = Rc::clone(core);
+        tokio::task::spawn_local(async move { waiting.alone(&core, receiver).await });
+    }
+    if let Some(first) = first {
+        first.alone(core, receiver).await;
+    }
+}
+
+impl Waiting {
+    async fn alone(self, core: &Core, receiver: usize) {
+        let answer = take(core, receiver, self.wire, self.deadline).await;
         // The sender may have gone; the request is taken all the same.
-        let alone = async move { drop(tell.send(take(&core, receiver, wire, deadline).await)) };
-        tokio::task::spawn_local(alone);
+        let _ = self.tell.send(answer);
     }
 }
 
