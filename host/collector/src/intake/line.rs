@@ -182,7 +182,8 @@ impl Together {
     /// Nothing, and nothing done, if it does not go smoothly.
     fn pass(core: &Core, index: usize, group: &[Waiting]) -> Option<Self> {
         let routes = core.routes();
-        let receiver = routes.plan.as_ref()?.receivers.get(index)?;
+        // One without pipelines is being closed, which each is told alone.
+        let receiver = routes.plan.as_ref()?.receivers.get(index).filter(|receiver| !receiver.pipelines.is_empty())?;
         let wires: Vec<Bytes> = group.iter().map(|waiting| waiting.wire.clone()).collect();
         let (mut spans, mut all, mut cost) = (Vec::new(), Vec::new(), Duration::ZERO);
         for (index, pipeline) in pipelines(&routes, receiver) {
