@@ -16,6 +16,8 @@ mod guard;
 mod isolate;
 mod patient;
 mod shadow;
+mod slot;
+mod standby;
 mod stats;
 mod together;
 mod trying;
@@ -47,6 +49,7 @@ use crate::quarantine::Kept;
 use breaker::Admission;
 use guard::thread_cpu_time;
 use patient::{Allowance, Fate, Patient, Served, Treated};
+use standby::Relief;
 use stats::CoreStats;
 use trying::Trying;
 
@@ -87,6 +90,8 @@ pub struct Slot {
     stats: Arc<CoreStats>,
     instance: Rc<RefCell<Instance>>,
     beside: Option<Trying>,
+    /// The version before, while this one is on probation.
+    standby: RefCell<Option<Rc<Slot>>>,
 }
 
 /// A request that has passed a chain, or several that went together.
@@ -113,6 +118,8 @@ struct Done {
     effects: Effects,
     /// What the candidate did that serves a share of the traces.
     candidate: Option<Box<Done>>,
+    /// The version before that does this request, and what it did.
+    relief: Option<Box<Relief>>,
 }
 
 /// How a call of a plugin ended that has no result.
@@ -132,33 +139,6 @@ enum Stop {
 }
 
 impl Slot {
-    /// A slot served by `instance`.
-    pub fn new(plan: SlotPlan, instance: Instance) -> Self {
-        Self { stats: plan.stats.on_core(), plan, instance: Rc::new(RefCell::new(instance)), beside: None }
-    }
-
-    /// The same instance under another plan.
-    #[must_use]
-    pub fn under(&self, plan: SlotPlan) -> Self {
-        Self { stats: plan.stats.on_core(), plan, instance: Rc::clone(&self.instance), beside: None }
-    }
-
-    /// What the instance here hands over to those of another version, if anything. One that fails to is
-    /// counted as any call that fails.
-    pub fn snapshot(&self) -> Option<Vec<u8>> {
-        let snapshot = self.instance.borrow_mut().snapshot();
-        let snapshot = snapshot.inspect_err(|error| self.plan.stats.failed(&self.plan.id, error));
-        snapshot.ok().filter(|snapshot| !snapshot.is_empty())
-    }
-
-    /// With the candidate of its plan: served by `instance`, or by that of the slot before.
-    #[must_use]
-    pub fn trying(self, instance: Option<Instance>, before: Option<&Self>) -> Self {
-        let before = before.and_then(|before| before.beside.as_ref());
-        let beside = self.plan.beside.as_ref().and_then(|beside| Trying::on_core(beside, instance, before));
-        Self { beside, ..self }
-    }
-
     fn call(&self, batch: &mut Batch, done: &mut Done, counts: Option<&Counts>) -> Result<(), CallError> {
         let mut instance = self.instance.borrow_mut();
         let (entered, restarts, started) = (batch.spans(), instance.restarts(), Instant::now());
@@ -208,14 +188,20 @@ impl Slot {
         counts: Option<&Counts>,
     ) -> Result<(), Failed> {
         let guard = &self.plan.guard;
-        let error = match guard.admission() {
-            Admission::Here => match self.call(batch, done, counts) {
+        let admission = guard.admission();
+        let error = match admission {
+            Admission::Here if done.relief.is_none() => match self.call(batch, done, counts) {
                 Ok(()) => return Ok(()),
                 Err(error) => Some(error),
             },
-            Admission::Aside => None,
-            Admission::Away => return Err(Failed::Away(guard.turned_away(batch))),
+            _ => None,
         };
+        if self.is_relieved(admission, batch, done) {
+            return Ok(());
+        }
+        if admission == Admission::Away {
+            return Err(Failed::Away(guard.turned_away(batch)));
+        }
         let Ok(room) = guard.aside().room().await else {
             if error.is_some() {
                 guard.failed();

@@ -10,7 +10,7 @@ mod reload;
 mod rollout;
 mod succession;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -155,8 +155,11 @@ impl Collector {
         self.number_receivers(&config);
         let plan = Arc::new(self.plan(&config, &processors, &exporters));
         let Processors { served, mut fresh, .. } = processors;
+        for fresh in &mut fresh {
+            fresh.is_on_probation = is_on_probation(fresh, &served, trigger);
+        }
         let started = Instant::now();
-        self.cores.install(reroutes(&plan, &mut fresh, self.cores.count())).await?;
+        self.cores.install(self.reroutes(&plan, &served, &mut fresh)).await?;
         // Nothing can fail any more.
         logs::configure(&config.service.telemetry.logs);
         self.receiving.admission.resize(config.admission_bytes());
@@ -170,9 +173,9 @@ impl Collector {
             if let Some(((bytes, file), now)) = fresh.module.take().zip(served.get(&fresh.id)) {
                 modules.push((fresh.id.clone(), now.prepared.digest().to_owned(), bytes, file));
             }
-            let swap = self.tell_swapped(fresh, &served, trigger);
-            self.probations.extend(swap.as_ref().and_then(|swap| probation(swap, &served, trigger)));
-            swaps.extend(swap);
+            let watched = served.get(&fresh.id).filter(|_| fresh.is_on_probation);
+            self.probations.extend(watched.map(|now| Probation::begin(&fresh.id, now)));
+            swaps.extend(self.tell_swapped(fresh, &served, trigger));
         }
         self.tell_superseded(&served, trigger);
         self.desk.only(|id| served.contains_key(id));
@@ -248,6 +251,30 @@ impl Collector {
         }
     }
 
+    /// What makes the next routes of each core.
+    fn reroutes(&self, plan: &Arc<Plan>, served: &HashMap<String, Served>, fresh: &mut [Fresh]) -> Vec<Reroute> {
+        // A rollback goes back to the module, not to the configuration; so does who stands by.
+        let is_same = |id: &&String| {
+            let both = self.served.get(*id).zip(served.get(*id));
+            both.is_some_and(|(before, now)| before.settings.is_same_but_for_module(&now.settings))
+        };
+        let watched = fresh.iter().filter(|fresh| fresh.is_on_probation).map(|fresh| &fresh.id);
+        let standbys: HashSet<_> = watched.filter(is_same).cloned().collect();
+        let reroute = |_| {
+            let mut instances = Instances { standbys: standbys.clone(), ..Instances::default() };
+            for fresh in fresh.iter_mut() {
+                if let Some(instance) = fresh.instances.pop() {
+                    let those = if fresh.is_candidate { &mut instances.candidates } else { &mut instances.serving };
+                    those.insert(fresh.id.clone(), instance);
+                }
+            }
+            let plan = Arc::clone(plan);
+            let reroute: Reroute = Box::new(move |routes| routes.next(&plan, instances));
+            reroute
+        };
+        (0..self.cores.count()).map(reroute).collect()
+    }
+
     /// Closes the exporters that the new generation does not have. They drain in the background:
     /// nothing reaches them any more, but what they hold was accepted.
     fn let_go(&mut self, before: HashMap<Id, Serving>, deadline: Instant) {
@@ -260,28 +287,10 @@ impl Collector {
     }
 }
 
-/// Watches a new version for a while; neither the first one nor one that comes back.
-fn probation(swap: &Swap, served: &HashMap<String, Served>, trigger: Option<Trigger>) -> Option<Probation> {
-    let (from, to) = (swap.from.as_ref()?, swap.to.as_ref()?);
-    let now = served.get(&swap.plugin)?;
-    let is_new = from != to && trigger.is_some_and(|trigger| !trigger.goes_back());
-    let rollout = &now.settings.rollout;
-    (is_new && !rollout.probation.is_zero())
-        .then(|| Probation::begin(&swap.plugin, to, rollout, &now.stats, &now.recent))
-}
-
-fn reroutes(plan: &Arc<Plan>, fresh: &mut [Fresh], cores: usize) -> Vec<Reroute> {
-    let reroute = |_| {
-        let mut instances = Instances::default();
-        for fresh in fresh.iter_mut() {
-            if let Some(instance) = fresh.instances.pop() {
-                let those = if fresh.is_candidate { &mut instances.candidates } else { &mut instances.serving };
-                those.insert(fresh.id.clone(), instance);
-            }
-        }
-        let plan = Arc::clone(plan);
-        let reroute: Reroute = Box::new(move |routes| routes.next(&plan, instances));
-        reroute
-    };
-    (0..cores).map(reroute).collect()
+/// Whether what was made is to be watched when it serves: another version, that neither is the first one nor comes
+/// back.
+fn is_on_probation(fresh: &Fresh, served: &HashMap<String, Served>, trigger: Option<Trigger>) -> bool {
+    let Some((from, now)) = fresh.from.as_ref().zip(served.get(&fresh.id)) else { return false };
+    let is_new = from != now.prepared.digest() && trigger.is_some_and(|trigger| !trigger.goes_back());
+    is_new && !fresh.is_candidate && !now.settings.rollout.probation.is_zero()
 }

@@ -97,6 +97,8 @@ pub struct Fresh {
     pub instances: Vec<Instance>,
     /// It does not serve yet, but is tried.
     pub is_candidate: bool,
+    /// It is to be watched when it serves.
+    pub is_on_probation: bool,
 }
 
 /// An attempt to make a processor.
@@ -217,6 +219,7 @@ impl Workshop {
                         self_test: attempt.self_test,
                         module: attempt.module,
                         is_candidate: attempt.is_candidate,
+                        is_on_probation: false,
                         instances,
                     }));
                 }

@@ -4,7 +4,7 @@
 //! instances that live there. Both are made anew for every generation of the configuration and
 //! replaced whole, so that a request sees one generation from start to end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sluice_sandbox::Instance;
@@ -60,6 +60,8 @@ pub struct Instances {
     pub serving: HashMap<String, Instance>,
     /// Those that are to be tried.
     pub candidates: HashMap<String, Instance>,
+    /// The processors whose version before stands by.
+    pub standbys: HashSet<String>,
 }
 
 /// One core's way for every receiver.
@@ -80,7 +82,10 @@ impl Routes {
         let slot = |processor: &SlotPlan| {
             let before = serving(&processor.id);
             let slot = match fresh.serving.remove(&processor.id) {
-                Some(instance) => Slot::new(processor.clone(), instance),
+                Some(instance) => {
+                    let standby = before.filter(|_| fresh.standbys.contains(&processor.id));
+                    Slot::new(processor.clone(), instance).relieved_by(standby)
+                }
                 None => before?.under(processor.clone()),
             };
             Some(slot.trying(fresh.candidates.remove(&processor.id), before))

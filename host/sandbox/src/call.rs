@@ -22,7 +22,7 @@ pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
     store.set_hostcall_fuel(transfer);
     let clock = shared.clock.clone();
     store.epoch_deadline_callback(move |mut context| {
-        clock.call();
+        clock.goes_on();
         Ok(if context.data_mut().time_is_spent() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(TICKS) })
     });
     store.set_epoch_deadline(TICKS);

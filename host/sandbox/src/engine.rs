@@ -13,9 +13,13 @@ use wasmtime::{Config, Engine, EngineWeak, OptLevel};
 use crate::abi::Host;
 use crate::cache::Cache;
 
-/// How often running guests are looked at, and so by how much a call may exceed its time. Each look is
-/// a wake-up of a thread, which costs some 10 µs.
-const TICK: Duration = Duration::from_millis(4);
+/// How often it is looked whether guests run. Each look is a wake-up of a thread, which costs some 10 µs. The time of a call
+/// counts from the first look at it.
+const TICK: Duration = Duration::from_millis(2);
+
+/// How often while one does that was running at the last look: hardly any call takes so long, and by this it
+/// may exceed its time.
+const CLOSE: Duration = Duration::from_millis(1);
 
 /// Ticks without a call after which the clock sleeps. Waking it costs some µs; a busy collector
 /// never lets it sleep.
@@ -189,6 +193,8 @@ pub(crate) struct Clock {
 struct ClockState {
     /// A call has begun since the last tick. Written once a tick, so that cores share it cheaply.
     used: AtomicBool,
+    /// A call was running at the last tick.
+    seen: AtomicBool,
     asleep: AtomicBool,
 }
 
@@ -199,6 +205,12 @@ impl Clock {
         let body = move || tick(&engine, &ticking);
         let thread = std::thread::Builder::new().name("epoch".to_owned()).spawn(body).map_err(Error::Clock)?;
         Ok(Self { thread: thread.thread().clone(), state })
+    }
+
+    /// Notes that a call goes on that was running at the last tick.
+    pub(crate) fn goes_on(&self) {
+        self.state.seen.store(true, Ordering::SeqCst);
+        self.call();
     }
 
     /// Notes that a call begins or goes on, so that the clock does not fall asleep during it.
@@ -215,7 +227,7 @@ impl Clock {
 fn tick(engine: &EngineWeak, state: &ClockState) {
     let mut idle = 0;
     loop {
-        std::thread::sleep(TICK);
+        std::thread::sleep(if state.seen.swap(false, Ordering::SeqCst) { CLOSE } else { TICK });
         let Some(engine) = engine.upgrade() else { return };
         engine.increment_epoch();
         drop(engine);

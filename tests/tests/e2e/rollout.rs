@@ -2,6 +2,7 @@
 
 mod canary;
 mod shadow;
+mod standby;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! plugins' figures, their log lines and metrics.
 
 use super::trying::Trying;
-use super::{Done, Passed, Slot, SlotPlan};
+use super::{Done, Passed, Relief, Slot};
 use crate::account::{Delivery, Settled};
 use crate::route::{PipelinePlan, Routes};
 
@@ -14,7 +14,7 @@ impl Passed {
         let mut settled = Settled { accepted: entered, passed: left, ..Settled::default() };
         for (&processor, done) in pipeline.processors.iter().zip(self.done) {
             if let Some(Some(slot)) = routes.slots.get(processor) {
-                let counted = done.entered + done.candidate.as_ref().map_or(0, |candidate| candidate.entered);
+                let counted = done.counted();
                 slot.count(done, &mut settled);
                 pipeline.connected(processor, left, counted);
             }
@@ -37,11 +37,32 @@ impl PipelinePlan {
     }
 }
 
+impl Done {
+    /// Spans that some version has worked on.
+    fn counted(&self) -> u64 {
+        let candidate = self.candidate.as_ref().map_or(0, |candidate| candidate.entered);
+        let standby = self.relief.as_ref().map_or(0, |relief| relief.done.entered);
+        self.entered + candidate + standby
+    }
+}
+
 impl Slot {
     /// Counts what the plugin did to a request that was accepted.
-    fn count<'s>(&'s self, done: Done, settled: &mut Settled<'s>) {
-        let SlotPlan { id, stats, .. } = &self.plan;
-        self.stats.count(done.entered, done.dropped, done.edited);
+    fn count<'s>(&'s self, mut done: Done, settled: &mut Settled<'s>) {
+        let (candidate, relief) = (done.candidate.take(), done.relief.take());
+        self.settle(self, done, settled);
+        if let Some((candidate, done)) = self.beside.as_ref().and_then(Trying::serves).zip(candidate) {
+            candidate.settle(candidate, *done, settled);
+        }
+        if let Some(Relief { by, done }) = relief.map(|relief| *relief) {
+            self.settle(&by, done, settled);
+        }
+    }
+
+    /// Counts what this version of the plugin did.
+    fn settle<'s>(&'s self, version: &Self, done: Done, settled: &mut Settled<'s>) {
+        let (id, stats) = (&self.plan.id, &version.plan.stats);
+        version.stats.count(done.entered, done.dropped, done.edited);
         if done.dropped > 0 {
             settled.dropped.push((id, "plugin", done.dropped));
         }
@@ -55,8 +76,5 @@ impl Slot {
             settled.quarantined.push((id, u64::from(kept.accepted())));
         }
         stats.commit(id, done.effects);
-        if let Some((candidate, done)) = self.beside.as_ref().and_then(Trying::serves).zip(done.candidate) {
-            candidate.count(*done, settled);
-        }
     }
 }

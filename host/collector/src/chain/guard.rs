@@ -5,9 +5,11 @@
 //! the plugin made of the rest, or the failure. Everything here but [`Guard::admission`] and
 //! [`Guard::succeeded`] runs on the side thread, or costs no more than a lock.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use sluice_sandbox::{CallError, Effects, FailureKind, Instance, Prepared};
 use sluice_spans::Batch;
 
@@ -29,6 +31,10 @@ const TIME_FLOOR: u32 = 16;
 
 /// How long after a timeout the side thread's instance is kept at most: longer than it is used.
 const SPARE: Duration = Duration::from_secs(2);
+
+/// How long after a slice was done by the version before this one is tried with a copy of it: often enough to
+/// be found out soon, and seldom enough that cores have the machine for themselves most of the time.
+const TRY_AFTER: Duration = Duration::from_millis(20);
 
 /// What guards are made with.
 #[derive(Clone)]
@@ -52,6 +58,10 @@ pub struct Guard {
     care: Care,
     /// The side thread's instance, while calls are made there.
     spare: Mutex<Option<Instance>>,
+    /// The plugin is about to be tried with a copy.
+    is_to_be_tried: AtomicBool,
+    /// That the version before does what this one fails on was told.
+    is_told: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -68,6 +78,8 @@ impl Guard {
             breaker: Breaker::new(settings.restart),
             care: care.clone(),
             spare: Mutex::default(),
+            is_to_be_tried: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
             me: Weak::clone(me),
         })
     }
@@ -93,6 +105,15 @@ impl Guard {
         self.breaker.turned_away(|| batch.encode());
         let message = "the plugin has failed and is not called for a while".to_owned();
         CallError { kind: FailureKind::Trap, message, backtrace: None }
+    }
+
+    /// Tells, once, that the version before does what this one fails on.
+    pub(super) fn is_relieved(&self) {
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            let version = &self.prepared.description().version;
+            let why = "the version before does what this one fails on";
+            tracing::warn!(event = "plugin.standby", plugin = self.id, version, "{why}");
+        }
     }
 
     /// Notes a failed call on a core.
@@ -169,6 +190,37 @@ impl Guard {
                 self.stats.breaker(State::Open);
                 self.schedule(pause);
             }
+        }
+    }
+
+    /// Tries the plugin soon with a copy of this slice, aside, unless it is about to be tried anyway. What it makes of
+    /// it is thrown away: what counts is whether it fails.
+    pub(super) fn try_soon(&self, batch: &mut Batch) {
+        if self.is_to_be_tried.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (me, copy) = (Weak::clone(&self.me), batch.encode());
+        self.care.aside.at(Instant::now() + TRY_AFTER, move || {
+            // A version that has been replaced needs no trial.
+            if let Some(guard) = me.upgrade() {
+                guard.try_with(copy);
+                guard.is_to_be_tried.store(false, Ordering::Relaxed);
+            }
+        });
+    }
+
+    fn try_with(&self, copy: Bytes) {
+        // It is a copy of a batch of ours.
+        let mut batch = Batch::parse(copy).unwrap_or_default();
+        let (mut instance, most) = (self.spare().take(), self.prepared.limits().timeout);
+        let result = self.call(&mut instance, most, &mut batch, &mut Effects::default(), &mut Duration::default());
+        self.stats.tried();
+        match result {
+            Ok(_) => self.breaker.succeeded(),
+            Err(error) => self.call_failed(&error),
+        }
+        if self.breaker.is_suspect() {
+            *self.spare() = instance;
         }
     }
 

@@ -55,8 +55,7 @@ pub struct PluginStats {
     restarts: IntCounter,
     breaker: IntGauge,
     failures: IntCounterVec,
-    /// Failed calls of this version, of any kind.
-    failed: AtomicU64,
+    own: Arc<Own>,
     custom: CustomMetrics,
     /// The series that its metrics make, if it is a connector.
     series: Option<Arc<Aggregate>>,
@@ -64,7 +63,16 @@ pub struct PluginStats {
     tallies: Tallies,
 }
 
-/// What a plugin has done so far, whichever version served; but its failures are those of this version.
+/// What was counted of one version alone; the series are of a plugin, whichever version serves.
+#[derive(Default)]
+struct Own {
+    calls: AtomicU64,
+    failures: AtomicU64,
+    spans: AtomicU64,
+    dropped: AtomicU64,
+}
+
+/// What a version of a plugin has done so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Totals {
     /// Calls.
@@ -88,6 +96,7 @@ struct Tally {
     edited: LocalIntCounter,
     duration: LocalHistogram,
     memory: (IntGauge, i64),
+    own: Arc<Own>,
 }
 
 impl CoreStats {
@@ -114,6 +123,10 @@ impl Tally {
     fn flush(&mut self) {
         if self.calls.get() > 0 {
             self.memory.0.set(self.memory.1);
+        }
+        let Own { calls, spans, dropped, .. } = &*self.own;
+        for (sum, counter) in [(calls, &self.calls), (spans, &self.entered), (dropped, &self.dropped)] {
+            sum.fetch_add(counter.get(), Ordering::Relaxed);
         }
         for counter in [&mut self.calls, &mut self.entered, &mut self.dropped, &mut self.edited] {
             counter.flush();
@@ -189,7 +202,7 @@ impl PluginMetrics {
             restarts: self.restarts.with_label_values(&[id]),
             breaker: self.breaker.with_label_values(&[id]),
             failures: self.failures.clone(),
-            failed: AtomicU64::new(0),
+            own: Arc::default(),
             custom: self.custom.clone(),
             series,
             logged: Mutex::new(None),
@@ -250,6 +263,7 @@ impl PluginStats {
             edited: self.edited.local(),
             duration: self.duration.local(),
             memory: (self.memory.clone(), 0),
+            own: Arc::clone(&self.own),
         })));
         self.tallies.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&stats));
         stats
@@ -258,8 +272,14 @@ impl PluginStats {
     /// What it has done so far.
     pub fn totals(&self) -> Totals {
         flush(&self.tallies);
-        let failures = self.failed.load(Ordering::Relaxed);
-        Totals { calls: self.calls.get(), failures, spans: self.entered.get(), dropped: self.dropped.get() }
+        let Own { calls, failures, spans, dropped } = &*self.own;
+        let of = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
+        Totals { calls: of(calls), failures: of(failures), spans: of(spans), dropped: of(dropped) }
+    }
+
+    /// Counts a call that nothing came of but whether it failed.
+    pub(super) fn tried(&self) {
+        self.own.calls.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn restarted(&self, restarts: u64) {
@@ -269,7 +289,7 @@ impl PluginStats {
     }
 
     pub(super) fn failed(&self, id: &str, error: &CallError) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.own.failures.fetch_add(1, Ordering::Relaxed);
         self.failures.with_label_values(&[id, &self.version, error.kind.as_str()]).inc();
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {

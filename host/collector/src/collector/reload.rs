@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Collector, preparing};
+use crate::chain::Slot;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
 use crate::generation::{Fresh, Look, Processors, Served, Unfit};
 use crate::plugin::Inspection;
+use crate::route::Routes;
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
@@ -71,7 +73,10 @@ impl Collector {
             let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
             match probation.judge() {
                 Verdict::Watch => self.probations.push(probation),
-                Verdict::Passed => tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed"),
+                Verdict::Passed => {
+                    tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed");
+                    self.dismiss(plugin).await;
+                }
                 Verdict::Failed(reason) => {
                     tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
                     if let Some(error) = self.roll_back(&plugin, Trigger::Probation).await.error {
@@ -82,10 +87,21 @@ impl Collector {
                             outcome = "serves_on",
                             reason = error
                         );
+                        self.dismiss(plugin).await;
                     }
                 }
             }
         }
+    }
+
+    /// Has no version before stand by any more for a plugin.
+    async fn dismiss(&self, plugin: String) {
+        let dismiss = move |routes: &Routes| {
+            let slots = routes.slots.iter().flatten().filter(|slot| slot.plan.id == plugin);
+            slots.for_each(Slot::dismiss);
+        };
+        // Cores that have stopped have none; the process is ending.
+        let _ = self.cores.ask(dismiss).await;
     }
 
     /// Goes back to the version of a module that served before, under the present configuration.

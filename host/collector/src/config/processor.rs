@@ -101,6 +101,14 @@ pub struct Settings {
     pub series: Option<crate::series::Settings>,
 }
 
+impl Settings {
+    /// Whether both want the same of a plugin, whichever module that is.
+    pub fn is_same_but_for_module(&self, other: &Self) -> bool {
+        let rest = |of: &Self| Self { module: None, sha256: None, public_key: None, ..of.clone() };
+        rest(self) == rest(other)
+    }
+}
+
 /// What becomes of a request's spans when a plugin fails on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnFailure {

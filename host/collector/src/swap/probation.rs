@@ -11,6 +11,7 @@ use super::bounds::Window;
 use super::recent::Recent;
 use crate::chain::{PluginStats, Totals};
 use crate::config::processor::Rollout;
+use crate::generation::Served;
 
 /// A version on probation.
 pub struct Probation {
@@ -40,14 +41,12 @@ pub enum Verdict {
 }
 
 impl Probation {
-    /// Begins now.
-    pub fn begin(
-        plugin: &str,
-        digest: &str,
-        rollout: &Rollout,
-        stats: &Arc<PluginStats>,
-        recent: &Arc<Recent>,
-    ) -> Self {
+    /// Begins now, with what serves from now on.
+    pub fn begin(plugin: &str, now: &Served) -> Self {
+        Self::of(plugin, now.prepared.digest(), &now.settings.rollout, &now.stats, &now.recent)
+    }
+
+    fn of(plugin: &str, digest: &str, rollout: &Rollout, stats: &Arc<PluginStats>, recent: &Arc<Recent>) -> Self {
         Self {
             plugin: plugin.to_owned(),
             digest: digest.to_owned(),
@@ -98,7 +97,7 @@ mod tests {
         let metrics = PluginMetrics::new(Metrics::default().registry(), &Aggregates::default()).unwrap();
         let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d", None)), Arc::new(Recent::default()));
         (0..10).for_each(|_| recent.note(Instant::now(), Duration::from_micros(100)));
-        (Probation::begin("wasm/a", "d", rollout, &stats, &recent), recent)
+        (Probation::of("wasm/a", "d", rollout, &stats, &recent), recent)
     }
 
     #[test]

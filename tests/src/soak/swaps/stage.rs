@@ -167,7 +167,8 @@ impl Stage {
         let began = Instant::now();
         let swapped = |events: &[Value], (plugin, version): &(&str, &Version)| {
             let is_it = |event: &&Value| event["plugin"] == *plugin && event["to"] == version.digest.as_str();
-            events.iter().filter(is_it).any(|event| event["outcome"] == "swapped")
+            // A version that times out may be gone by itself before it is replaced.
+            events.iter().filter(is_it).any(|event| event["outcome"] == "swapped" || event["outcome"] == "rolled_back")
         };
         let all = || {
             let events = self.sluice.log().events_after(seen, "plugin.swap");

@@ -1,0 +1,137 @@
+//! While a version is on probation, what it fails on is done by the one before.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use sluice_tests::collector::Sluice;
+use sluice_tests::sink::Sink;
+use sluice_tests::{send, wait};
+
+use super::{PLUGIN, TWO, marks, replace, span, start, start_limited};
+use crate::guests::{self, Fails, Version};
+use crate::odd;
+
+/// A collector in which version two serves, which fails so, and is not rolled back for it.
+fn with_version_two(upstream: &Sink, fails: Fails, rollout: &str) -> Sluice {
+    let sluice = start_limited(upstream, &format!("max_failure_ratio: 1, max_latency_ratio: 1000000{rollout}"), "20ms");
+    let came = replace(&sluice, Version { fails, ..TWO });
+    assert_eq!(came["outcome"], "swapped", "{came}");
+    sluice
+}
+
+/// A request of so many spans, of which one has this name.
+fn request(chance: &mut StdRng, spans: u64, at: u64, name: &str) -> Bytes {
+    odd::request(
+        &(0..spans).map(|id| span(&chance.random(), id, if id == at { name } else { "a" })).collect::<Vec<_>>(),
+    )
+}
+
+/// The marks of a request that has to be taken.
+fn marks_of(sluice: &Sluice, upstream: &Sink, request: &Bytes, left: u64) -> HashMap<String, usize> {
+    upstream.take();
+    let before = upstream.spans();
+    send::Grpc::new(sluice.grpc()).unwrap().send(request).unwrap();
+    upstream.wait_for_spans(before + left);
+    marks(&upstream.decoded_spans())
+}
+
+fn all(mark: &str, spans: usize) -> HashMap<String, usize> {
+    HashMap::from([(mark.to_owned(), spans)])
+}
+
+fn failures(sluice: &Sluice, version: &str) -> f64 {
+    sluice.metrics().sum("sluice_plugin_failures_total", &[("plugin", PLUGIN), ("version", version)])
+}
+
+#[test]
+fn what_traps_on_probation_is_done_by_the_version_before() {
+    let upstream = Sink::start();
+    let sluice = with_version_two(&upstream, Fails::Traps, "");
+    let mut chance = StdRng::seed_from_u64(11);
+    let good = request(&mut chance, 30, 0, "a");
+    assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("two", 30));
+    // All of the request, and nothing of it twice.
+    let bad = request(&mut chance, 30, 17, "bad");
+    assert_eq!(marks_of(&sluice, &upstream, &bad, 30), all("one", 30));
+    assert_eq!((failures(&sluice, "two"), failures(&sluice, "one")), (1.0, 0.0));
+    assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("two", 30), "a trap is no reason not to be called");
+    // A slice has 512 spans: a request is one version's from its first to its last.
+    let large = request(&mut chance, 1_200, 3, "bad");
+    assert_eq!(marks_of(&sluice, &upstream, &large, 1_200), all("one", 1_200));
+    // It has begun with version two: there the search for the bad span goes on, and it is dropped.
+    let late = request(&mut chance, 1_200, 700, "bad");
+    assert_eq!(marks_of(&sluice, &upstream, &late, 1_199), all("two", 1_199));
+    assert_eq!(sluice.log().events("plugin.standby").len(), 1, "it is told once");
+    let (sent, metrics) = (30.0 * 3.0 + 2.0 * 1_200.0, sluice.metrics());
+    for name in ["sluice_plugin_custom_rollout_seen", "sluice_plugin_custom_rollout_kept"] {
+        assert_eq!(metrics.sum(name, &[("plugin", PLUGIN)]), sent - 1.0, "{name}: calls that failed count nothing");
+    }
+    assert_eq!(metrics.sum("sluice_plugin_breaker_state", &[("plugin", PLUGIN)]), 0.0);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), end.account.dropped_by(PLUGIN)), (0, 0, 1), "{}", end.stderr);
+    assert_eq!(end.account.sum("receiver", "refused"), 0);
+}
+
+#[test]
+fn after_a_timeout_the_version_before_does_everything_until_the_new_one_has_proved_itself() {
+    let upstream = Sink::start();
+    let sluice = with_version_two(&upstream, Fails::Spins, "");
+    let mut chance = StdRng::seed_from_u64(12);
+    let good = request(&mut chance, 30, 0, "a");
+    let bad = request(&mut chance, 30, 17, "bad");
+    assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("two", 30));
+    assert_eq!(marks_of(&sluice, &upstream, &bad, 30), all("one", 30));
+    // It does what it does not fail on, too; meanwhile version two is tried with copies, and fails on them.
+    let again = || {
+        assert_eq!(marks_of(&sluice, &upstream, &bad, 30), all("one", 30));
+        (failures(&sluice, "two") >= 3.0).then_some(())
+    };
+    wait::until("version two to fail on copies", again);
+    assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("one", 30));
+    // A second without a failure, and it serves.
+    wait::until("version two", || (marks_of(&sluice, &upstream, &good, 30) == all("two", 30)).then_some(()));
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), end.account.dropped_by(PLUGIN)), (0, 0, 0), "{}", end.stderr);
+    assert_eq!(end.account.sum("receiver", "refused"), 0);
+}
+
+#[test]
+fn after_its_probation_a_version_answers_for_itself() {
+    let upstream = Sink::start();
+    let sluice = with_version_two(&upstream, Fails::Traps, ", probation: 1s");
+    wait::until("the end of its probation", || sluice.log().find("plugin.probation"));
+    let bad = request(&mut StdRng::seed_from_u64(13), 30, 17, "bad");
+    let taken = || (marks_of(&sluice, &upstream, &bad, 29) == all("two", 29)).then_some(());
+    wait::until("the version before to be let go", taken);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert!(end.account.dropped_by(PLUGIN) >= 1);
+}
+
+#[test]
+fn what_was_configured_otherwise_does_not_stand_by() {
+    // Another module is what a new version is; with other settings, what the version before would do is not what
+    // is wanted now.
+    for (other, stands_by) in [("module: two.wasm", true), ("module: two.wasm\n    on_poison: drop", false)] {
+        let upstream = Sink::start();
+        let sluice = start(&upstream, "max_failure_ratio: 1");
+        let mut chance = StdRng::seed_from_u64(14);
+        let good = request(&mut chance, 30, 0, "a");
+        assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("one", 30));
+        let (seen, folder) = (sluice.swaps(PLUGIN).len(), sluice.folder());
+        folder.write("two.wasm", guests::rollout(Version { fails: Fails::Traps, ..TWO }));
+        let config = std::fs::read_to_string(folder.config()).unwrap();
+        std::fs::write(folder.config(), config.replace("module: rollout.wasm", other)).unwrap();
+        let came = sluice.wait_swap(PLUGIN, seen);
+        assert_eq!(came["outcome"], "swapped", "{came}");
+        let bad = request(&mut chance, 30, 17, "bad");
+        let expected = if stands_by { all("one", 30) } else { all("two", 29) };
+        assert_eq!(marks_of(&sluice, &upstream, &bad, if stands_by { 30 } else { 29 }), expected, "{other}");
+        assert_eq!(sluice.log().events("plugin.standby").len(), usize::from(stands_by));
+        let end = sluice.terminate();
+        assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+        assert_eq!(end.account.dropped_by(PLUGIN), i64::from(!stands_by));
+    }
+}
