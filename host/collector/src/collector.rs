@@ -1,5 +1,6 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
+mod flush;
 mod hand_over;
 mod leaving;
 mod life;
@@ -30,6 +31,7 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::Servers;
 
+use flush::Flushes;
 use leaving::Leaving;
 
 pub(crate) use life::{diagnostics, load, workshop_for_a_look};
@@ -48,6 +50,7 @@ pub struct Collector {
     config: Config,
     served: HashMap<String, Served>,
     probations: Vec<Probation>,
+    flushes: Flushes,
     /// Versions whose canary waits for that of another plugin to be over.
     waiting: Vec<Waits>,
     exporters: HashMap<Id, Serving>,
@@ -116,6 +119,7 @@ impl Collector {
             config: Config::default(),
             served: HashMap::new(),
             probations: Vec::new(),
+            flushes: Flushes::default(),
             waiting: Vec::new(),
             exporters: HashMap::new(),
             disks: Disks::default(),

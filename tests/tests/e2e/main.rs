@@ -36,6 +36,7 @@ mod failover;
 mod fan_out;
 mod fidelity;
 mod filter;
+mod flush;
 mod from_collector;
 mod guests;
 mod handover;

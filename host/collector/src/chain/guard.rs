@@ -5,11 +5,12 @@
 //! the plugin made of the rest, or the failure. Everything here but [`Guard::admission`] and
 //! [`Guard::succeeded`] runs on the side thread, or costs no more than a lock.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+mod trials;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use sluice_sandbox::{CallError, Effects, FailureKind, Instance, Prepared};
 use sluice_spans::Batch;
 
@@ -31,10 +32,6 @@ const TIME_FLOOR: u32 = 16;
 
 /// How long after a timeout the side thread's instance is kept at most: longer than it is used.
 const SPARE: Duration = Duration::from_secs(2);
-
-/// How long after a slice was done by the version before this one is tried with a copy of it: often enough to
-/// be found out soon, and seldom enough that cores have the machine for themselves most of the time.
-const TRY_AFTER: Duration = Duration::from_millis(20);
 
 /// What guards are made with.
 #[derive(Clone)]
@@ -62,6 +59,8 @@ pub struct Guard {
     is_to_be_tried: AtomicBool,
     /// That the version before does what this one fails on was told.
     is_told: AtomicBool,
+    /// Calls of `flush` that have failed since the last one that went well.
+    failed_flushes: AtomicU32,
     me: Weak<Self>,
 }
 
@@ -80,6 +79,7 @@ impl Guard {
             spare: Mutex::default(),
             is_to_be_tried: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
+            failed_flushes: AtomicU32::new(0),
             me: Weak::clone(me),
         })
     }
@@ -114,6 +114,17 @@ impl Guard {
             let why = "the version before does what this one fails on";
             tracing::warn!(event = "plugin.standby", plugin = self.id, version, "{why}");
         }
+    }
+
+    /// Notes how a call of `flush` ended.
+    pub(super) fn flushed(&self, went_well: bool) {
+        let failures = if went_well { 0 } else { self.failed_flushes().saturating_add(1) };
+        self.failed_flushes.store(failures, Ordering::Relaxed);
+    }
+
+    /// How many calls of `flush` have failed in a row.
+    pub fn failed_flushes(&self) -> u32 {
+        self.failed_flushes.load(Ordering::Relaxed)
     }
 
     /// Notes a failed call on a core.
@@ -169,59 +180,6 @@ impl Guard {
                 guard.probe();
             }
         });
-    }
-
-    /// Tries the plugin as a request would, but for its effects, which are thrown away.
-    fn probe(&self) {
-        let slice = self.breaker.begin_probe().unwrap_or_default();
-        self.stats.breaker(State::Probing);
-        let went_well = Batch::parse(slice).is_ok_and(|mut batch| {
-            let (mut allowance, mut effects) = (Allowance::default(), Effects::default());
-            let mut instance = None;
-            let most = self.prepared.limits().timeout;
-            self.call(&mut instance, most, &mut batch, &mut effects, &mut Duration::default()).is_ok()
-                || self
-                    .search(&mut instance, &mut batch, &mut effects, &mut allowance)
-                    .is_some_and(|(_, served)| served.entered > 0)
-        });
-        match self.breaker.end_probe(went_well) {
-            None => self.tell(State::Closed, Duration::ZERO),
-            Some(pause) => {
-                self.stats.breaker(State::Open);
-                self.schedule(pause);
-            }
-        }
-    }
-
-    /// Tries the plugin soon with a copy of this slice, aside, unless it is about to be tried anyway. What it makes of
-    /// it is thrown away: what counts is whether it fails.
-    pub(super) fn try_soon(&self, batch: &mut Batch) {
-        if self.is_to_be_tried.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let (me, copy) = (Weak::clone(&self.me), batch.encode());
-        self.care.aside.at(Instant::now() + TRY_AFTER, move || {
-            // A version that has been replaced needs no trial.
-            if let Some(guard) = me.upgrade() {
-                guard.try_with(copy);
-                guard.is_to_be_tried.store(false, Ordering::Relaxed);
-            }
-        });
-    }
-
-    fn try_with(&self, copy: Bytes) {
-        // It is a copy of a batch of ours.
-        let mut batch = Batch::parse(copy).unwrap_or_default();
-        let (mut instance, most) = (self.spare().take(), self.prepared.limits().timeout);
-        let result = self.call(&mut instance, most, &mut batch, &mut Effects::default(), &mut Duration::default());
-        self.stats.tried();
-        match result {
-            Ok(_) => self.breaker.succeeded(),
-            Err(error) => self.call_failed(&error),
-        }
-        if self.breaker.is_suspect() {
-            *self.spare() = instance;
-        }
     }
 
     /// Sees to a slice, on the side thread.

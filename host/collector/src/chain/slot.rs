@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use sluice_sandbox::Instance;
+use sluice_sandbox::{Effects, Instance};
 
+use super::breaker::Admission;
 use super::trying::Trying;
 use super::{Slot, SlotPlan};
 
@@ -30,6 +31,24 @@ impl Slot {
         let snapshot = self.instance.borrow_mut().snapshot();
         let snapshot = snapshot.inspect_err(|error| self.plan.stats.failed(&self.plan.id, error));
         snapshot.ok().filter(|snapshot| !snapshot.is_empty())
+    }
+
+    /// Tells the instance here the time, unless the plugin is not well. What it says counts at once; a failure is
+    /// counted, and the plugin goes on being called with spans.
+    pub fn flush(&self, now_unix_nano: u64) {
+        let SlotPlan { id, stats, guard, .. } = &self.plan;
+        if guard.admission() != Admission::Here {
+            return;
+        }
+        let (mut instance, mut effects) = (self.instance.borrow_mut(), Effects::default());
+        let restarts = instance.restarts();
+        let flushed = instance.flush(now_unix_nano, &mut effects);
+        stats.restarted(instance.restarts() - restarts);
+        guard.flushed(flushed.is_ok());
+        match flushed {
+            Ok(()) => stats.commit(id, effects),
+            Err(error) => stats.failed(id, &error),
+        }
     }
 
     /// With the candidate of its plan: served by `instance`, or by that of the slot before.

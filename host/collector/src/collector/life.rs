@@ -309,6 +309,7 @@ async fn serve(
                 save_stores(&sandbox).await;
                 keeper = keep_account(keeper, collector.config().is_durable()).await;
                 collector.watch_queues();
+                collector.flush().await;
                 balance.look(Instant::now(), collector.config().imbalance_after());
                 continue;
             }

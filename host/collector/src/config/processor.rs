@@ -97,6 +97,8 @@ pub struct Settings {
     pub rollout: Rollout,
     /// Whether its store outlives the process.
     pub persistent_store: bool,
+    /// How often one of its instances is told the time; zero for never.
+    pub flush_interval: Duration,
     /// How its series are kept, if it is a connector.
     pub series: Option<crate::series::Settings>,
 }

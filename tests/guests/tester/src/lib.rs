@@ -43,6 +43,8 @@ enum Deed {
     Stamp,
     /// Count calls by how many different names their spans have.
     Names,
+    /// Trap in `flush`.
+    Flush,
     /// Set it to the host's name, to the variable `TOLD`, to whether there is a variable `UNTOLD`, and to the
     /// pod's label `color`.
     Host,
@@ -81,7 +83,7 @@ impl Plugin for Tester {
             span.set_attribute("stamp", STAMP);
         }
         match self.0.does {
-            Deed::Stamp => Ok(()),
+            Deed::Stamp | Deed::Flush => Ok(()),
             Deed::Names => {
                 let mut names = Vec::new();
                 for span in batch.spans()? {
@@ -136,6 +138,15 @@ impl Plugin for Tester {
             },
             Deed::Deny => Ok(batch.attribute(Table::Spans, "user.email").map(|_| ())?),
         }
+    }
+
+    fn flush(&mut self, now_unix_nano: u64) -> Result<(), Failure> {
+        let define = |kind, name, help| metrics::Metric::define(kind, name, help, &[]);
+        if let Deed::Flush = self.0.does {
+            core::arch::wasm32::unreachable();
+        }
+        define(metrics::Kind::Counter, "flushes", "Calls of flush.")?.record(&[], 1.0)?;
+        Ok(define(metrics::Kind::Gauge, "flushed_at", "The time then.")?.record(&[], now_unix_nano as f64 / 1e9)?)
     }
 }
 

@@ -12,6 +12,9 @@ const MIB: u64 = 1024 * 1024;
 /// The address space of a module.
 const MAX_MEMORY_MIB: u64 = 4096;
 
+/// How often a plugin is told the time, unless configured: more often than metrics are read.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The settings when nothing is said.
 pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> Settings {
     Settings {
@@ -32,6 +35,7 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
         tables: Vec::new(),
         rollout: Rollout::default(),
         persistent_store: false,
+        flush_interval: FLUSH_INTERVAL,
         series: None,
     }
 }
@@ -63,11 +67,20 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
         settings.persistent_store = block.bool_or("persistent", false);
         block.finish();
     }
+    settings.flush_interval = flush_interval(section);
     settings.tables = section.section("tables").map(tables::read).unwrap_or_default();
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         settings.profile = Profile::Compat;
     }
     settings
+}
+
+fn flush_interval(section: &mut Section<'_>) -> Duration {
+    let interval = section.duration_or("flush_interval", FLUSH_INTERVAL);
+    if !interval.is_zero() && interval < Duration::from_secs(1) {
+        section.error("flush_interval", "`flush_interval` must be at least 1s, or 0 for never");
+    }
+    interval
 }
 
 fn sha256(section: &mut Section<'_>) -> Option<String> {
