@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
 use sluice_tests::load::{self, Load, Until};
-use sluice_tests::traffic;
+use sluice_tests::{process, traffic};
 
 /// Sends spans as fast as they are answered for.
 #[derive(Parser)]
@@ -39,6 +39,8 @@ fn main() -> Result<()> {
     let Args { target, connections, in_flight, spans, seconds, gzip } = Args::parse();
     let until = seconds.map_or(Until::Spans(spans), |seconds| Until::Passed(Duration::from_secs(seconds)));
     let load = Load { target, connections, in_flight, until, gzip };
+    // What is measured goes on with what it does when answers come, as if we were on another machine.
+    process::never_interrupt()?;
     let sent = load::send(&load, &traffic::requests()?.requests)?;
     println!(
         "{}",
