@@ -177,7 +177,7 @@ fn a_request_that_is_refused_half_way_is_broken_off_and_sent_again() {
         }
     });
     // An unknown field (15) of 100,000 bytes.
-    let request = [&[0x7a, 0xa0, 0x8d, 0x06][..], &[0; 100_000]].concat().into();
+    let request = [&[0x7a, 0xa0, 0x8d, 0x06][..], &vec![0; 100_000]].concat().into();
     let requests = [request, traffic::generated(16).remove(0)];
     let sent = send(&load(target, &requests), &requests).unwrap();
     assert_eq!((sent.refused, sent.requests), (1, 2));
