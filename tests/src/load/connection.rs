@@ -74,7 +74,8 @@ struct Client {
     window: i64,
     /// Bytes that came since the server was last told of room.
     taken: u32,
-    most_open: usize,
+    /// How many streams may be open; nothing before the server has said what it allows.
+    most_open: Option<usize>,
     initial_window: u32,
     frame_bytes: usize,
     answers: Vec<Answer>,
@@ -156,8 +157,7 @@ impl Client {
             sending: 0,
             window: i64::from(http2::WINDOW),
             taken: 0,
-            // Until the server says something else.
-            most_open: usize::MAX,
+            most_open: None,
             initial_window: http2::WINDOW,
             frame_bytes: http2::MAX_FRAME,
             answers: Vec::new(),
@@ -206,7 +206,7 @@ impl Client {
 
     /// Opens the stream of the next request, if there is one and it may.
     fn begin(&mut self) -> Result<bool> {
-        if self.opened >= self.most_open {
+        if self.most_open.is_none_or(|most| self.opened >= most) {
             return Ok(false);
         }
         let Some((worker, rest)) = self.waiting.pop_front() else { return Ok(false) };
@@ -228,12 +228,13 @@ impl Client {
     }
 
     fn settings(&mut self, payload: &[u8]) -> Result<()> {
+        self.most_open.get_or_insert(usize::MAX);
         for (setting, value) in http2::settings(payload)? {
             match setting {
                 http2::HEADER_TABLE_SIZE => {
                     ensure!(value >= http2::TABLE_BYTES, "a table of headers of {value} bytes is not supported");
                 }
-                http2::MAX_CONCURRENT_STREAMS => self.most_open = value as usize,
+                http2::MAX_CONCURRENT_STREAMS => self.most_open = Some(value as usize),
                 http2::MAX_FRAME_SIZE => self.frame_bytes = (value as usize).max(http2::MAX_FRAME),
                 http2::INITIAL_WINDOW_SIZE => {
                     // It holds for open streams, too, whose windows may become negative.

@@ -108,11 +108,13 @@ fn it_sends_no_more_than_the_server_allows() {
     let serving = server.serve_with_incoming(TraceServiceServer::new(peers.clone()), incoming);
     let serving = wait::runtime().spawn(serving);
     let requests = traffic::generated(15);
-    let load = Load { connections: 5, in_flight: 2, ..load(target, &requests) };
-    let sent = send(&load, &requests).unwrap();
+    let load = load(target, &requests);
+    let sent = send(&Load { connections: 5, in_flight: 2, ..load.clone() }, &requests).unwrap();
+    let more = send(&Load { in_flight: 7, ..load }, &requests).unwrap();
     serving.abort();
     let (peers, requests) = std::mem::take(&mut *peers.0.lock().unwrap());
-    assert_eq!((peers.len(), requests), (5, sent.requests), "connections are taken in turn");
+    assert_eq!(requests, sent.requests + more.requests);
+    assert_eq!(peers.len(), 6, "five connections that are taken in turn, and another one");
 }
 
 /// A server that answers by hand.
@@ -165,6 +167,9 @@ fn a_request_that_is_refused_half_way_is_broken_off_and_sent_again() {
         stream.read_exact(&mut preface).unwrap();
         assert_eq!(preface, *http2::PREFACE);
         let mut frames = Frames::default();
+        let mut out = Vec::new();
+        http2::put_settings(&mut out, &[]);
+        stream.write_all(&out).unwrap();
         let mut server = ByHand { out: Vec::new(), wanted: http2::WINDOW as usize, broken_off: Vec::new() };
         loop {
             let read = stream.read(&mut buffer).unwrap();
