@@ -356,7 +356,8 @@ pub(crate) mod tests {
         };
         let peers: Peers = Arc::new(OnceLock::from(vec![handle(mine), handle(inbox)]));
         let core = Core::new(0, Arc::clone(&peers));
-        (core, move || peers.get().unwrap()[1].waiting.load(Ordering::Relaxed), jobs)
+        let waiting = move || peers.get().unwrap().last().unwrap().waiting.load(Ordering::Relaxed);
+        (core, waiting, jobs)
     }
 
     #[test]
