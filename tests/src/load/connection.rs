@@ -106,7 +106,7 @@ impl Connection {
     pub fn flush(&mut self) -> Result<()> {
         self.client.fill()?;
         if self.is_writable {
-            self.is_writable = self.client.outbox.write(&mut self.stream)?;
+            self.is_writable = self.client.outbox.write(&mut self.stream).map_err(broken)?;
         }
         Ok(())
     }
