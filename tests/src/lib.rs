@@ -1,5 +1,5 @@
 //! What the end-to-end tests, the demonstration and the benchmarks are written with: an upstream
-//! that records and fails on demand ([`sink`]), senders ([`send`]), traffic ([`shop`],
+//! that records and fails on demand ([`sink`]), senders ([`send`], [`load`]), traffic ([`shop`],
 //! [`traffic`], [`corpus`]) and the collector as a child process ([`collector`]).
 //!
 //! Nothing here uses Sluice's own crates: what is expected comes from `prost`, from
@@ -17,6 +17,8 @@
 pub mod codec;
 pub mod collector;
 pub mod corpus;
+pub mod http2;
+pub mod load;
 pub mod process;
 pub mod rpc;
 pub mod send;

@@ -99,6 +99,17 @@ pub fn yield_to_others() {
     }
 }
 
+/// Has this thread, and those that it starts from now on, never interrupt another one: when it has something to
+/// do it waits for a free core, or until the others had their share.
+///
+/// # Errors
+/// When the system does not know of it.
+pub fn never_interrupt() -> io::Result<()> {
+    let normal = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the call reads the parameter and keeps no reference; 0 is the calling thread.
+    checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const normal) })
+}
+
 /// How long this thread, and all threads of another process, have been ready to run and were not let, added up:
 /// what the rest of the machine costs them. Nothing on a system that does not tell.
 pub fn kept_from_running(other: Option<u32>) -> Duration {

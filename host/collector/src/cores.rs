@@ -339,9 +339,26 @@ impl Drop for Leaves {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// A core, how many requests wait on its only peer, which does nothing, and that one's inbox.
+    pub(crate) fn beside_stuck() -> (Rc<Core>, impl Fn() -> usize, mpsc::Receiver<Job>) {
+        let runtime = Builder::new_current_thread().build().unwrap();
+        let (inbox, jobs) = mpsc::channel(INBOX_JOBS);
+        let (mine, _) = mpsc::channel(1);
+        let handle = |inbox| CoreHandle {
+            inbox,
+            runtime: runtime.handle().clone(),
+            connections: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+        };
+        let peers: Peers = Arc::new(OnceLock::from(vec![handle(mine), handle(inbox)]));
+        let core = Core::new(0, Arc::clone(&peers));
+        let waiting = move || peers.get().unwrap().last().unwrap().waiting.load(Ordering::Relaxed);
+        (core, waiting, jobs)
+    }
 
     #[test]
     fn a_request_moves_only_to_a_core_with_so_many_fewer_waiting_and_never_to_and_fro() {

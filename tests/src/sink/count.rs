@@ -1,32 +1,47 @@
 //! A sink for measuring: takes gRPC requests, counts the spans in them as their bytes pass by,
 //! keeps nothing and answers success. What it costs is taken from the process that is measured,
-//! so it uses HTTP/2 directly, on one thread, and copies nothing.
+//! so it speaks HTTP/2 without a framework, on one thread, copies nothing, and has its answers ready.
 //!
 //! It takes uncompressed messages only. Anything else ends the connection, so that a measurement
-//! of it fails.
+//! of it fails. What a client says of its requests (path, headers) is not looked at.
 
+mod spans;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::{self, SendResponse};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Totals;
+use crate::http2::{self, Block, Frames, Head, Peer};
+
+use spans::SpanCounter;
 
 /// Bytes that a sender may have on its way, so that it never waits for us.
 const WINDOW_BYTES: u32 = 64 << 20;
 
+/// Senders are told of new room when half of it is used up.
+const TELL_BYTES: u32 = WINDOW_BYTES / 2;
+
+/// What is read at once, at most. It fits into a core's own cache.
+const READ_BYTES: usize = 256 * 1024;
+
 /// A gRPC message without content, which is OTLP's full success: not compressed, no bytes.
-const EMPTY_MESSAGE: &[u8] = &[0; 5];
+const EMPTY_MESSAGE: &[u8] = &[0; MESSAGE_HEAD];
 
 /// The head of a gRPC message: whether it is compressed, and its length.
 const MESSAGE_HEAD: usize = 5;
+
+/// `:status: 200` in the table that everybody has (RFC 7541, appendix A).
+const STATUS_OK: u8 = 0x88;
 
 /// A running sink that counts. It runs until the process ends.
 pub struct CountingSink {
@@ -79,223 +94,138 @@ async fn accept(listener: TcpListener, counts: Arc<Counts>) {
     }
 }
 
-async fn connection(stream: TcpStream, counts: Arc<Counts>) -> Result<()> {
+async fn connection(mut stream: TcpStream, counts: Arc<Counts>) -> Result<()> {
     stream.set_nodelay(true)?;
-    let mut builder = server::Builder::new();
-    builder.initial_window_size(WINDOW_BYTES).initial_connection_window_size(WINDOW_BYTES);
-    let mut connection = builder.handshake::<_, Bytes>(stream).await?;
-    while let Some(accepted) = connection.accept().await {
-        let Ok((request, respond)) = accepted else { return Ok(()) };
-        let counts = Arc::clone(&counts);
-        tokio::spawn(async move {
-            if let Err(error) = answer(request, respond, &counts).await {
-                eprintln!("sink: {error:#}");
-            }
-        });
-    }
-    Ok(())
-}
-
-async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, counts: &Counts) -> Result<()> {
-    let mut body = request.into_body();
-    let (mut head, mut spans, mut bytes) = (Vec::with_capacity(MESSAGE_HEAD), SpanCounter::default(), 0);
-    while let Some(chunk) = body.data().await {
-        let chunk = chunk?;
-        body.flow_control().release_capacity(chunk.len())?;
-        let missing = (MESSAGE_HEAD - head.len()).min(chunk.len());
-        let (first, rest) = chunk.split_at(missing);
-        head.extend_from_slice(first);
-        spans.read(rest)?;
-        bytes += rest.len() as u64;
-    }
-    ensure!(head.first() == Some(&0), "a message that is compressed or cut off");
-    counts.requests.fetch_add(1, Ordering::Relaxed);
-    counts.spans.fetch_add(spans.finish()?, Ordering::Relaxed);
-    counts.bytes.fetch_add(bytes, Ordering::Relaxed);
-    let response = Response::builder().header("content-type", "application/grpc").body(())?;
-    let mut stream = respond.send_response(response, false)?;
-    stream.send_data(Bytes::from_static(EMPTY_MESSAGE), false)?;
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    Ok(stream.send_trailers(trailers)?)
-}
-
-/// The numbers of the fields on the way from a request to its spans, all of them messages:
-/// `resource_spans`, `scope_spans`, `spans`.
-const WAY: [u64; 3] = [1, 2, 2];
-
-/// The wire types of fields that begin with a number: the value itself, or a length.
-const VARINT: u64 = 0;
-const BYTES: u64 = 2;
-
-/// Counts the spans of an OTLP request that comes in pieces.
-#[derive(Debug, Default)]
-pub struct SpanCounter {
-    spans: u64,
-    /// How far on the way we are: the bytes that are left of each message that encloses us.
-    inside: Vec<u64>,
-    /// Bytes of the present field that say nothing to us.
-    skip: u64,
-    /// The bytes so far of the number that is being read, and how many there were.
-    number: (u64, u32),
-    /// The key, once it was read, of the field whose length or value is being read.
-    key: Option<u64>,
-}
-
-impl SpanCounter {
-    /// Reads the next piece.
-    ///
-    /// # Errors
-    /// When it is not protobuf.
-    pub fn read(&mut self, mut piece: &[u8]) -> Result<()> {
-        loop {
-            let skipped = self.skip.min(piece.len() as u64);
-            self.skip -= skipped;
-            self.pass(skipped)?;
-            self.leave();
-            piece = piece.get(skipped as usize..).unwrap_or_default();
-            let Some((&byte, rest)) = piece.split_first() else { return Ok(()) };
-            piece = rest;
-            self.byte(byte)?;
-        }
-    }
-
-    /// How many spans there were.
-    ///
-    /// # Errors
-    /// When the request ended within something.
-    pub fn finish(self) -> Result<u64> {
-        let is_whole = self.inside.is_empty() && self.skip == 0 && self.key.is_none() && self.number.1 == 0;
-        ensure!(is_whole, "a request that is cut off");
-        Ok(self.spans)
-    }
-
-    /// Takes a byte of a key, a length or a varint.
-    fn byte(&mut self, byte: u8) -> Result<()> {
-        let (value, read) = self.number;
-        ensure!(read < 10, "a varint that is too long");
-        let value = value | u64::from(byte & 0x7f).checked_shl(7 * read).unwrap_or(0);
-        self.number = (value, read + 1);
-        if byte & 0x80 == 0 {
-            self.number = (0, 0);
-            return match self.key.take() {
-                None => self.key_read(value),
-                Some(key) => self.value_read(key, value),
-            };
-        }
-        self.pass(1)
-    }
-
-    fn key_read(&mut self, key: u64) -> Result<()> {
-        match key % 8 {
-            VARINT | BYTES => self.key = Some(key),
-            1 => self.skip = 8,
-            5 => self.skip = 4,
-            other => bail!("wire type {other}"),
-        }
-        self.pass(1)
-    }
-
-    fn value_read(&mut self, key: u64, value: u64) -> Result<()> {
-        self.pass(1)?;
-        if key % 8 == VARINT {
-            self.leave();
+    let mut preface = [0; http2::PREFACE.len()];
+    stream.read_exact(&mut preface).await?;
+    ensure!(preface == *http2::PREFACE, "this is not HTTP/2 without TLS");
+    let (mut frames, mut server) = (Frames::default(), Server::new(counts));
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        stream.write_all(&server.out).await?;
+        server.out.clear();
+        let read = match stream.read(&mut buffer).await {
+            // A client that is gone has nothing to be told.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(()),
+            read => read?,
+        };
+        if read == 0 {
             return Ok(());
         }
-        if let Some(left) = self.inside.last() {
-            ensure!(value <= *left, "a field that is longer than its message");
+        frames.read(buffer.get(..read).unwrap_or_default(), &mut server)?;
+    }
+}
+
+/// The server's side of a connection.
+struct Server {
+    counts: Arc<Counts>,
+    requests: HashMap<u32, Request>,
+    /// Bytes that came since the client was last told of room.
+    taken: u32,
+    has_answered: bool,
+    head: Block,
+    trailers: Block,
+    /// What is to be written.
+    out: Vec<u8>,
+}
+
+/// A request that is coming in.
+#[derive(Default)]
+struct Request {
+    /// The head of its message, as far as it is there.
+    head: Vec<u8>,
+    spans: SpanCounter,
+    /// The bytes of its message so far.
+    bytes: u64,
+    /// Bytes that came since the client was last told of room.
+    taken: u32,
+}
+
+impl Server {
+    fn new(counts: Arc<Counts>) -> Self {
+        let mut out = Vec::new();
+        http2::put_settings(&mut out, &[(http2::INITIAL_WINDOW_SIZE, WINDOW_BYTES)]);
+        http2::put(&mut out, http2::WINDOW_UPDATE, 0, 0, &(WINDOW_BYTES - http2::WINDOW).to_be_bytes());
+        Self {
+            counts,
+            requests: HashMap::new(),
+            taken: 0,
+            has_answered: false,
+            head: Block::new(&[STATUS_OK], &[("content-type", "application/grpc")], 1),
+            trailers: Block::new(&[], &[("grpc-status", "0")], 0),
+            out,
         }
-        let depth = self.inside.len();
-        if WAY.get(depth) != Some(&(key >> 3)) {
-            self.skip = value;
-        } else if depth + 1 == WAY.len() {
-            self.spans += 1;
-            self.skip = value;
-        } else if value > 0 {
-            // What is inside counts for those around as a whole.
-            if let Some(left) = self.inside.last_mut() {
-                *left -= value;
-            }
-            self.inside.push(value);
-            return Ok(());
-        }
-        self.leave();
+    }
+
+    /// Counts a request that is whole, and answers it.
+    fn answer(&mut self, stream: u32, request: Request) -> Result<()> {
+        let length = request.head.last_chunk().map(|length| u64::from(u32::from_be_bytes(*length)));
+        let is_whole = request.head.first() == Some(&0) && length == Some(request.bytes);
+        ensure!(is_whole, "a message that is compressed or cut off");
+        let spans = request.spans.finish()?;
+        self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        self.counts.spans.fetch_add(spans, Ordering::Relaxed);
+        self.counts.bytes.fetch_add(request.bytes, Ordering::Relaxed);
+        let (head, trailers) = if std::mem::replace(&mut self.has_answered, true) {
+            (&self.head.later, &self.trailers.later)
+        } else {
+            (&self.head.first, &self.trailers.first)
+        };
+        http2::put(&mut self.out, http2::HEADERS, http2::END_HEADERS, stream, head);
+        http2::put(&mut self.out, http2::DATA, 0, stream, EMPTY_MESSAGE);
+        http2::put(&mut self.out, http2::HEADERS, http2::END_HEADERS | http2::END_STREAM, stream, trailers);
         Ok(())
     }
+}
 
-    /// So many bytes of the innermost message have passed.
-    fn pass(&mut self, bytes: u64) -> Result<()> {
-        if let Some(left) = self.inside.last_mut() {
-            *left = left.checked_sub(bytes).context("a message that ends within a field")?;
+impl Peer for Server {
+    fn data(&mut self, stream: u32, piece: &[u8], is_last: bool) -> Result<()> {
+        let length = piece.len() as u32;
+        give_room(&mut self.out, &mut self.taken, 0, length);
+        // What comes of a request that its client broke off counts for the connection only.
+        let Some(request) = self.requests.get_mut(&stream) else { return Ok(()) };
+        let missing = (MESSAGE_HEAD - request.head.len()).min(piece.len());
+        let (first, rest) = piece.split_at(missing);
+        request.head.extend_from_slice(first);
+        request.spans.read(rest)?;
+        request.bytes += rest.len() as u64;
+        if !is_last {
+            give_room(&mut self.out, &mut request.taken, stream, length);
+            return Ok(());
+        }
+        let request = self.requests.remove(&stream).unwrap_or_default();
+        self.answer(stream, request)
+    }
+
+    fn frame(&mut self, head: Head, payload: &[u8]) -> Result<()> {
+        match head.kind {
+            http2::HEADERS => {
+                ensure!(head.flags & http2::END_STREAM == 0, "a request without a message, or with trailers");
+                self.requests.insert(head.stream, Request::default());
+            }
+            http2::RST_STREAM => drop(self.requests.remove(&head.stream)),
+            http2::SETTINGS if head.flags & http2::ACK == 0 => {
+                for (setting, value) in http2::settings(payload)? {
+                    let is_small = setting == http2::HEADER_TABLE_SIZE && value < http2::TABLE_BYTES;
+                    ensure!(!is_small, "a table of headers of {value} bytes is not supported");
+                }
+                http2::put(&mut self.out, http2::SETTINGS, http2::ACK, 0, &[]);
+            }
+            http2::PING if head.flags & http2::ACK == 0 => {
+                http2::put(&mut self.out, http2::PING, http2::ACK, 0, payload);
+            }
+            // Answers are smaller than any window. Nothing else asks for anything.
+            _ => {}
         }
         Ok(())
     }
-
-    /// Leaves the messages that are over, once a field is over.
-    fn leave(&mut self) {
-        if self.skip == 0 && self.key.is_none() && self.number.1 == 0 {
-            while self.inside.last() == Some(&0) {
-                self.inside.pop();
-            }
-        }
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
-    use prost::Message as _;
-
-    use super::SpanCounter;
-    use crate::traffic;
-
-    fn count(wire: &[u8], piece: usize) -> anyhow::Result<u64> {
-        let mut counter = SpanCounter::default();
-        wire.chunks(piece).try_for_each(|piece| counter.read(piece))?;
-        counter.finish()
-    }
-
-    /// How many spans `prost` finds.
-    fn decoded(wire: &[u8]) -> u64 {
-        let request = ExportTraceServiceRequest::decode(wire).unwrap();
-        let scopes = request.resource_spans.iter().flat_map(|resource| &resource.scope_spans);
-        scopes.map(|scope| scope.spans.len() as u64).sum()
-    }
-
-    #[test]
-    fn spans_are_counted_in_pieces_of_any_size() {
-        for wire in traffic::generated(3).iter().take(5) {
-            for piece in [1, 2, 7, 1000, usize::MAX] {
-                assert_eq!(count(wire, piece).unwrap(), decoded(wire), "pieces of {piece}");
-            }
-        }
-    }
-
-    #[test]
-    fn empty_messages_count_for_what_they_are() {
-        let scope = |spans| ScopeSpans { spans: vec![Span::default(); spans], ..ScopeSpans::default() };
-        let resource = |scope_spans| ResourceSpans { scope_spans, ..ResourceSpans::default() };
-        let resource_spans = vec![
-            resource(vec![scope(0), scope(3)]),
-            resource(vec![]),
-            resource(vec![scope(1), ScopeSpans { schema_url: "x".to_owned(), ..scope(2) }]),
-        ];
-        let wire = ExportTraceServiceRequest { resource_spans }.encode_to_vec();
-        for piece in 1..wire.len() {
-            assert_eq!(count(&wire, piece).unwrap(), 6, "pieces of {piece}");
-        }
-        assert_eq!(count(b"", 1).unwrap(), 0);
-    }
-
-    #[test]
-    fn what_is_cut_off_is_not_counted() {
-        let wire = traffic::generated(4).remove(0);
-        for end in [1, 2, 10, wire.len() / 2, wire.len() - 1] {
-            assert!(count(&wire[..end], 100).is_err(), "cut off at {end} of {}", wire.len());
-        }
-        assert!(count(&[0xff; 20], 20).is_err(), "a varint without an end");
+/// Notes that bytes came, and tells the client of new room for a stream when it is time.
+fn give_room(out: &mut Vec<u8>, taken: &mut u32, stream: u32, length: u32) {
+    *taken += length;
+    if *taken >= TELL_BYTES {
+        http2::put(out, http2::WINDOW_UPDATE, 0, stream, &taken.to_be_bytes());
+        *taken = 0;
     }
 }

@@ -26,7 +26,7 @@ use crate::route::Routes;
 
 /// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
 /// core has none of it in its caches, nor has this one what comes back.
-const WORTH_WAITING_NS: u64 = 400_000;
+const WORTH_WAITING_NS: u64 = 250_000;
 
 /// What goes together costs at most this much, so that other connections need not wait long, and a plugin
 /// has no less time for a span than it would have otherwise.
@@ -88,15 +88,19 @@ impl Line {
         });
     }
 
-    /// Those whose turn it is on this core. If they are too many, another core has some first.
-    fn first(&self, core: &Rc<Core>, receiver: usize) -> Vec<Waiting> {
+    /// Those whose turn it is on this core. If they are too many, other cores have some first: group after group,
+    /// so that those have something to do until it is this line's turn again.
+    fn first(&self, core: &Core, receiver: usize) -> Vec<Waiting> {
         let cost = core.chain_ns.get().max(1);
         let fewer = usize::try_from(WORTH_WAITING_NS.div_ceil(cost)).unwrap_or(usize::MAX);
-        if let Some((peer, fewer)) = core.less_busy_peer(fewer)
+        while let Some((peer, found)) = core.less_busy_peer(fewer)
             && let Some(room) = peer.room()
         {
             // What makes both wait the same.
-            let moved = self.next(core, fewer / 2);
+            let moved = self.next(core, found / 2);
+            if moved.is_empty() {
+                break;
+            }
             let count = moved.len();
             room.hand_over(
                 count,
@@ -231,4 +235,33 @@ fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Option<Queued> {
         queued.landings.extend(room.commit(item));
     }
     Some(queued)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cores::tests::beside_stuck;
+
+    /// How many are taken of 40 that wait, and how many another core has then.
+    fn taken_of_forty(chain: Duration) -> (usize, usize) {
+        let (core, peer, _inbox) = beside_stuck();
+        core.has_cost(chain * 8);
+        let line = Line::default();
+        let (tells, _told): (Vec<_>, Vec<_>) = (0..40).map(|_| oneshot::channel()).unzip();
+        for tell in tells {
+            core.wait(1);
+            line.waiting.borrow_mut().push_back(Waiting { wire: Bytes::new(), deadline: None, tell });
+        }
+        (line.first(&core, 0).len(), peer())
+    }
+
+    #[test]
+    fn requests_move_in_groups_until_both_cores_wait_about_the_same() {
+        // Five are half a millisecond, what goes together. Four fives make it 20 on each core.
+        assert_eq!(taken_of_forty(Duration::from_micros(100)), (5, 20));
+        // Twelve, of 20 that make it the same, and the other eight.
+        assert_eq!(taken_of_forty(Duration::from_micros(40)), (12, 20));
+        // All of them wait for less than is worth moving one.
+        assert_eq!(taken_of_forty(Duration::from_micros(4)), (40, 0));
+    }
 }

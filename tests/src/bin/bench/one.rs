@@ -12,8 +12,9 @@ use crate::round::{self, Length, Load, Measured};
 use crate::subject::Shape;
 use crate::table::{grid, machine, verdict};
 
-/// Requests on their way: enough that no core waits for the sender.
-const IN_FLIGHT: usize = 32;
+/// Requests on their way, which is what full load means here: so many that no core waits for the sender, while
+/// those that it has read wait for their chains and others are still to be read.
+const IN_FLIGHT: usize = 64;
 
 /// Of two cores, how many one connection must be able to use.
 const BAR: f64 = 1.5;

@@ -7,19 +7,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::codec::EXPORT;
+use crate::http2;
+pub(super) use crate::http2::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, MAX_FRAME, header};
 
 /// What a client's connection begins with, and empty settings.
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-
-/// Types and flags of frames: RFC 9113, section 6.
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const CONTINUATION: u8 = 9;
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
-
-/// The largest frame that every server takes.
-pub(super) const MAX_FRAME: usize = 16_384;
 
 /// What comes out of a bomb, in pieces that are packed one by one.
 const BOMB_PIECES: usize = 1024;
@@ -27,16 +19,9 @@ const BOMB_PIECE: usize = 1 << 20;
 
 /// A frame.
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
+    let mut frame = Vec::new();
+    http2::put(&mut frame, kind, flags, stream, payload);
     frame
-}
-
-/// A header, literally and without Huffman's code (RFC 7541, section 6.2.2).
-pub(super) fn header(name: &str, value: &str) -> Vec<u8> {
-    [&[0, name.len() as u8], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
 /// The head of an OTLP request over gRPC, whose body is still to come.
