@@ -12,6 +12,7 @@ use wasmtime::{Config, Engine, EngineWeak, OptLevel};
 
 use crate::abi::Host;
 use crate::cache::Cache;
+use crate::compile::Hands;
 
 /// How often running guests are looked at, and so by how much a call may exceed its time. Each look is
 /// a wake-up of a thread, which costs some 10 µs.
@@ -71,6 +72,9 @@ pub enum Error {
     /// The clock's thread cannot be started.
     #[error("cannot start the thread that interrupts plugins: {0}")]
     Clock(std::io::Error),
+    /// The thread that starts compilers cannot be started.
+    #[error("cannot start the thread that starts compilers: {0}")]
+    Starter(std::io::Error),
     /// No place for compiled code.
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -86,7 +90,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Host>,
     pub(crate) cache: Cache,
-    pub(crate) compiler: Compiler,
+    pub(crate) compiler: Hands,
     pub(crate) clock: Clock,
     pub(crate) reach: Reach,
     pub(crate) stores: Stores,
@@ -133,7 +137,7 @@ impl Sandbox {
                 engine,
                 linker,
                 cache,
-                compiler: options.compiler,
+                compiler: Hands::new(options.compiler).map_err(Error::Starter)?,
                 clock,
                 reach,
                 stores: Stores::default(),

@@ -37,6 +37,7 @@ mod fan_out;
 mod fidelity;
 mod filter;
 mod from_collector;
+mod full_use;
 mod guests;
 mod handover;
 mod hostile_guests;
