@@ -5,33 +5,35 @@
 //! its only argument, and answers with its exit code and a line on stderr.
 //!
 //! It gets the time that nobody else wants: the system lets it go the moment that a thread that serves has
-//! something to do, where a child that only yields would keep that waiting for some milliseconds. On a machine in
-//! full use it would never end so. One that hardly comes to run is ended and started anew with a small part of
-//! the time of its own.
+//! something to do. On a machine in full use it would never end so, and a priority that was lowered cannot be raised
+//! again without a privilege. One that hardly comes to run is ended and started anew as one that has the priority of
+//! the process that serves, and is gentle by itself as long as it gets on (`gentle.rs`).
 
-mod idle;
+mod gentle;
+mod starter;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getppid, getpriority_process, getrlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tempfile::NamedTempFile;
 use wasmtime::Engine;
 
 use crate::engine::{Compiler, Reach, Shared, config};
+use starter::Starter;
 
 /// Address space of the child: Cranelift needs some 30 times the component; 16 MiB is the largest.
 const CHILD_BYTES: u64 = 2 << 30;
-/// How much the second child yields to the process that serves. With more it would hardly come to run on a
-/// machine in full use, and a new version has to serve within seconds there as well.
-const CHILD_NICE: i32 = 10;
 /// How often it is looked at whether the first child comes to run, and the part of that time that it has to get.
-/// Most plugins are compiled by then.
-const LOOK: Duration = Duration::from_millis(250);
+/// What is lost by it is a small part of the 2 s within which a new version is to serve.
+const LOOK: Duration = Duration::from_millis(150);
 const LEAST: u32 = 4;
+/// Of what the child says so much is told.
+const MOST_SAID: u64 = 4 << 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
 
@@ -49,8 +51,8 @@ const PRIORITY: &str = "SLUICE_COMPILE_PRIORITY";
 enum Priority {
     /// What nobody else wants.
     Idle,
-    /// A small part.
-    Low,
+    /// What others get.
+    Equal,
 }
 
 impl Priority {
@@ -58,7 +60,7 @@ impl Priority {
     fn word(self) -> &'static str {
         match self {
             Self::Idle => "idle",
-            Self::Low => "low",
+            Self::Equal => "equal",
         }
     }
 }
@@ -71,6 +73,32 @@ enum Ended {
     Late,
     /// It hardly came to run.
     Starved,
+}
+
+/// A [`Compiler`] that is ready to work.
+pub(crate) enum Hands {
+    /// In a child process.
+    Child {
+        /// Its program.
+        exe: PathBuf,
+        /// Who starts it.
+        starter: Starter,
+    },
+    /// In this process.
+    InProcess,
+}
+
+impl Hands {
+    /// Is to be made by a thread with the priority of the process.
+    ///
+    /// # Errors
+    /// When the system has no thread.
+    pub(crate) fn new(compiler: Compiler) -> std::io::Result<Self> {
+        Ok(match compiler {
+            Compiler::Child { exe } => Self::Child { exe, starter: Starter::new()? },
+            Compiler::InProcess => Self::InProcess,
+        })
+    }
 }
 
 /// Why a component was not compiled.
@@ -93,22 +121,27 @@ pub enum CompileError {
 /// Compiles a component within `timeout`.
 pub(crate) fn compile(shared: &Shared, component: &[u8], timeout: Duration) -> Result<Vec<u8>, CompileError> {
     match &shared.compiler {
-        Compiler::InProcess => {
+        Hands::InProcess => {
             shared.engine.precompile_component(component).map_err(|error| CompileError::Invalid(format!("{error:#}")))
         }
-        Compiler::Child { exe } => {
-            let out = shared.cache.scratch()?;
-            in_child(exe, component, out.path(), shared.reach, timeout)?;
-            Ok(std::fs::read(out.path())?)
+        Hands::Child { exe, starter } => {
+            let mut given = shared.cache.scratch()?;
+            given.write_all(component)?;
+            in_child((exe, starter), shared, &given, timeout)
         }
     }
 }
 
-fn in_child(exe: &Path, component: &[u8], out: &Path, reach: Reach, timeout: Duration) -> Result<(), CompileError> {
+fn in_child(
+    by: (&Path, &Starter),
+    shared: &Shared,
+    given: &NamedTempFile,
+    timeout: Duration,
+) -> Result<Vec<u8>, CompileError> {
     let started = Instant::now();
-    for priority in [Priority::Idle, Priority::Low] {
-        if let Some(()) = one_child(exe, component, out, reach, timeout, (priority, started))? {
-            return Ok(());
+    for priority in [Priority::Idle, Priority::Equal] {
+        if let Some(code) = one_child(by, shared, given, timeout, (priority, started))? {
+            return Ok(code);
         }
     }
     // The second one does not starve.
@@ -117,54 +150,43 @@ fn in_child(exe: &Path, component: &[u8], out: &Path, reach: Reach, timeout: Dur
 
 /// What came of one child that was started with this priority; nothing if it starved.
 fn one_child(
-    exe: &Path,
-    component: &[u8],
-    out: &Path,
-    reach: Reach,
+    (exe, starter): (&Path, &Starter),
+    shared: &Shared,
+    given: &NamedTempFile,
     timeout: Duration,
     (priority, started): (Priority, Instant),
-) -> Result<Option<()>, CompileError> {
+) -> Result<Option<Vec<u8>>, CompileError> {
+    // Of its own: one that starved may take its time to end.
+    let (out, said) = (shared.cache.scratch()?, shared.cache.scratch()?);
     let mut command = Command::new(exe);
-    command.arg("__compile").arg(out).env(REACH, reach.word()).env(SECONDS, timeout.as_secs().max(1).to_string());
-    command.env(PRIORITY, priority.word());
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
-    std::thread::scope(|scope| {
-        scope.spawn(move || {
-            // A child that ends early has said why; the broken pipe says nothing more.
-            let _ = stdin.map(|mut stdin| stdin.write_all(component));
-        });
-        let said = scope.spawn(move || {
-            let mut said = String::new();
-            // What cannot be read is missing from the message, no more.
-            let _ = stderr.map(|stderr| stderr.take(4 << 10).read_to_string(&mut said));
-            said
-        });
-        match wait(&mut child, priority, started, timeout)? {
-            Ended::Starved => Ok(None),
-            Ended::Late => Err(CompileError::Timeout(timeout)),
-            Ended::Itself(status) if status.success() => Ok(Some(())),
-            // The system's bound of CPU time is the parent's in whole seconds.
-            Ended::Itself(status) if matches!(status.signal(), Some(SIGKILL | SIGXCPU)) => {
-                Err(CompileError::Timeout(timeout))
-            }
-            // What a program does that gets no memory.
-            Ended::Itself(status) if status.signal() == Some(SIGABRT) => Err(CompileError::Memory),
-            Ended::Itself(_) => {
-                let said = said.join().unwrap_or_default();
-                let said = if said.trim().is_empty() {
-                    "the compiler ended without a word (out of memory?)"
-                } else {
-                    said.trim()
-                };
-                Err(CompileError::Invalid(said.to_owned()))
-            }
+    command.arg("__compile").arg(out.path()).env(REACH, shared.reach.word()).env(PRIORITY, priority.word());
+    command.env(SECONDS, timeout.as_secs().max(1).to_string());
+    command.stdin(given.reopen()?).stdout(Stdio::null()).stderr(said.reopen()?);
+    match wait(starter.start(command)?, priority, started, timeout)? {
+        Ended::Starved => Ok(None),
+        Ended::Late => Err(CompileError::Timeout(timeout)),
+        Ended::Itself(status) if status.success() => Ok(Some(std::fs::read(out.path())?)),
+        // The system's bound of CPU time is the parent's in whole seconds.
+        Ended::Itself(status) if matches!(status.signal(), Some(SIGKILL | SIGXCPU)) => {
+            Err(CompileError::Timeout(timeout))
         }
-    })
+        // What a program does that gets no memory.
+        Ended::Itself(status) if status.signal() == Some(SIGABRT) => Err(CompileError::Memory),
+        Ended::Itself(_) => {
+            let mut reason = Vec::new();
+            said.reopen()?.take(MOST_SAID).read_to_end(&mut reason)?;
+            let reason = String::from_utf8_lossy(&reason);
+            let reason = match reason.trim() {
+                "" => "the compiler ended without a word (out of memory?)",
+                reason => reason,
+            };
+            Err(CompileError::Invalid(reason.to_owned()))
+        }
+    }
 }
 
 /// Waits for the child's end, and brings it about if need be.
-fn wait(child: &mut Child, priority: Priority, started: Instant, timeout: Duration) -> std::io::Result<Ended> {
+fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duration) -> std::io::Result<Ended> {
     let (mut looked, mut had) = (Instant::now(), Duration::ZERO);
     let ended = loop {
         if let Some(status) = child.try_wait()? {
@@ -183,8 +205,18 @@ fn wait(child: &mut Child, priority: Priority, started: Instant, timeout: Durati
         std::thread::sleep(POLL);
     };
     child.kill()?;
-    child.wait()?;
+    match ended {
+        Ended::Starved => reap(child),
+        _ => drop(child.wait()?),
+    }
     Ok(ended)
+}
+
+/// Sees a child to its end that was killed. Even that takes one that runs when idle up to seconds on a machine in
+/// full use, which nobody is to wait for.
+fn reap(mut child: Child) {
+    // Without a thread it is left to the system, when this process ends.
+    let _ = std::thread::Builder::new().name("reaper".to_owned()).spawn(move || child.wait());
 }
 
 /// The CPU time of the first thread of a process, which is the only one of a child that compiles. None on a
@@ -212,6 +244,8 @@ pub fn compile_child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode 
 
 fn compile_here(out: &Path) -> Result<(), String> {
     bound_myself();
+    let is_idle = std::env::var_os(PRIORITY).is_some_and(|word| word == Priority::Idle.word());
+    gentle::begin(if is_idle { Priority::Idle } else { Priority::Equal });
     let mut component = Vec::new();
     std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
     let narrow = std::env::var_os(REACH).is_some_and(|word| word == Reach::Narrow.word());
@@ -230,12 +264,4 @@ fn bound_myself() {
     let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(60);
     limit(Resource::Cpu, seconds);
     limit(Resource::As, CHILD_BYTES);
-    if std::env::var_os(PRIORITY).is_some_and(|word| word == Priority::Idle.word()) {
-        idle::run_when_idle();
-        return;
-    }
-    // Less than the process that serves, whatever thread of it has started this one.
-    let own = getpriority_process(None).unwrap_or_default();
-    let serves = getppid().and_then(|parent| getpriority_process(Some(parent)).ok()).unwrap_or(own);
-    let _ = nice(serves + CHILD_NICE - own);
 }

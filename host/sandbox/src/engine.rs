@@ -12,6 +12,7 @@ use wasmtime::{Config, Engine, EngineWeak, OptLevel};
 
 use crate::abi::Host;
 use crate::cache::Cache;
+use crate::compile::Hands;
 
 /// How often it is looked whether guests run. Each look is a wake-up of a thread, which costs some 10 µs. The time of a call
 /// counts from the first look at it.
@@ -75,6 +76,9 @@ pub enum Error {
     /// The clock's thread cannot be started.
     #[error("cannot start the thread that interrupts plugins: {0}")]
     Clock(std::io::Error),
+    /// The thread that starts compilers cannot be started.
+    #[error("cannot start the thread that starts compilers: {0}")]
+    Starter(std::io::Error),
     /// No place for compiled code.
     #[error(transparent)]
     Cache(#[from] crate::cache::CacheError),
@@ -90,7 +94,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Host>,
     pub(crate) cache: Cache,
-    pub(crate) compiler: Compiler,
+    pub(crate) compiler: Hands,
     pub(crate) clock: Clock,
     pub(crate) reach: Reach,
     pub(crate) stores: Stores,
@@ -137,7 +141,7 @@ impl Sandbox {
                 engine,
                 linker,
                 cache,
-                compiler: options.compiler,
+                compiler: Hands::new(options.compiler).map_err(Error::Starter)?,
                 clock,
                 reach,
                 stores: Stores::default(),

@@ -2,12 +2,19 @@
 //! kept, nothing allocated. Its verdict is `prost`'s on every input, plus a rule for ids: a trace
 //! id has 16 bytes, a span id 8, a parent's id 8 or none.
 
+mod plain;
+mod text;
+
 use crate::Malformed;
-use crate::entry::{EMPTY, Entry, is_text, plain_entry, read_entry};
+use crate::entry::{EMPTY, Entry, plain_entry, read_entry};
 use crate::malformed::{Fault, What};
 use crate::schema::{KEY_VALUE, Kind, REQUEST, SPAN, Schema};
 use crate::store::Loc;
-use crate::wire::{LEN, MAX_BYTES, MAX_DEPTH, fields, fixed64, skip_value, varint};
+use crate::wire::{LEN, MAX_BYTES, MAX_DEPTH, fields, skip_value, varint};
+
+pub(crate) use plain::Head;
+use plain::{is_ascii_entry, is_plain, plain_head};
+use text::is_utf8;
 
 /// What [`validate`] found out about well-formed input.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -282,103 +289,8 @@ fn check_key(key: u64, at: usize) -> Result<(u32, u8), Fault> {
     Ok((number, wire_type))
 }
 
-/// UTF-8, with a short way for short ASCII, which nearly all is.
-#[inline]
-fn is_utf8(bytes: &[u8]) -> bool {
-    is_short_ascii(bytes) || std::str::from_utf8(bytes).is_ok()
-}
-
-#[inline]
-fn is_short_ascii(bytes: &[u8]) -> bool {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let len = bytes.len();
-    // Both ends, which overlap in short texts, then what lies between them.
-    let all = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let mut all = both_halves(first) | both_halves(last);
-        if len > 32 {
-            let between = bytes.get(16..len - 16).unwrap_or_default();
-            match (between.first_chunk(), between.last_chunk()) {
-                (Some(first), Some(last)) if len <= 64 => all |= both_halves(first) | both_halves(last),
-                _ => return all & HIGH == 0 && between.is_ascii(),
-            }
-        }
-        all
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
-        u64::from_le_bytes(*first) | u64::from_le_bytes(*last)
-    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        u64::from(u32::from_le_bytes(*first) | u32::from_le_bytes(*last))
-    } else {
-        u64::from(bytes.iter().fold(0, |all, byte| all | byte))
-    };
-    all & HIGH == 0
-}
-
-#[inline]
-fn both_halves(bytes: &[u8; 16]) -> u64 {
-    let all = u128::from_le_bytes(*bytes);
-    all as u64 | (all >> 64) as u64
-}
-
 /// The key of a span's attributes.
 const ATTRIBUTE: u8 = 9 << 3 | LEN;
-
-/// The first fields of a span.
-#[derive(Default)]
-pub(crate) struct Head {
-    /// Where they end.
-    pub end: usize,
-    /// The bits of those that are there.
-    pub seen: u32,
-    pub trace_id: usize,
-    pub span_id: usize,
-    pub parent_id: usize,
-    pub name: (usize, usize),
-    pub kind: u8,
-    pub times: [u64; 2],
-}
-
-/// The fields with which spans begin that are written in the order of their numbers, up to the
-/// times. The first that is not as nearly all are ends them, and goes the long way.
-#[inline]
-fn plain_head(buf: &[u8], at: usize) -> Head {
-    let mut head = Head { end: at, ..Head::default() };
-    let rest = |head: &Head| buf.get(head.end..).unwrap_or_default();
-    if let [0x0A, 16, id @ ..] = rest(&head)
-        && id.len() >= 16
-    {
-        head = Head { trace_id: head.end + 2, end: head.end + 18, seen: 1 << 1, ..head };
-    }
-    if let [0x12, 8, id @ ..] = rest(&head)
-        && id.len() >= 8
-    {
-        head = Head { span_id: head.end + 2, end: head.end + 10, seen: head.seen | 1 << 2, ..head };
-    }
-    if let [0x22, 8, id @ ..] = rest(&head)
-        && id.len() >= 8
-    {
-        head = Head { parent_id: head.end + 2, end: head.end + 10, seen: head.seen | 1 << 4, ..head };
-    }
-    if let [0x2A, len @ 0..0x80, name @ ..] = rest(&head)
-        && let Some(name) = name.get(..usize::from(*len))
-        && is_short_ascii(name)
-    {
-        let at = head.end + 2;
-        head = Head { name: (at, name.len()), end: at + name.len(), seen: head.seen | 1 << 5, ..head };
-    }
-    if let [0x30, kind @ 0..0x80, ..] = rest(&head) {
-        head = Head { kind: *kind, end: head.end + 2, seen: head.seen | 1 << 6, ..head };
-    }
-    for (i, key) in [(0, 0x39), (1, 0x41)] {
-        if rest(&head).first() == Some(&key)
-            && let Some(time) = fixed64(buf, head.end + 1)
-            && let Some(place) = head.times.get_mut(i)
-        {
-            *place = time;
-            head = Head { end: head.end + 9, seen: head.seen | 1 << (7 + i), ..head };
-        }
-    }
-    head
-}
 
 /// The attribute that lies there with its key, once it was found valid.
 fn entry_at(buf: &[u8], start: usize, end: usize) -> Entry {
@@ -388,39 +300,4 @@ fn entry_at(buf: &[u8], start: usize, end: usize) -> Entry {
         let body = tlv.part(field.body, field.len());
         Entry { tlv, ..read_entry(field.content(whole), body) }
     })
-}
-
-/// Whether what must be UTF-8 in a plain entry is ASCII.
-#[inline]
-fn is_ascii_entry(key_value: &[u8], entry: &Entry) -> bool {
-    // Keys and lengths are below 0x80 here, so that one look tells of both texts.
-    let texts = if is_text(entry.kind) { Some(key_value) } else { key_value.get(2..2 + entry.key.len as usize) };
-    texts.is_some_and(is_short_ascii)
-}
-
-/// Whether a `KeyValue` is as nearly all are: an ASCII key, then a scalar value, every length one
-/// byte. Such a one is valid, regular and known; any other goes the long way.
-#[inline]
-fn is_plain(key_value: &[u8]) -> bool {
-    let [0x0A, key_len @ 0..0x80, rest @ ..] = key_value else {
-        return false;
-    };
-    let Some((key, rest)) = rest.split_at_checked(usize::from(*key_len)) else {
-        return false;
-    };
-    let [0x12, value_len @ 0..0x80, value @ ..] = rest else {
-        return false;
-    };
-    if value.len() != usize::from(*value_len) {
-        return false;
-    }
-    match value {
-        // Keys and lengths are below 0x80 here, so that one look tells of both texts.
-        [0x0A, len @ 0..0x80, text @ ..] => text.len() == usize::from(*len) && is_short_ascii(key_value),
-        [0x10 | 0x18, number @ ..] => {
-            varint(number, 0).is_some_and(|(_, end)| end == number.len()) && is_short_ascii(key)
-        }
-        [0x21, double @ ..] => double.len() == 8 && is_short_ascii(key),
-        _ => false,
-    }
 }

@@ -38,6 +38,7 @@ mod fidelity;
 mod filter;
 mod flush;
 mod from_collector;
+mod full_use;
 mod guests;
 mod handover;
 mod hostile_guests;

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 
 use crate::swap::Trigger;
 
-/// How much the thread yields. Less than the compiler, which it waits for: what is prepared is wanted within
-/// seconds on a machine in full use as well.
+/// How much the thread yields. What it does on its own takes some milliseconds, so that the seventh part of a core that
+/// this leaves it beside two busy programs is enough. The compiler, which takes longest, does not inherit it.
 const NICE: i32 = 5;
 
 /// The work was lost: the system has no thread, or it has panicked.

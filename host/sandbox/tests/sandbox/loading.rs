@@ -307,9 +307,9 @@ fn script(name: &str) -> Compiler {
 }
 
 #[test]
-fn a_child_that_hardly_comes_to_run_is_started_anew_with_some_time_of_its_own() {
+fn a_child_that_hardly_comes_to_run_is_started_anew_as_one_that_runs_as_others_do() {
     let error = load_in_child(&Guest::new().component(), script("starves"), &Limits::default()).unwrap_err();
-    assert!(error.to_string().ends_with("started with low priority"), "{error}");
+    assert!(error.to_string().ends_with("started with equal priority"), "{error}");
 }
 
 #[test]
