@@ -36,7 +36,7 @@ impl Deref for Lease {
 impl DerefMut for Lease {
     #[inline]
     fn deref_mut(&mut self) -> &mut Index {
-        self.0.get_or_insert_with(|| SPARE.take().unwrap_or_default())
+        self.0.get_or_insert_with(|| SPARE.try_with(Cell::take).ok().flatten().unwrap_or_default())
     }
 }
 
