@@ -56,6 +56,18 @@ impl Editor<'_> {
         }
     }
 
+    /// The same for every row.
+    fn mark_all(&mut self, bits: u64) {
+        if matches!(self.table, Table::Events | Table::Links) {
+            (0..self.index.table(self.table).rows.len() as u32).for_each(|row| self.mark(row, bits));
+            return;
+        }
+        let touched = if self.table == Table::Spans { TOUCHED } else { 0 };
+        for row in &mut self.index.table_mut(self.table).rows {
+            row.changed |= bits | touched;
+        }
+    }
+
     fn row(&mut self, row: u32) -> Option<&mut Row> {
         self.index.table_mut(self.table).rows.get_mut(row as usize)
     }
@@ -85,7 +97,7 @@ impl Editor<'_> {
             let entry = Entry { key: key_at, value, kind, changed: ADDED, mark: mark(key.as_bytes()), ..EMPTY };
             let entry = |store: &mut Store| written.encoded(store, number, entry);
             if is_for_all && attributes.add_to_all(self.store, key.as_bytes(), entry) {
-                edit.targets.iter(1).for_each(|(row, _)| self.mark(row, bits << APPENDED));
+                self.mark_all(bits << APPENDED);
                 return;
             }
             attributes.expect(edit.targets.len());

@@ -6,13 +6,13 @@ mod keyed;
 use std::ops::Range;
 
 use crate::entry::{ADDED, Entry, REMOVED, VALUE_CHANGED, read_entry};
-use crate::index::Row;
+use crate::index::{Row, heap_bytes};
 use crate::row_fields::kept_runs;
 use crate::store::{Loc, Store};
 use crate::wire::{LEN, fields};
 
 /// The entries of all rows: row `i` has `entries[starts[i]..starts[i + 1]]`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Attributes {
     starts: Vec<u32>,
     entries: Vec<Entry>,
@@ -46,24 +46,34 @@ const USUAL_BYTES: usize = 16;
 const USUAL_ROW_BYTES: usize = 384;
 
 impl Attributes {
-    /// No rows yet, but room for some in a request of so many bytes.
-    pub fn with_capacity(bytes: usize) -> Self {
-        Self::with_room(bytes / USUAL_ROW_BYTES, bytes / USUAL_ROW_BYTES * USUAL_ENTRIES)
+    /// No rows any more, but room for those of a request of so many bytes.
+    pub fn emptied(self, bytes: usize) -> Self {
+        self.with_room(bytes / USUAL_ROW_BYTES, bytes / USUAL_ROW_BYTES * USUAL_ENTRIES)
     }
 
-    fn with_room(rows: usize, entries: usize) -> Self {
-        let mut starts = Vec::with_capacity(rows + 1);
-        starts.push(0);
-        Self {
-            starts,
-            entries: Vec::with_capacity(entries),
-            marks: Vec::with_capacity(entries),
-            common: Vec::new(),
-            common_run: Loc::NONE,
-            added: Vec::new(),
-            ends: Vec::new(),
-            has_removed: false,
-        }
+    fn with_room(mut self, rows: usize, entries: usize) -> Self {
+        self.starts.clear();
+        self.starts.reserve(rows + 1);
+        self.starts.push(0);
+        self.entries.clear();
+        self.entries.reserve(entries);
+        self.marks.clear();
+        self.marks.reserve(entries);
+        self.common.clear();
+        self.added.clear();
+        self.ends.clear();
+        Self { common_run: Loc::NONE, has_removed: false, ..self }
+    }
+
+    /// How much memory it holds, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        let Self { starts, entries, marks, common, added, ends, .. } = self;
+        heap_bytes(starts)
+            + heap_bytes(entries)
+            + heap_bytes(marks)
+            + heap_bytes(common)
+            + heap_bytes(added)
+            + heap_bytes(ends)
     }
 
     /// Adds an entry to the row that is being written.
@@ -78,11 +88,11 @@ impl Attributes {
         self.starts.push(self.entries.len() as u32);
     }
 
-    /// Finds the attributes of every row in the field `number`.
-    pub fn read(store: &Store, rows: &[Row], number: u32) -> Self {
+    /// Finds the attributes of every row in the field `number`, in place of what is here.
+    pub fn read(self, store: &Store, rows: &[Row], number: u32) -> Self {
         // The wire bounds what a hostile one may claim.
         let likely = (USUAL_ENTRIES * rows.len()).min(store.wire.len() / USUAL_BYTES);
-        let mut attributes = Self::with_room(rows.len(), likely);
+        let mut attributes = self.with_room(rows.len(), likely);
         for row in rows {
             read_row(store.get(row.content), row.content, number, &mut attributes);
             attributes.end_row();
@@ -162,9 +172,8 @@ impl Attributes {
     /// Joins what all rows have in common, before it goes out: once, however many edits there were.
     pub fn join_common(&mut self, store: &mut Store) {
         if self.common_run.is_none() && !self.common.is_empty() {
-            let entries: Vec<&[u8]> = self.common.iter().map(|entry| store.get(entry.tlv)).collect();
-            let bytes = entries.concat();
-            self.common_run = store.push(&bytes);
+            let entries = self.common.iter().map(|entry| entry.tlv);
+            self.common_run = store.push_again(entries);
         }
     }
 
@@ -294,7 +303,7 @@ mod tests {
     fn what_all_rows_get_is_joined_once() {
         const KEYS: usize = 1000;
         let mut store = Store::default();
-        let mut attributes = Attributes::with_room(1, 0);
+        let mut attributes = Attributes::default().with_room(1, 0);
         attributes.end_row();
         let mut bytes = 0;
         for number in 0..KEYS {

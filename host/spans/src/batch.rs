@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::index::Index;
+use crate::lease::Lease;
 use crate::record::SpanParts;
 use crate::store::Store;
 use crate::walk::{Request, validate_with};
@@ -16,7 +16,7 @@ use crate::{Malformed, Table, Verdict};
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) store: Store,
-    pub(crate) index: Index,
+    pub(crate) index: Lease,
     pub(crate) verdict: Verdict,
     /// Whether any commit has changed anything.
     pub(crate) is_changed: bool,

@@ -53,10 +53,11 @@ impl Batch {
     fn settle(&mut self, mut edited: impl FnMut(u32)) -> Committed {
         let before = self.index.spans.rows.len();
         let mut scopes = vec![Scope::default(); self.index.scopes.rows.len()];
+        let spans = &mut self.index.spans;
         let mut nowhere = Scope::default();
         let mut row = 0;
         let mut committed = Committed::default();
-        for span in &mut self.index.spans.rows {
+        for span in &mut spans.rows {
             let scope = scopes.get_mut(span.parent as usize).unwrap_or(&mut nowhere);
             scope.had_spans = true;
             if span.changed & DROPPED != 0 {
@@ -83,7 +84,7 @@ impl Batch {
     }
 
     fn mark_below(&mut self, of_scopes: &[Scope]) {
-        let Index { resources, scopes, .. } = &mut self.index;
+        let Index { resources, scopes, .. } = &mut *self.index;
         for (scope, of_scope) in scopes.rows.iter_mut().zip(of_scopes) {
             if of_scope.is_changed {
                 scope.changed |= BELOW_CHANGED;
@@ -100,7 +101,7 @@ impl Batch {
 
     /// Marks the scopes and resources that have lost their last span for dropping.
     fn drop_emptied(&mut self, of_scopes: &[Scope]) {
-        let Index { resources, scopes, .. } = &mut self.index;
+        let Index { resources, scopes, .. } = &mut *self.index;
         let mut of_resources = vec![Scope::default(); resources.rows.len()];
         for (scope, of_scope) in scopes.rows.iter().zip(of_scopes) {
             if let Some(of_resource) = of_resources.get_mut(scope.parent as usize) {

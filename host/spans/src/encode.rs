@@ -1,10 +1,12 @@
 //! Splicing the wire: untouched runs are copied as slices, changed rows are rebuilt field by
 //! field in the order of the wire, unknown fields stay where they are.
 
+mod lengthened;
+
 use bytes::Bytes;
 
 use crate::entry::{ADDED, Entry, KEY_CHANGED, VALUE_CHANGED, is_text};
-use crate::index::{DROPPED, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
+use crate::index::{DROPPED, Index, Row, SCHEMA_URL_CHANGED, STATUS_CODE_CHANGED, STATUS_MESSAGE_CHANGED};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::run::Run;
 use crate::schema::Kind;
@@ -35,7 +37,7 @@ impl Batch {
         let wire = self.store.wire.len();
         let room = wire + self.grown.min(wire) + HEADROOM;
         let mut out = Vec::with_capacity(room);
-        let splicer = Splicer { batch: self };
+        let splicer = Splicer { store: &self.store, index: &self.index };
         let mut start = 0;
         for request in &mut *requests {
             splicer.request(Loc::new(start, request.end - start), &mut out);
@@ -68,14 +70,11 @@ fn rebuild(message: &[u8], mask: u32, out: &mut Vec<u8>, mut emit: impl FnMut(u3
 }
 
 struct Splicer<'a> {
-    batch: &'a Batch,
+    store: &'a Store,
+    index: &'a Index,
 }
 
 impl Splicer<'_> {
-    fn store(&self) -> &Store {
-        &self.batch.store
-    }
-
     /// Writes the request that `wire` is.
     fn request(&self, wire: Loc, out: &mut Vec<u8>) {
         let first = self.rows(Table::Resources).partition_point(|row| row.tlv.at < wire.at);
@@ -94,7 +93,7 @@ impl Splicer<'_> {
         out: &mut Vec<u8>,
         mut instead: impl FnMut(u32, &mut Vec<u8>) -> bool,
     ) {
-        let buf = self.store().get(content);
+        let buf = self.store.get(content);
         let mut rows = (first..).zip(self.rows(table).get(first..).unwrap_or_default());
         let mut next = rows.next();
         let mut run = Run::new(buf);
@@ -112,11 +111,8 @@ impl Splicer<'_> {
                         run.add(field.start, field.end, out);
                     } else if row.changed & DROPPED == 0 {
                         run.flush(out);
-                        let guess = field.len() + self.growth(table, i, row);
-                        put_frame(out, number, guess, |out| {
-                            let body = content.part(field.body, field.len());
-                            self.child(table, i, row, body, out);
-                        });
+                        let body = content.part(field.body, field.len());
+                        self.child(table, i, row, (number, body), out);
                     }
                     next = rows.next();
                 }
@@ -127,15 +123,22 @@ impl Splicer<'_> {
     }
 
     fn rows(&self, table: Table) -> &[Row] {
-        &self.batch.index.table(table).rows
+        &self.index.table(table).rows
     }
 
-    fn child(&self, table: Table, i: usize, row: &Row, body: Loc, out: &mut Vec<u8>) {
+    /// Writes a changed row, which lies at `body` with its wrapper, as the field `number`.
+    fn child(&self, table: Table, i: usize, row: &Row, (number, body): (u32, Loc), out: &mut Vec<u8>) {
         let below = match table {
             Table::Resources => Table::Scopes,
             Table::Scopes => Table::Spans,
-            _ => return self.row(table, i, row, out),
+            _ if self.lengthened(table, i, row, number, out) => return,
+            _ => return put_frame(out, number, body.len as usize, |out| self.row(table, i, row, out)),
         };
+        put_frame(out, number, body.len as usize, |out| self.wrapper((table, below), i, row, body, out));
+    }
+
+    /// The wrapper of a resource or scope, with what is below it.
+    fn wrapper(&self, (table, below): (Table, Table), i: usize, row: &Row, body: Loc, out: &mut Vec<u8>) {
         let first = self.rows(below).partition_point(|row| (row.parent as usize) < i);
         let mut is_written = row.rewritten() | row.appended() == 0;
         let mut is_url_written = row.changed & SCHEMA_URL_CHANGED == 0;
@@ -168,13 +171,13 @@ impl Splicer<'_> {
     }
 
     fn schema_url(&self, table: Table, i: usize, out: &mut Vec<u8>) {
-        let urls = &self.batch.index.table(table).schema_urls;
+        let urls = &self.index.table(table).schema_urls;
         self.text(3, urls.get(i).copied().unwrap_or(Loc::NONE), out);
     }
 
     /// The fields of a changed row.
     fn row(&self, table: Table, i: usize, row: &Row, out: &mut Vec<u8>) {
-        let message = self.store().get(row.content);
+        let message = self.store.get(row.content);
         let rewritten = row.rewritten();
         if rewritten == 0 {
             out.extend_from_slice(message);
@@ -188,23 +191,6 @@ impl Splicer<'_> {
                 self.field(table, i, row, number, out);
             }
         }
-    }
-
-    /// How many bytes the appended fields of a span take; a guess for other rows.
-    fn growth(&self, table: Table, i: usize, row: &Row) -> usize {
-        let index = self.batch.index.table(table);
-        let sizes = bits(row.appended()).map(|number| {
-            if number == table.layout().attributes {
-                let Some(attributes) = &index.attributes else { return 0 };
-                let added = attributes.added_in(i).iter().map(|entry| entry.tlv);
-                return added.chain([attributes.common_run()]).map(|tlv| tlv.len as usize).sum();
-            }
-            match (table.layout().slots.get(number as usize), &index.fields) {
-                (Some(Slot::Text(slot)), Some(fields)) => 2 + fields.text(i, (*slot).into()).len as usize,
-                _ => 0,
-            }
-        });
-        sizes.sum()
     }
 
     /// One changed field of a row.
@@ -221,7 +207,7 @@ impl Splicer<'_> {
             self.below(below, i, number, out);
             return;
         }
-        let Some(fields) = &self.batch.index.table(table).fields else {
+        let Some(fields) = &self.index.table(table).fields else {
             return;
         };
         match layout.slots.get(number as usize) {
@@ -235,14 +221,14 @@ impl Splicer<'_> {
     }
 
     fn text(&self, number: u32, text: Loc, out: &mut Vec<u8>) {
-        put_text(self.store(), number, text, out);
+        put_text(self.store, number, text, out);
     }
 
     fn status(&self, i: usize, row: &Row, out: &mut Vec<u8>) {
-        let Some(span) = &self.batch.index.spans.fields else {
+        let Some(span) = &self.index.spans.fields else {
             return;
         };
-        let buf = self.store().get(row.content);
+        let buf = self.store.get(row.content);
         let status = fields(buf).find(|field| field.is(15));
         let content = status.map_or(&[][..], |status| status.content(buf));
         let bit = |changed: u64, number: u32| u32::from(row.changed & changed != 0) << number;
@@ -280,18 +266,18 @@ impl Splicer<'_> {
     }
 
     fn attributes(&self, table: Table, row: usize, number: u32, out: &mut Vec<u8>) {
-        let Some(attributes) = &self.batch.index.table(table).attributes else {
+        let Some(attributes) = &self.index.table(table).attributes else {
             return;
         };
         self.entries(attributes.row(row), number, out);
-        out.extend_from_slice(self.store().get(attributes.common_run()));
+        out.extend_from_slice(self.store.get(attributes.common_run()));
     }
 
     /// The entries that edits have put at the end of a row.
     fn added(&self, table: Table, row: usize, number: u32, out: &mut Vec<u8>) {
-        if let Some(attributes) = &self.batch.index.table(table).attributes {
+        if let Some(attributes) = &self.index.table(table).attributes {
             self.entries(attributes.added_in(row), number, out);
-            out.extend_from_slice(self.store().get(attributes.common_run()));
+            out.extend_from_slice(self.store.get(attributes.common_run()));
         }
     }
 
@@ -302,7 +288,7 @@ impl Splicer<'_> {
                 self.join_run(&mut run, entry.tlv, out);
             } else {
                 self.end_run(&mut run, out);
-                put_entry(self.store(), number, entry, out);
+                put_entry(self.store, number, entry, out);
             }
         }
         self.end_run(&mut run, out);
@@ -319,7 +305,7 @@ impl Splicer<'_> {
     }
 
     fn end_run(&self, run: &mut Loc, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.store().get(*run));
+        out.extend_from_slice(self.store.get(*run));
         *run = Loc::NONE;
     }
 }

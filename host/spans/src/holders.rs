@@ -8,8 +8,9 @@ impl Batch {
         let is_common = self.find_attribute(table, key);
         let Self { store, index, .. } = self;
         let index = index.table(table);
+        let rows = index.rows.len() as u32;
         if is_common {
-            return if has { (0..index.rows.len() as u32).collect() } else { Vec::new() };
+            return if has { (0..rows).collect() } else { Vec::new() };
         }
         let occurrences = index.attributes.iter().flat_map(|attributes| attributes.occurrences(store, key));
         let mut holders: Vec<u32> = occurrences.map(|(row, _)| row).collect();
@@ -17,8 +18,14 @@ impl Batch {
         if has {
             return holders;
         }
-        let mut holders = holders.into_iter().peekable();
-        (0..index.rows.len() as u32).filter(|row| holders.next_if_eq(row).is_none()).collect()
+        let mut others = Vec::with_capacity(rows as usize);
+        let mut next = 0;
+        for holder in holders {
+            others.extend(next..holder);
+            next = holder + 1;
+        }
+        others.extend(next..rows);
+        others
     }
 }
 

@@ -61,6 +61,35 @@ pub(crate) struct TableIndex {
     pub fields: Option<RowFields>,
     pub attributes: Option<Attributes>,
     is_loaded: bool,
+    /// Their memory while they are not there.
+    spare: (RowFields, Attributes),
+}
+
+impl TableIndex {
+    /// Forgets everything but keeps the memory.
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.schema_urls.clear();
+        self.is_loaded = false;
+        if let Some(fields) = self.fields.take() {
+            self.spare.0 = fields;
+        }
+        if let Some(attributes) = self.attributes.take() {
+            self.spare.1 = attributes;
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        let there = self.fields.as_ref().map_or(0, RowFields::heap_bytes)
+            + self.attributes.as_ref().map_or(0, Attributes::heap_bytes);
+        let (fields, attributes) = &self.spare;
+        there + fields.heap_bytes() + attributes.heap_bytes() + heap_bytes(&self.rows) + heap_bytes(&self.schema_urls)
+    }
+}
+
+/// What a list holds of memory, in bytes.
+pub(crate) fn heap_bytes<T>(items: &Vec<T>) -> usize {
+    items.capacity() * size_of::<T>()
 }
 
 /// The tables.
@@ -76,14 +105,32 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// An index in which this much is known of spans already.
-    pub fn of_spans(fields: RowFields, attributes: Attributes, events: Vec<Row>, links: Vec<Row>) -> Self {
-        let children = |rows| TableIndex { rows, is_loaded: true, ..TableIndex::default() };
-        Self {
-            spans: TableIndex { fields: Some(fields), attributes: Some(attributes), ..TableIndex::default() },
-            events: children(events),
-            links: children(links),
-            ..Self::default()
+    /// Forgets everything but keeps the memory.
+    pub fn clear(&mut self) {
+        self.has_dropped = false;
+        for table in Table::ALL {
+            self.table_mut(table).clear();
+        }
+    }
+
+    /// How much memory it holds, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        Table::ALL.into_iter().map(|table| self.table(table).heap_bytes()).sum()
+    }
+
+    /// Hands out the memory for what the validating walk is going to record.
+    pub fn lend(&mut self) -> (RowFields, Attributes, Vec<Row>, Vec<Row>) {
+        let (fields, attributes) = std::mem::take(&mut self.spans.spare);
+        (fields, attributes, std::mem::take(&mut self.events.rows), std::mem::take(&mut self.links.rows))
+    }
+
+    /// Knows this much of spans from now on.
+    pub fn know_spans(&mut self, fields: RowFields, attributes: Attributes, events: Vec<Row>, links: Vec<Row>) {
+        self.spans.fields = Some(fields);
+        self.spans.attributes = Some(attributes);
+        for (table, rows) in [(&mut self.events, events), (&mut self.links, links)] {
+            table.rows = rows;
+            table.is_loaded = true;
         }
     }
 
@@ -133,7 +180,8 @@ impl Index {
             parent,
             changed: 0,
         };
-        let fields = RowFields::read(store, &spans.rows, Table::Spans.layout(), |parent, content, field| {
+        let memory = std::mem::take(&mut spans.spare.0);
+        let fields = memory.read(store, &spans.rows, Table::Spans.layout(), |parent, content, field| {
             if field.number == Table::Events.layout().number {
                 events.rows.push(row(parent, content, field));
             } else if field.number == Table::Links.layout().number {
@@ -156,7 +204,8 @@ impl Index {
             return;
         }
         let index = self.table_mut(table);
-        index.fields = Some(RowFields::read(store, &index.rows, table.layout(), |_, _, _| {}));
+        let memory = std::mem::take(&mut index.spare.0);
+        index.fields = Some(memory.read(store, &index.rows, table.layout(), |_, _, _| {}));
     }
 
     /// Finds the attributes of a table's rows, if that was not done yet. What all rows have in common
@@ -166,7 +215,8 @@ impl Index {
         let index = self.table_mut(table);
         if index.attributes.is_none() {
             let field = table.layout().attributes;
-            index.attributes = Some(Attributes::read(store, &index.rows, field));
+            let memory = std::mem::take(&mut index.spare.1);
+            index.attributes = Some(memory.read(store, &index.rows, field));
         }
     }
 }

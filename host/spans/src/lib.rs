@@ -24,6 +24,7 @@ mod holders;
 mod index;
 pub mod json;
 mod layout;
+mod lease;
 mod malformed;
 mod read;
 mod record;

@@ -125,6 +125,18 @@ impl Batch {
     /// # Errors
     /// The key is not UTF-8.
     pub fn attribute(&mut self, table: Table, key: &[u8]) -> Result<Column, Refusal> {
+        if let Some(column) = self.attribute_if_any(table, key)? {
+            return Ok(column);
+        }
+        let types = vec![0; self.index.table(table).rows.len()];
+        Ok(Column { values: Values { types, ..Values::default() }, duplicates: Vec::new() })
+    }
+
+    /// The same; nothing if no row has it.
+    ///
+    /// # Errors
+    /// As [`Batch::attribute`].
+    pub fn attribute_if_any(&mut self, table: Table, key: &[u8]) -> Result<Option<Column>, Refusal> {
         if std::str::from_utf8(key).is_err() {
             return Err(Refusal::malformed("the key is not UTF-8"));
         }
@@ -135,8 +147,7 @@ impl Batch {
         let index = self.index.table(table);
         let mut found = index.attributes.iter().flat_map(|attributes| attributes.occurrences(store, key)).peekable();
         if found.peek().is_none() {
-            let types = vec![0; index.rows.len()];
-            return Ok(Column { values: Values { types, ..Values::default() }, duplicates: Vec::new() });
+            return Ok(None);
         }
         let mut column = vec![None; index.rows.len()];
         let mut duplicates = Vec::new();
@@ -147,7 +158,7 @@ impl Batch {
                 _ => duplicates.push(row),
             }
         }
-        Ok(Column { values: gather(store, column.iter().copied()), duplicates })
+        Ok(Some(Column { values: gather(store, column.iter().copied()), duplicates }))
     }
 
     /// Every occurrence of every granted attribute, all of them without `granted`. If it leaves

@@ -4,8 +4,9 @@
 use crate::Table;
 use crate::attributes::Attributes;
 use crate::entry::Entry;
-use crate::index::{Index, Row};
+use crate::index::Row;
 use crate::layout::Layout;
+use crate::lease::Lease;
 use crate::row_fields::{Record, RowFields};
 use crate::store::Loc;
 use crate::walk::{Head, Recorder};
@@ -13,6 +14,8 @@ use crate::wire::{LEN, fields};
 
 /// The fields, attributes, events and links of the spans seen so far.
 pub(crate) struct SpanParts {
+    /// Whose memory this is.
+    index: Lease,
     layout: &'static Layout,
     record: Record,
     fields: RowFields,
@@ -29,21 +32,25 @@ const USUAL_BYTES: usize = 256;
 impl SpanParts {
     /// Nothing yet, but room for a request of so many bytes.
     pub fn with_capacity(bytes: usize) -> Self {
+        let mut index = Lease::default();
+        let (fields, attributes, events, links) = index.lend();
         let layout = Table::Spans.layout();
         Self {
+            index,
             layout,
             record: Record::NONE,
-            fields: RowFields::with_capacity(bytes / USUAL_BYTES, layout),
-            attributes: Attributes::with_capacity(bytes),
-            events: Vec::new(),
-            links: Vec::new(),
+            fields: fields.emptied(bytes / USUAL_BYTES, layout),
+            attributes: attributes.emptied(bytes),
+            events,
+            links,
             spans: 0,
         }
     }
 
     /// An index that knows these.
-    pub fn into_index(self) -> Index {
-        Index::of_spans(self.fields, self.attributes, self.events, self.links)
+    pub fn into_index(mut self) -> Lease {
+        self.index.know_spans(self.fields, self.attributes, self.events, self.links);
+        self.index
     }
 }
 

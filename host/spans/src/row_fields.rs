@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::index::Row;
+use crate::Table;
+use crate::index::{Row, heap_bytes};
 use crate::layout::{Layout, STATUS_CODE, STATUS_MESSAGE, Slot};
 use crate::schema::{Kind, Schema};
 use crate::store::{Loc, Store};
@@ -18,6 +19,12 @@ pub(crate) struct RowFields {
     numbers: Vec<u64>,
     ids: Vec<u32>,
     layout: &'static Layout,
+}
+
+impl Default for RowFields {
+    fn default() -> Self {
+        Self { texts: Vec::new(), numbers: Vec::new(), ids: Vec::new(), layout: Table::Spans.layout() }
+    }
 }
 
 /// The record of one row, as large as the largest table needs.
@@ -65,15 +72,16 @@ impl Record {
 }
 
 impl RowFields {
-    /// Reads the fields of every row. `other` is shown the length-delimited fields that are kept
-    /// nowhere here and are not attributes, with the number of their row.
+    /// Reads the fields of every row in place of what is here. `other` is shown the length-delimited fields that
+    /// are kept nowhere here and are not attributes, with the number of their row.
     pub fn read(
+        self,
         store: &Store,
         rows: &[Row],
         layout: &'static Layout,
         mut other: impl FnMut(u32, Loc, FieldAt),
     ) -> Self {
-        let mut all = Self::with_capacity(rows.len(), layout);
+        let mut all = self.emptied(rows.len(), layout);
         for (i, row) in (0..).zip(rows) {
             let record = read_row(store, row.content, layout, |field| other(i, row.content, field));
             all.push(&record);
@@ -81,14 +89,20 @@ impl RowFields {
         all
     }
 
-    /// No rows yet, but room for some.
-    pub fn with_capacity(rows: usize, layout: &'static Layout) -> Self {
-        Self {
-            texts: Vec::with_capacity(rows * layout.texts),
-            numbers: Vec::with_capacity(rows * layout.numbers),
-            ids: Vec::with_capacity(rows * layout.ids),
-            layout,
-        }
+    /// No rows any more, but room for some.
+    pub fn emptied(mut self, rows: usize, layout: &'static Layout) -> Self {
+        self.texts.clear();
+        self.texts.reserve(rows * layout.texts);
+        self.numbers.clear();
+        self.numbers.reserve(rows * layout.numbers);
+        self.ids.clear();
+        self.ids.reserve(rows * layout.ids);
+        Self { layout, ..self }
+    }
+
+    /// How much memory it holds, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        heap_bytes(&self.texts) + heap_bytes(&self.numbers) + heap_bytes(&self.ids)
     }
 
     /// Adds a row.

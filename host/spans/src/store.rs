@@ -12,6 +12,15 @@ pub(crate) struct Loc {
 
 const ARENA: u32 = 1 << 31;
 
+/// Room that an arena has from its first piece on.
+const USUAL_ARENA_BYTES: usize = 1000;
+
+impl Default for Loc {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl Loc {
     /// Nowhere; reads as empty.
     pub const NONE: Self = Self { at: u32::MAX, len: 0 };
@@ -103,9 +112,29 @@ impl Store {
         self.push_with(|arena| arena.extend_from_slice(bytes))
     }
 
+    /// Adds bytes that are here already to the arena, one piece after another.
+    pub fn push_again(&mut self, pieces: impl Iterator<Item = Loc>) -> Loc {
+        let Self { wire, arena } = self;
+        let at = arena.len();
+        for Loc { at, len } in pieces {
+            let from = (at & !ARENA) as usize;
+            let piece = from..from + len as usize;
+            if at & ARENA == 0 {
+                arena.extend_from_slice(wire.get(piece).unwrap_or_default());
+            } else if piece.end <= arena.len() {
+                arena.extend_from_within(piece);
+            }
+        }
+        Loc { at: at as u32 | ARENA, len: (arena.len() - at) as u32 }
+    }
+
     /// Adds to the arena what `write` appends.
     pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Loc {
         let at = self.arena.len();
+        if at == 0 {
+            // What plugins add usually, so that it does not grow with each piece.
+            self.arena.reserve(USUAL_ARENA_BYTES);
+        }
         write(&mut self.arena);
         Loc { at: at as u32 | ARENA, len: (self.arena.len() - at) as u32 }
     }

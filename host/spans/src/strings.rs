@@ -100,13 +100,13 @@ impl Batch {
         all.add(table, ATTRIBUTES, |types, texts| {
             let entries = attributes.entries();
             types.extend(entries.iter().map(|entry| entry.kind));
-            texts.ends.reserve(entries.len());
-            for entry in entries {
+            let Texts { ends, bytes } = texts;
+            ends.extend(entries.iter().map(|entry| {
                 if is_text(entry.kind) {
-                    store.append(entry.text(), &mut texts.bytes);
+                    store.append(entry.text(), bytes);
                 }
-                texts.ends.push(texts.bytes.len() as u32);
-            }
+                bytes.len() as u32
+            }));
         });
     }
 }

@@ -28,6 +28,18 @@ pub(crate) struct Found {
     pub ignored: Option<String>,
 }
 
+/// The rows up to `len` that are not `left`, which is in order.
+fn missing(len: u32, left: &[u32]) -> Vec<u32> {
+    let mut missing = Vec::with_capacity((len as usize).saturating_sub(left.len()));
+    let mut next = 0;
+    for row in left {
+        missing.extend(next..*row);
+        next = row + 1;
+    }
+    missing.extend(next..len);
+    missing
+}
+
 impl Rules {
     pub(crate) fn is_empty(&self) -> bool {
         self.conditions.is_empty()
@@ -45,8 +57,7 @@ impl Rules {
             return Ok(found);
         }
         let mut loaded = self.columns.none(table);
-        let all: Vec<u32> = (0..len).collect();
-        let mut left = all.clone();
+        let mut left: Vec<u32> = (0..len).collect();
         for condition in &self.conditions {
             let mut error = None;
             // A row that an earlier condition is true for is not looked at again.
@@ -65,7 +76,7 @@ impl Rules {
                 left = without(&left, &rows);
             }
         }
-        found.rows = without(&all, &left);
+        found.rows = missing(len, &left);
         Ok(found)
     }
 }

@@ -24,19 +24,22 @@ impl Expression {
         failed: &mut dyn FnMut(EvaluationError),
     ) -> Result<Vec<u32>, Refusal> {
         let parts = if let Node::And(nodes) = &self.0 { nodes } else { std::slice::from_ref(&self.0) };
-        let mut left = rows.to_vec();
+        let mut selected: Option<Vec<u32>> = None;
         for node in parts {
+            let left = selected.as_deref().unwrap_or(rows);
             if left.is_empty() {
                 break;
             }
-            let mut needed = Vec::new();
-            node.columns(&mut needed);
-            for column in needed {
-                columns.need(loaded, batch, column)?;
-            }
-            left = node.select(loaded, &left, failed);
+            let mut result = Ok(());
+            node.columns(&mut |column| {
+                if result.is_ok() {
+                    result = columns.need(loaded, batch, column);
+                }
+            });
+            result?;
+            selected = Some(node.select(loaded, left, failed));
         }
-        Ok(left)
+        Ok(selected.unwrap_or_else(|| rows.to_vec()))
     }
 }
 
@@ -44,7 +47,9 @@ impl Expression {
 #[inline]
 pub fn without(all: &[u32], taken: &[u32]) -> Vec<u32> {
     let mut taken = taken.iter().peekable();
-    all.iter().copied().filter(|row| taken.next_if_eq(&row).is_none()).collect()
+    let mut left = Vec::with_capacity(all.len());
+    left.extend(all.iter().copied().filter(|row| taken.next_if_eq(&row).is_none()));
+    left
 }
 
 impl Node {
@@ -87,8 +92,8 @@ impl Node {
         }
     }
 
-    /// The columns that it reads.
-    fn columns(&self, out: &mut Vec<usize>) {
+    /// Tells the columns that it reads.
+    fn columns(&self, out: &mut dyn FnMut(usize)) {
         match self {
             Self::Constant(_) => {}
             Self::Compare(left, _, right)
@@ -119,9 +124,9 @@ impl Node {
 }
 
 impl Operand {
-    fn columns(&self, out: &mut Vec<usize>) {
+    fn columns(&self, out: &mut dyn FnMut(usize)) {
         match self {
-            Self::Column(column) => out.push(*column),
+            Self::Column(column) => out(*column),
             Self::Literal(_) => {}
             Self::Condition(node) => node.columns(out),
             Self::Call(_, arguments) => arguments.iter().for_each(|argument| argument.columns(out)),

@@ -40,10 +40,11 @@ impl Verdicts {
         verdicts
     }
 
-    /// With the `tracestate` of the spans of [`Verdicts::note_fresh`].
+    /// With the `tracestate` of the spans of [`Verdicts::note_fresh`]. Those that are written are likely as long.
     #[must_use]
     pub fn fresh(mut self, state: &str) -> Self {
         self.fresh_state = Texts::one(state);
+        self.states.bytes.reserve(self.states.ends.capacity() * state.len());
         self
     }
 

@@ -169,11 +169,8 @@ impl HostBatch for Host {
             if !host.grants.reads_attribute(table, key.as_bytes()) {
                 return Err(denied(format_args!("reading the attribute `{key}`")));
             }
-            let column = host.batch.attribute(table, key.as_bytes())?;
-            if column.is_absent() {
-                return Ok(None);
-            }
-            Ok(Some(wit::Column { values: column.values.into(), duplicates: column.duplicates }))
+            let column = host.batch.attribute_if_any(table, key.as_bytes())?.filter(|column| !column.is_absent());
+            Ok(column.map(|column| wit::Column { values: column.values.into(), duplicates: column.duplicates }))
         })
     }
 
