@@ -26,6 +26,7 @@ use crate::route::{Destination, Instances, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Probation;
+use crate::swap::watch::Watch;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::Servers;
@@ -50,6 +51,8 @@ pub struct Collector {
     probations: Vec<Probation>,
     /// Versions whose canary waits for that of another plugin to be over.
     waiting: Vec<Waits>,
+    /// Is told of files before they are read.
+    files: Watch,
     exporters: HashMap<Id, Serving>,
     disks: Disks,
     receivers: Vec<Receiving>,
@@ -117,6 +120,7 @@ impl Collector {
             served: HashMap::new(),
             probations: Vec::new(),
             waiting: Vec::new(),
+            files: Watch::default(),
             exporters: HashMap::new(),
             disks: Disks::default(),
             receivers: Vec::new(),

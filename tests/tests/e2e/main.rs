@@ -68,3 +68,4 @@ mod transform;
 mod trust;
 mod upstream;
 mod wait_for_result;
+mod watching;

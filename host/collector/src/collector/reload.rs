@@ -1,7 +1,7 @@
 //! A reload: the next generation, prepared aside and put in place, or not.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -36,10 +36,14 @@ impl Collector {
     /// wrong is logged, and the present generation serves on. Nothing changed: nothing happens.
     pub async fn reload(&mut self, args: &ConfigArgs, trigger: Trigger) -> Done {
         let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
+        let (watch, mut files) = (self.files.clone(), self.config.files().map(Path::to_owned).collect::<Vec<_>>());
         let prepare = move || {
+            let loaded = config::load_noting(&sources, &mut files);
+            // Those of a configuration that is refused as well: what it lacks may come.
+            watch.files(files.iter().map(PathBuf::as_path));
             // Tables are data: they are current whatever becomes of the configuration.
             workshop.tables.refresh();
-            let loaded = config::load(&sources).map_err(Problem::Config)?;
+            let loaded = loaded.map_err(Problem::Config)?;
             let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok((loaded, processors))
         };
