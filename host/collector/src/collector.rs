@@ -1,5 +1,6 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
+mod alone;
 mod hand_over;
 mod leaving;
 mod life;
@@ -31,6 +32,7 @@ use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::Servers;
 
+use alone::Refused;
 use leaving::Leaving;
 
 pub(crate) use life::{diagnostics, load, workshop_for_a_look};
@@ -51,6 +53,7 @@ pub struct Collector {
     probations: Vec<Probation>,
     /// Versions whose canary waits for that of another plugin to be over.
     waiting: Vec<Waits>,
+    refused: Refused,
     /// Is told of files before they are read.
     files: Watch,
     exporters: HashMap<Id, Serving>,
@@ -120,6 +123,7 @@ impl Collector {
             served: HashMap::new(),
             probations: Vec::new(),
             waiting: Vec::new(),
+            refused: Refused::default(),
             files: Watch::default(),
             exporters: HashMap::new(),
             disks: Disks::default(),

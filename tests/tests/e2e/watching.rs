@@ -113,9 +113,77 @@ fn a_module_behind_links_is_noticed_where_it_is() {
     wait_serving(&sluice, "wasm/p", FIVE);
 }
 
+/// Two plugins in pipelines of their own; calls of the second may take so long.
+fn two_plugins(upstream: &Sink, timeout: &str) -> Config {
+    Config::to(upstream)
+        .processor("wasm/p", "module: p.wasm")
+        .processor("wasm/q", &format!("module: q.wasm\nlimits: {{ timeout: {timeout} }}"))
+        .pipeline("traces/p", &["otlp"], &["wasm/p"], &["otlp_grpc"])
+        .pipeline("traces/q", &["otlp"], &["wasm/q"], &["otlp_grpc"])
+}
+
+fn start_two(upstream: &Sink) -> Sluice {
+    let folder = Folder::new(&two_plugins(upstream, "100ms").yaml());
+    folder.write("p.wasm", guests::rollout(ONE));
+    folder.write("q.wasm", guests::rollout(ONE));
+    Sluice::start_in(folder)
+}
+
+/// Breaks the module of the first plugin, and gives how many swaps of it there were then.
+#[track_caller]
+fn break_first(sluice: &Sluice) -> usize {
+    let seen = sluice.swaps("wasm/p").len();
+    sluice.folder().write("p.wasm", "junk");
+    assert_failed(&sluice.wait_swap("wasm/p", seen));
+    seen + 1
+}
+
 #[track_caller]
 fn assert_failed(swap: &Value) {
     assert_eq!((&swap["outcome"], &swap["step"]), (&Value::from("failed"), &Value::from("verify")), "{swap}");
+}
+
+#[test]
+fn a_broken_module_holds_back_no_other_plugin_and_is_told_of_once() {
+    let upstream = Sink::start();
+    let sluice = start_two(&upstream);
+    let seen = break_first(&sluice);
+    sluice.folder().write("q.wasm", guests::rollout(TWO));
+    wait_serving(&sluice, "wasm/q", TWO);
+    wait_serving(&sluice, "wasm/p", ONE);
+    let swaps = sluice.swaps("wasm/p");
+    assert_eq!(swaps.len(), seen, "nothing has happened to its file: {swaps:?}");
+    // Who asks is told.
+    sluice.signal(libc::SIGHUP);
+    assert_failed(&sluice.wait_swap("wasm/p", seen));
+    // Another broken file is another report.
+    sluice.folder().write("p.wasm", "junk, too");
+    assert_failed(&sluice.wait_swap("wasm/p", seen + 1));
+    // One good and one broken file at once.
+    let seen = sluice.swaps("wasm/q").len();
+    sluice.folder().write("q.wasm", "junk");
+    sluice.folder().write("p.wasm", guests::rollout(THREE));
+    wait_serving(&sluice, "wasm/p", THREE);
+    assert_failed(&sluice.wait_swap("wasm/q", seen));
+    wait_serving(&sluice, "wasm/q", TWO);
+}
+
+#[test]
+fn a_change_of_the_configuration_comes_as_a_whole_or_not_at_all() {
+    let upstream = Sink::start();
+    let sluice = start_two(&upstream);
+    let seen = break_first(&sluice);
+    let others = sluice.swaps("wasm/q").len();
+    sluice.rewrite(&two_plugins(&upstream, "90ms"));
+    assert_failed(&sluice.wait_swap("wasm/p", seen));
+    // Its own part of the change is good, but waits for the rest.
+    sluice.folder().write("q.wasm", guests::rollout(TWO));
+    assert_failed(&sluice.wait_swap("wasm/p", seen + 1));
+    let swaps = sluice.swaps("wasm/q");
+    assert_eq!(swaps.len(), others, "{swaps:?}");
+    sluice.folder().write("p.wasm", guests::rollout(THREE));
+    wait_serving(&sluice, "wasm/p", THREE);
+    wait_serving(&sluice, "wasm/q", TWO);
 }
 
 #[test]
