@@ -1,5 +1,6 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
+mod alone;
 mod flush;
 mod hand_over;
 mod leaving;
@@ -27,10 +28,12 @@ use crate::route::{Destination, Instances, PipelinePlan, Plan, ReceiverPlan};
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Probation;
+use crate::swap::watch::Watch;
 use crate::telemetry::logs;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server::Servers;
 
+use alone::Refused;
 use flush::Flushes;
 use leaving::Leaving;
 
@@ -53,6 +56,9 @@ pub struct Collector {
     flushes: Flushes,
     /// Versions whose canary waits for that of another plugin to be over.
     waiting: Vec<Waits>,
+    refused: Refused,
+    /// Is told of files before they are read.
+    files: Watch,
     exporters: HashMap<Id, Serving>,
     disks: Disks,
     receivers: Vec<Receiving>,
@@ -121,6 +127,8 @@ impl Collector {
             probations: Vec::new(),
             flushes: Flushes::default(),
             waiting: Vec::new(),
+            refused: Refused::default(),
+            files: Watch::default(),
             exporters: HashMap::new(),
             disks: Disks::default(),
             receivers: Vec::new(),

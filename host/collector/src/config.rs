@@ -94,16 +94,30 @@ pub fn load(sources: &[Source]) -> Result<Loaded, Diagnostics> {
 
 /// [`load`] with other environment variables.
 pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Result<Loaded, Diagnostics> {
+    load_all(sources, environment, &mut Vec::new())
+}
+
+/// [`load`] that adds to `files` what [`Config::files`] would be, as far as it is known when something is wrong: a
+/// file that is missing may come.
+///
+/// # Errors
+/// As `load`.
+pub fn load_noting(sources: &[Source], files: &mut Vec<PathBuf>) -> Result<Loaded, Diagnostics> {
+    load_all(sources, &substitute::process_environment, files)
+}
+
+fn load_all(sources: &[Source], environment: Environment<'_>, noted: &mut Vec<PathBuf>) -> Result<Loaded, Diagnostics> {
     let mut problems = Diagnostics::default();
     let mut files = Vec::new();
     let tree = gather(sources, environment, &mut problems, &mut files);
     let problems = Problems::new(problems);
     let mut config = tree.map(|tree| read(&tree, &problems)).unwrap_or_default();
     let problems = problems.into_inner();
+    files.extend(config.processors.iter().flat_map(|component| component.settings.files()));
+    noted.extend_from_slice(&files);
     if problems.has_errors() {
         return Err(problems);
     }
-    files.extend(config.processors.iter().flat_map(|component| component.settings.files().map(Path::to_owned)));
     config.files = files;
     Ok(Loaded { config, warnings: problems })
 }
@@ -248,8 +262,8 @@ impl Config {
         self.admission_bytes.map_or(admission::DEFAULT_BYTES, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
-    /// The files that were read and the modules of plugins: a change of one of them is a change of
-    /// the configuration.
+    /// The files that were read, and the modules of plugins with their signatures and tables: a change of one of
+    /// them is a change of the configuration.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
     }

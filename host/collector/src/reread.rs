@@ -1,5 +1,5 @@
 //! Something that is made of files, and made again when one of them has changed: certificates,
-//! keys, tokens, passwords.
+//! keys, tokens, passwords. And how it is seen that a file has changed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,28 @@ struct Made<T> {
 
 /// Tells whether a file is still the one that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    inode: u64,
+pub struct Stamp {
+    /// Device and inode.
+    place: (u64, u64),
     bytes: u64,
     modified: Option<SystemTime>,
+    /// Seconds and nanoseconds of the last change of what is in it or known of it: who copies a file may give it
+    /// the `modified` of another.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// That of the file at the end of all links; none if no file is there. A pipe or a device has none either:
+    /// it changes whenever it is read.
+    pub fn of(path: &Path) -> Option<Self> {
+        let file = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self {
+            place: (file.dev(), file.ino()),
+            bytes: file.len(),
+            modified: file.modified().ok(),
+            changed: (file.ctime(), file.ctime_nsec()),
+        })
+    }
 }
 
 impl<T> Reread<T> {
@@ -65,9 +83,5 @@ impl<T> Reread<T> {
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {
-    let stamp = |path: &PathBuf| {
-        let file = std::fs::metadata(path as &Path).ok()?;
-        Some(Stamp { inode: file.ino(), bytes: file.len(), modified: file.modified().ok() })
-    };
-    files.iter().map(stamp).collect()
+    files.iter().map(|path| Stamp::of(path)).collect()
 }

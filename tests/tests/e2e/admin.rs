@@ -1,8 +1,6 @@
 //! The admin API tells what serves and changes it, for whoever has the token and is on this machine.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::symlink;
 
 use http::Method;
 use serde_json::Value;
@@ -10,15 +8,14 @@ use sluice_tests::collector::{Config, Folder, Sluice, run};
 use sluice_tests::send::http::{Post, Reply};
 use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::Sink;
-use sluice_tests::{send, wire};
+use sluice_tests::{send, wait, wire};
 
 use crate::guests;
 use crate::swap::stamp_now;
 
 const TOKEN: &str = "a token of this test";
 
-/// A collector with the API. Its module lies in a folder that nobody watches, so that only the API and
-/// signals make it look there.
+/// A collector with the API.
 struct Served {
     sluice: Sluice,
     api: SocketAddr,
@@ -32,19 +29,32 @@ impl Served {
             .processor("attributes", "actions: [{ key: bundled, value: yes, action: upsert }]");
         let folder = Folder::new(&config.yaml());
         folder.write("token", format!("{TOKEN}\n"));
-        fs::create_dir(folder.path("unwatched")).unwrap();
-        symlink("unwatched/tester.wasm", folder.path("tester.wasm")).unwrap();
-        fs::write(folder.path("unwatched/tester.wasm"), guests::tester("one")).unwrap();
+        folder.write("tester.wasm", guests::tester("one"));
         let sluice = Sluice::start_in(folder);
         let api = sluice.address("sluice", "http");
         Self { sluice, api }
     }
 
     fn module(&self, bytes: &[u8]) {
-        let aside = self.sluice.folder().path("unwatched/new");
-        fs::write(&aside, bytes)
-            .and_then(|()| fs::rename(aside, self.sluice.folder().path("unwatched/tester.wasm")))
-            .unwrap();
+        self.sluice.folder().write("tester.wasm", bytes);
+    }
+
+    /// Puts another version in the place of the one that serves, and has the API look at it. The watch sees it,
+    /// too, but waits a moment for more; if it was faster all the same, the one before is put back and it is all
+    /// done again.
+    #[track_caller]
+    fn swapped_by(&self, path: &str, [before, next]: [&str; 2]) -> Value {
+        wait::until("the API to be faster than the watch", || {
+            self.module(&guests::tester(next));
+            let (status, done) = self.post(path);
+            assert_eq!(status, 200, "{done}");
+            if done["outcome"] == "applied" {
+                return Some(done);
+            }
+            self.module(&guests::tester(before));
+            self.post(path);
+            None
+        })
     }
 
     fn get(&self, path: &str) -> Value {
@@ -75,9 +85,7 @@ fn a_module_is_swapped_when_the_api_is_told_so() {
         (200, serde_json::json!({ "outcome": "unchanged", "swaps": [] }))
     );
 
-    served.module(&guests::tester("two"));
-    let (status, done) = served.post("/v1/plugins/wasm%2Ftester/swap");
-    assert_eq!((status, &done["outcome"]), (200, &"applied".into()), "{done}");
+    let done = served.swapped_by("/v1/plugins/wasm%2Ftester/swap", ["one", "two"]);
     let after = served.get("/v1/plugins/wasm/tester");
     assert_eq!((&after["version"], &after["last_swap"]), (&"two".into(), &done["swaps"][0]), "{done}");
     assert_eq!((&after["last_swap"]["from"], &after["last_swap"]["to"]), (&before["digest"], &after["digest"]));
@@ -92,13 +100,8 @@ fn a_module_is_swapped_when_the_api_is_told_so() {
     // Nobody else was touched.
     assert_eq!(served.sluice.swaps("attributes").len(), 1);
 
-    served.module(&guests::tester("one"));
-    let (status, done) = served.post("/v1/reload");
-    assert_eq!(
-        (status, &done["outcome"], done["swaps"].as_array().unwrap().len()),
-        (200, &"applied".into(), 1),
-        "{done}"
-    );
+    let done = served.swapped_by("/v1/reload", ["two", "one"]);
+    assert_eq!(done["swaps"].as_array().unwrap().len(), 1, "{done}");
     let end = served.sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
@@ -107,7 +110,10 @@ fn a_module_is_swapped_when_the_api_is_told_so() {
 fn a_swap_that_fails_is_answered_with_the_reason() {
     let upstream = Sink::start();
     let served = Served::start(&upstream);
+    // After the watch has told of it, which does so once.
+    let seen = served.sluice.swaps("wasm/tester").len();
     served.module(b"no component");
+    assert_eq!(served.sluice.wait_swap("wasm/tester", seen)["trigger"], "file");
     for path in ["/v1/plugins/wasm/tester/swap", "/v1/reload"] {
         let (status, done) = served.post(path);
         assert_eq!((status, &done["outcome"]), (409, &"failed".into()), "{done}");
@@ -120,7 +126,7 @@ fn a_swap_that_fails_is_answered_with_the_reason() {
     }
     assert_eq!(stamp_now(&served.sluice, &upstream, "stamp").as_deref(), Some("one"));
     let failed = [("plugin", "wasm/tester"), ("outcome", "failed"), ("step", "verify")];
-    assert_eq!(served.sluice.metrics().sum("sluice_plugin_swaps_total", &failed), 2.0);
+    assert_eq!(served.sluice.metrics().sum("sluice_plugin_swaps_total", &failed), 3.0);
     assert_eq!(served.sluice.terminate().code, 0);
 }
 

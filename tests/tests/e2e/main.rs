@@ -70,3 +70,4 @@ mod transform;
 mod trust;
 mod upstream;
 mod wait_for_result;
+mod watching;

@@ -261,6 +261,9 @@ async fn serve(
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
     let workshop = workshop(&loaded, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
+    let (tell, mut triggers) = mpsc::channel(TRIGGERS);
+    let files = Watch::start(tell);
+    files.files(loaded.config.files());
     let processors = match workshop.processors(&loaded.config, &HashMap::new(), Look::Start) {
         Ok(processors) => processors,
         Err(unfit) => {
@@ -271,9 +274,7 @@ async fn serve(
     let sandbox = workshop.sandbox.clone();
     let mut collector =
         Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?, sockets)?;
-    let (tell, mut triggers) = mpsc::channel(TRIGGERS);
-    let mut watch = Watch::start(tell);
-    watch.files(loaded.config.files());
+    collector.files = files;
     collector.apply(loaded.config, processors, None).await?;
     if let Some(succession) = succession {
         succession.serves();
@@ -321,7 +322,6 @@ async fn serve(
                 drop(collector.reload(args, Trigger::Turn).await);
             }
         }
-        watch.files(collector.config().files());
         collector.compare(&mut door);
     };
     // Whoever follows has its own at this place.

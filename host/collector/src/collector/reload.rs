@@ -1,10 +1,11 @@
 //! A reload: the next generation, prepared aside and put in place, or not.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::alone::{self, Judged};
 use super::{Collector, preparing};
 use crate::chain::Slot;
 use crate::cli::ConfigArgs;
@@ -33,15 +34,25 @@ impl Collector {
     }
 
     /// Reads the configuration and the modules again and puts what changed in place. Whatever is
-    /// wrong is logged, and the present generation serves on. Nothing changed: nothing happens.
+    /// wrong is logged, and what it is about serves on: a plugin, or the present generation if the configuration
+    /// has changed. Nothing changed: nothing happens.
     pub async fn reload(&mut self, args: &ConfigArgs, trigger: Trigger) -> Done {
         let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
+        let (serving, watch, refused) = (self.config.clone(), self.files.clone(), self.refused.clone());
         let prepare = move || {
+            let mut files: Vec<_> = serving.files().map(Path::to_owned).collect();
+            let loaded = config::load_noting(&sources, &mut files);
+            // Those of a configuration that is refused as well: what it lacks may come.
+            watch.files(files.iter().map(PathBuf::as_path));
             // Tables are data: they are current whatever becomes of the configuration.
             workshop.tables.refresh();
-            let loaded = config::load(&sources).map_err(Problem::Config)?;
+            let loaded = loaded.map_err(Problem::Config)?;
+            if loaded.config == serving {
+                let (processors, judged) = alone::judge(&workshop, &serving, present, &refused, trigger);
+                return Ok(Next { loaded, processors, judged: Some(judged) });
+            }
             let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
-            Ok((loaded, processors))
+            Ok(Next { loaded, processors, judged: None })
         };
         self.put_in_place(prepare, trigger).await
     }
@@ -167,45 +178,56 @@ impl Collector {
                 Which::Present => Look::Abort(&plugin),
             };
             let processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
-            Ok((Loaded { config, warnings: config::Diagnostics::default() }, processors))
+            let loaded = Loaded { config, warnings: config::Diagnostics::default() };
+            Ok(Next { loaded, processors, judged: None })
         };
         self.put_in_place(prepare, trigger).await
     }
 
     async fn put_in_place(
         &mut self,
-        prepare: impl FnOnce() -> Result<(Loaded, Processors), Problem> + Send + 'static,
+        prepare: impl FnOnce() -> Result<Next, Problem> + Send + 'static,
         trigger: Trigger,
     ) -> Done {
-        let (Loaded { config, warnings }, mut processors) = match preparing::aside(trigger, prepare).await {
-            Ok(Ok(prepared)) => prepared,
-            Ok(Err(problem)) => return self.tell_refused(problem, trigger),
-            Err(error) => return tell_failed(&error.to_string(), trigger),
-        };
+        let Next { loaded: Loaded { config, warnings }, mut processors, mut judged } =
+            match preparing::aside(trigger, prepare).await {
+                Ok(Ok(next)) => next,
+                Ok(Err(problem)) => return self.tell_refused(problem, trigger),
+                Err(error) => return tell_failed(&error.to_string(), trigger),
+            };
         let waits = !processors.waiting.is_empty();
         self.tell_waiting(&mut processors, trigger);
+        if let Some(reason) = fixed_at_start(&self.config, &config) {
+            return tell_failed(&reason, trigger);
+        }
+        match (self.hand_over(&mut processors, trigger).await, &mut judged) {
+            (Ok(Ok(())), _) => {}
+            (Ok(Err(unfit)), Some(judged)) => judged.leave_out(unfit, &mut processors.served, &self.served),
+            (Ok(Err(unfit)), None) => return self.tell_refused(Problem::Processors(unfit), trigger),
+            (Err(error), _) => return tell_failed(&error.to_string(), trigger),
+        }
+        let refused = judged.map(|judged| judged.end(&mut self.refused)).filter(|unfit| !unfit.is_empty());
+        let refused = refused.map(|unfit| self.tell_refused(Problem::Processors(unfit), trigger));
         let tries_the_same =
             |(id, served): (&String, &Served)| processors.served.get(id).is_none_or(|next| next.tries_the_same(served));
         let is_same = processors.fresh.is_empty() && self.served.iter().all(tries_the_same);
         if is_same && config == self.config {
-            return Done { outcome: if waits { "waits" } else { "unchanged" }, ..Done::default() };
-        }
-        if let Some(reason) = fixed_at_start(&self.config, &config) {
-            return tell_failed(&reason, trigger);
-        }
-        match self.hand_over(&mut processors, trigger).await {
-            Ok(Ok(())) => {}
-            Ok(Err(unfit)) => return self.tell_refused(Problem::Processors(unfit), trigger),
-            Err(error) => return tell_failed(&error.to_string(), trigger),
+            let outcome = if waits { "waits" } else { "unchanged" };
+            return refused.unwrap_or(Done { outcome, ..Done::default() });
         }
         config::print(&warnings);
-        match self.apply(config, processors, Some(trigger)).await {
+        let mut done = match self.apply(config, processors, Some(trigger)).await {
             Ok(swaps) => {
                 tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied");
                 Done { outcome: "applied", error: None, swaps }
             }
             Err(error) => tell_failed(&error.to_string(), trigger),
+        };
+        if let Some(Done { error, swaps, .. }) = refused {
+            done.swaps.extend(swaps);
+            done.error = Some(done.error.into_iter().chain(error).collect::<Vec<_>>().join("; "));
         }
+        done
     }
 
     fn tell_refused(&self, problem: Problem, trigger: Trigger) -> Done {
@@ -304,6 +326,14 @@ pub(super) enum Which {
     Candidate,
     /// What serves now, without the candidate.
     Present,
+}
+
+/// What is to be put in place.
+struct Next {
+    loaded: Loaded,
+    processors: Processors,
+    /// There if each processor was judged alone.
+    judged: Option<Judged>,
 }
 
 /// Why there is no next generation.

@@ -15,7 +15,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits, Profile, PublicKey};
+use sluice_sandbox::{Access, Limits, Profile, PublicKey, signature_of};
 
 use super::mark::Mark;
 use super::node::Node;
@@ -175,13 +175,14 @@ impl PartialEq for Marks {
 }
 
 impl Settings {
-    /// The files whose changes matter.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
+    /// The files whose changes matter: the module, its signature (there need not be one), tables.
+    pub fn files(&self) -> impl Iterator<Item = PathBuf> {
         let tables = self.tables.iter().flat_map(|(_, table)| match table {
             Table::File(spec) => vec![spec.file.as_path()],
             Table::Host(facts) => facts.paths().collect(),
         });
-        self.module.as_deref().into_iter().chain(tables)
+        let module = self.module.iter().flat_map(|module| [module.clone(), signature_of(module)]);
+        module.chain(tables.map(Path::to_owned))
     }
 
     /// Where a part of the plugin's configuration stands, or the nearest part around it that

@@ -22,7 +22,7 @@ pub struct Substitution<'s> {
     pub environment: Environment<'s>,
     /// What cannot be substituted.
     pub problems: &'s mut Diagnostics,
-    /// The files that were read.
+    /// The files that were read, or were to be.
     pub files: Vec<PathBuf>,
 }
 
@@ -115,9 +115,9 @@ impl Substitution<'_> {
     }
 
     fn file(&mut self, path: &Path, mark: &Mark) -> Option<String> {
+        self.files.push(path.to_owned());
         match source::read(path) {
             Ok(mut text) => {
-                self.files.push(path.to_owned());
                 // Whoever puts a password into a file ends the line.
                 if text.ends_with('\n') {
                     text.pop();

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
@@ -113,10 +114,8 @@ fn every_key_of_a_plugin_is_read() {
     assert_eq!(settings.rollout, rollout);
     let files: Vec<_> = settings.files().collect();
     let tables = ["data/stations.csv", "cells", "data/places.mmdb", "pod/name", "pod/labels", "pod/notes"];
-    assert_eq!(
-        files,
-        [&["plugins/waybill.wasm"][..], &tables].concat().into_iter().map(std::path::Path::new).collect::<Vec<_>>()
-    );
+    let module = ["plugins/waybill.wasm", "plugins/waybill.wasm.minisig"];
+    assert_eq!(files, [&module[..], &tables].concat().into_iter().map(PathBuf::from).collect::<Vec<_>>());
 }
 
 #[test]

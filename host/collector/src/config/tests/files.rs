@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{GOOD, Source, config, load, text};
-use crate::config::DEFAULT;
 use crate::config::processor::OnFailure::{Closed, Drop, Open};
+use crate::config::{DEFAULT, load_noting};
 use crate::{exporter, receiver};
 
 fn endpoint(source: &[Source]) -> String {
@@ -62,6 +62,17 @@ fn places_and_comments_make_no_difference() {
     let moved = format!("# a comment\n\n{}", GOOD.replace("{ debug: }", "{ 'debug':   }"));
     assert_eq!(config(&[text(GOOD)]), config(&[text(&moved)]));
     assert_ne!(config(&[text(GOOD)]), config(&[text(&GOOD.replace("debug:", "debug: { verbosity: detailed }"))]));
+}
+
+#[test]
+fn files_of_a_configuration_with_something_wrong_are_known_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let yaml = format!("{GOOD}processors: {{ wasm: {{ module: a.wasm, config: '${{file:nope}}', nonsense: 1 }} }}\n");
+    std::fs::write(path("c.yaml"), yaml).unwrap();
+    let mut files = Vec::new();
+    load_noting(&[Source::File(path("c.yaml"))], &mut files).unwrap_err();
+    assert_eq!(files, ["c.yaml", "nope", "a.wasm", "a.wasm.minisig"].map(path));
 }
 
 #[test]
@@ -130,7 +141,9 @@ fn modules_are_relative_to_their_file_and_are_watched() {
     let modules: Vec<_> =
         config.processors.iter().map(|component| component.settings.module.clone().unwrap()).collect();
     assert_eq!(modules, [folder.path().join("plugins/a.wasm"), "/b.wasm".into()]);
-    assert_eq!(config.files().collect::<Vec<_>>(), [file.as_path(), &modules[0], &modules[1]]);
+    let signatures = [folder.path().join("plugins/a.wasm.minisig"), "/b.wasm.minisig".into()];
+    let files = [&file, &modules[0], &signatures[0], &modules[1], &signatures[1]];
+    assert_eq!(config.files().collect::<Vec<_>>(), files);
 }
 
 #[test]
