@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Collector;
 use super::reload::{Which, failed};
+use super::{Collector, preparing};
 use crate::extension::admin::Done;
 use crate::generation::{Candidate, Fresh, Processors, Served, Waits};
 use crate::swap::Trigger;
+use crate::swap::bounds::Times;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
+use crate::swap::side_by_side;
 use crate::swap::trial::{Phase, Shown};
 use crate::swap::versions::RolledBack;
 
@@ -59,6 +62,9 @@ impl Collector {
         let candidates: Vec<_> = self.served.iter().filter_map(tried).collect();
         for (plugin, candidate) in candidates {
             let trigger = Trigger::Trial(candidate.trial.phase);
+            if let Some(live) = candidate.trial.is_to_be_compared() {
+                self.compare(&plugin, &candidate, live).await;
+            }
             let done = match candidate.trial.verdict() {
                 Verdict::Watch => continue,
                 Verdict::Failed(reason) => self.abort(&plugin, trigger, Some(reason)).await,
@@ -70,6 +76,23 @@ impl Collector {
             }
         }
         self.watch_probations().await;
+    }
+
+    /// Compares what calls of a candidate and of the version that serves take. If that cannot be done side by side,
+    /// because there is no batch that could be kept, what they took on live traffic decides.
+    async fn compare(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
+        let Some(served) = self.served.get(plugin) else { return };
+        let (present, next) = (served.prepared.clone(), candidate.served.prepared.clone());
+        let (batches, began) = (served.recent.batches(), Instant::now());
+        let work = move || side_by_side::run(&present, &next, &batches);
+        let times = match preparing::aside(Trigger::Trial(candidate.trial.phase), work).await {
+            Ok(times) => times.unwrap_or(live),
+            Err(error) => {
+                tracing::error!(event = "internal", plugin, %error, "a candidate was not compared side by side");
+                live
+            }
+        };
+        candidate.trial.compared(times, began.elapsed());
     }
 
     /// Has the candidate of a plugin serve.
