@@ -322,7 +322,7 @@ impl Workshop {
             // A pin says which version is meant, whatever was before.
             let pinned = trust.sha256.is_some() || settings.module.is_none();
             let rolled_back = if pinned { None } else { self.versions.rolled_back(&id) };
-            let Some(rolled_back) = rolled_back.filter(|one| one.digest == verified.digest()) else {
+            let Some(rolled_back) = rolled_back.filter(|one| one.has(verified.digest())) else {
                 return Ok(verified);
             };
             let instead = kept(&rolled_back.instead);

@@ -14,7 +14,6 @@ use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
 use crate::swap::side_by_side;
 use crate::swap::trial::{Phase, Shown};
-use crate::swap::versions::RolledBack;
 
 impl Collector {
     /// Whether there is anything to watch.
@@ -111,17 +110,16 @@ impl Collector {
         if !done.is_ok() {
             return done;
         }
-        let rolled_back = RolledBack { digest: candidate.digest().to_owned(), instead: present.clone() };
         let swap = Swap {
-            from: Some(rolled_back.digest.clone()),
-            to: Some(present),
+            from: Some(candidate.digest().to_owned()),
+            to: Some(present.clone()),
             trigger: trigger.as_str(),
             outcome: "rolled_back",
             reason,
             ..ended(plugin, &candidate)
         };
         self.tell_ended(&swap, &candidate);
-        self.remember(plugin, &rolled_back);
+        self.remember(plugin, candidate.digest(), &present);
         done.swaps.push(swap);
         done
     }
