@@ -183,6 +183,8 @@ fn a_kept_version_that_was_tampered_with_does_not_serve() {
     std::fs::write(kept, guests::tester("three")).unwrap();
     let refused = order(&sluice, &["rollback"]);
     assert!(refused.code == 1 && refused.stderr.contains("its sha256 is"), "{refused:?}");
+    let digest = [("plugin", "wasm/tester"), ("reason", "digest")];
+    assert_eq!(sluice.metrics().sum("sluice_plugin_refusals_total", &digest), 1.0);
     assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("two"));
     assert_eq!(sluice.terminate().code, 0);
 }

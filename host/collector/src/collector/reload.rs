@@ -236,10 +236,10 @@ impl Collector {
             Problem::Processors(unfit) => unfit,
         };
         let mut swaps = Vec::new();
-        for Unfit { id, step, reason, config, from, to, steps } in unfit {
+        for Unfit { id, step, reason, word, config, from, to, steps } in unfit {
             let details: Vec<_> = config.iter().map(|(path, message)| format!("{path}: {message}")).collect();
             let reason = if details.is_empty() { reason } else { format!("{reason}: {}", details.join("; ")) };
-            self.workshop.metrics.swapped(&id, "failed", step.as_str());
+            self.workshop.metrics.refused(&id, word);
             let swap = Swap {
                 plugin: id,
                 from,
@@ -252,6 +252,7 @@ impl Collector {
                 trial: None,
                 reason: Some(reason),
             };
+            self.workshop.metrics.swapped(&swap);
             swap.log(&[]);
             self.desk.failed(&swap);
             swaps.push(swap);
@@ -279,7 +280,6 @@ impl Collector {
         now.stats.serves();
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
-        self.workshop.metrics.swapped(&fresh.id, outcome, "swap");
         let swap = Swap {
             from: fresh.from,
             to: Some(now.prepared.digest().to_owned()),
@@ -292,6 +292,7 @@ impl Collector {
             reason: None,
             plugin: fresh.id,
         };
+        self.workshop.metrics.swapped(&swap);
         swap.log(&now.prepared.description().capabilities);
         let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
         let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());

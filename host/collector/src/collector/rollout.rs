@@ -13,7 +13,7 @@ use crate::swap::bounds::Times;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
 use crate::swap::side_by_side;
-use crate::swap::trial::{Phase, Shown};
+use crate::swap::trial::Shown;
 
 impl Collector {
     /// Whether there is anything to watch.
@@ -37,7 +37,7 @@ impl Collector {
         let (trigger, mut waiting) = (trigger.as_str(), std::mem::take(&mut processors.waiting));
         for waits in waiting.iter().filter(|waits| !self.waiting.contains(waits)) {
             let Waits { plugin, from, to, behind } = waits;
-            self.workshop.metrics.swapped(plugin, "waits", Step::Trial(Phase::Canary).as_str());
+            self.workshop.metrics.waits(plugin);
             tracing::info!(
                 event = "plugin.waits",
                 plugin,
@@ -62,7 +62,7 @@ impl Collector {
         for (plugin, candidate) in candidates {
             let trigger = Trigger::Trial(candidate.trial.phase);
             if let Some(live) = candidate.trial.is_to_be_compared() {
-                self.compare(&plugin, &candidate, live).await;
+                self.compare_both(&plugin, &candidate, live).await;
             }
             let done = match candidate.trial.verdict() {
                 Verdict::Watch => continue,
@@ -79,7 +79,7 @@ impl Collector {
 
     /// Compares what calls of a candidate and of the version that serves take. If that cannot be done side by side,
     /// because there is no batch that could be kept, what they took on live traffic decides.
-    async fn compare(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
+    async fn compare_both(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
         let Some(served) = self.served.get(plugin) else { return };
         let (present, next) = (served.prepared.clone(), candidate.served.prepared.clone());
         let (batches, began) = (served.recent.batches(), Instant::now());
@@ -147,7 +147,7 @@ impl Collector {
             trial: None,
             ..ended(&fresh.id, candidate)
         };
-        self.workshop.metrics.swapped(&swap.plugin, swap.outcome, swap.step);
+        self.workshop.metrics.swapped(&swap);
         swap.log(&candidate.served.prepared.description().capabilities);
         let shown = Shown { digest: candidate.digest().to_owned(), trial: Arc::clone(&candidate.trial) };
         self.desk.tries(&swap, Some(shown));
@@ -193,7 +193,7 @@ impl Collector {
     /// Counts the end of a candidate, which is no longer shown.
     fn retire(&self, swap: &Swap, candidate: &Candidate) {
         let metrics = &self.workshop.metrics;
-        metrics.swapped(&swap.plugin, swap.outcome, swap.step);
+        metrics.swapped(swap);
         metrics.retire(&swap.plugin, &candidate.served.prepared.description().version, candidate.digest());
     }
 }

@@ -32,14 +32,15 @@ fn beside(present: Version, next: Version, judge: impl Fn(&Sluice, &Sink, &Value
                 let (upstream, stop) = (Sink::start(), AtomicBool::new(false));
                 let sluice =
                     start_with(present, &upstream, &format!("strategy: canary, share: {share}, for: 1h"), "100ms");
-                let client = send::Grpc::new(sluice.grpc()).unwrap();
+                let address = sluice.grpc();
                 let what = format!("share {share}, {spans} spans of {traces} traces");
                 let sent = thread::scope(|scope| {
                     let sender = scope.spawn(|| {
+                        let client = send::Grpc::new(address).unwrap();
                         let (mut chance, mut sent) = (StdRng::seed_from_u64(number as u64), 0);
                         while !stop.load(Ordering::Relaxed) {
                             let ids: Vec<[u8; 16]> = (0..traces).map(|_| chance.random()).collect();
-                            let of = |id| span(&ids[id as usize % traces], id, "a");
+                            let of = |id: u64| span(&ids[id as usize % traces], id, "a");
                             client.send(&odd::request(&(0..spans).map(of).collect::<Vec<_>>())).unwrap();
                             sent += spans;
                             // What is paced has to wait.
