@@ -307,7 +307,7 @@ fn all_guests() -> [Vec<Duration>; 2] {
     let neighbour = Neighbour::start(&sluice);
     neighbours.wait_for_spans(2_000);
     let resident = resident_mib(&sluice, "VmRSS");
-    let mut most_grown = (0, "");
+    let (mut most_grown, mut left) = ((0, ""), None::<&str>);
     assert!(GUESTS.len() >= 30, "the folder of guests is where it was");
 
     let many = many();
@@ -315,7 +315,14 @@ fn all_guests() -> [Vec<Duration>; 2] {
     for (name, text, expected) in GUESTS {
         println!("{name}");
         let (component, before, poisoned) = (component(text), counted(&sluice), poison(&sluice));
-        let rose = |counter: usize, kind: &str| vec![(COUNTERS[counter].0, kind.to_owned())];
+        // A late look may have found the file of the guest before once more, if that was refused.
+        let again = left.take().map(|word| (COUNTERS[1].0, word.to_owned()));
+        let assert_rose = |counter: usize, kind: &str| {
+            let expected = (COUNTERS[counter].0, kind.to_owned());
+            let mut rose = risen(&before, &counted(&sluice));
+            rose.retain(|one| *one == expected || again.as_ref() != Some(one));
+            assert_eq!(rose, [expected], "{name}");
+        };
         reset_peak(&sluice);
         let resident = resident_mib(&sluice, "VmRSS");
         neighbour.at_work.store(true, Ordering::Relaxed);
@@ -327,13 +334,14 @@ fn all_guests() -> [Vec<Duration>; 2] {
                 // That it uses no more time two seconds later is shown in `compiling`.
                 wait::until("the compiler to be gone", || (!has_children(&sluice)).then_some(()));
                 client.send(&many).expect("the version before serves");
-                assert_eq!(risen(&before, &counted(&sluice)), rose(1, word), "{name}");
+                assert_rose(1, word);
+                left = Some(*word);
             }
             Expected::Fails(kind) | Expected::Goes(kind) | Expected::Isolated(kind) => {
                 swap(&sluice, &component, |event| event["outcome"] == "swapped");
                 let served = client.send(&many).is_ok();
                 assert_eq!(served, !matches!(expected, Expected::Fails(_)), "{name}");
-                assert_eq!(risen(&before, &counted(&sluice)), rose(0, kind), "{name}");
+                assert_rose(0, kind);
                 let spans = if matches!(expected, Expected::Isolated(_)) { 1.0 } else { 0.0 };
                 assert_eq!(poison(&sluice) - poisoned, spans, "{name}");
                 swap(&sluice, &harmless, |event| event["outcome"] == "swapped");

@@ -59,7 +59,10 @@ impl Collector {
         let done = self.look_at(plugin, Which::Module, Trigger::Admin).await;
         if let Some(mut rolled_back) = rolled_back {
             if let Some(served) = self.served.get(plugin).filter(|_| done.is_ok()) {
-                let allowed = [Some(served.prepared.digest()), served.candidate.as_ref().map(|one| one.digest())];
+                // It serves now, or is tried, or waits for its turn.
+                let waits = self.waiting.iter().find(|waits| waits.plugin == plugin).map(|waits| waits.to.as_str());
+                let tried = served.candidate.as_ref().map(|candidate| candidate.digest());
+                let allowed = [Some(served.prepared.digest()), tried, waits];
                 rolled_back.digests.retain(|digest| !allowed.contains(&Some(digest.as_str())));
                 served.prepared.digest().clone_into(&mut rolled_back.instead);
             }

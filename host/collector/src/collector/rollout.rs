@@ -77,15 +77,16 @@ impl Collector {
         self.watch_probations().await;
     }
 
-    /// Compares what calls of a candidate and of the version that serves take. If that cannot be done side by side,
-    /// because there is no batch that could be kept, what they took on live traffic decides.
+    /// Compares what calls of a candidate and of the version that serves take. If there is no batch that could be
+    /// kept, what they took on live traffic decides.
     async fn compare_both(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
         let Some(served) = self.served.get(plugin) else { return };
         let (present, next) = (served.prepared.clone(), candidate.served.prepared.clone());
         let (batches, began) = (served.recent.batches(), Instant::now());
+        let live = batches.is_empty().then_some(live);
         let work = move || side_by_side::run(&present, &next, &batches);
         let times = match preparing::aside(Trigger::Trial(candidate.trial.phase), work).await {
-            Ok(times) => times.unwrap_or(live),
+            Ok(times) => times.or(live),
             Err(error) => {
                 tracing::error!(event = "internal", plugin, %error, "a candidate was not compared side by side");
                 live

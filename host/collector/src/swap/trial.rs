@@ -182,9 +182,10 @@ impl Trial {
         Some(Times { took, usual: self.current.until_now().since(current).half_take()? })
     }
 
-    /// Halts the candidate if it is too slow by these times, which it took so long to find out.
-    pub fn compared(&self, times: Times, cost: Duration) {
-        if let Some(reason) = times.breach(&self.rollout) {
+    /// Halts the candidate if it is too slow by these times, which it took so long to find out. Without them it
+    /// could not be told.
+    pub fn compared(&self, times: Option<Times>, cost: Duration) {
+        if let Some(reason) = times.and_then(|times| times.breach(&self.rollout)) {
             // Another thread may have found another reason; then that stands.
             drop(self.halted.set(reason));
         }
@@ -349,12 +350,14 @@ mod tests {
         // Told within an eighth.
         assert!(trial.is_to_be_compared().is_some_and(|live| live.took.as_micros().abs_diff(1_060) < 70));
         let micros = |took, usual| Times { took: Duration::from_micros(took), usual: Duration::from_micros(usual) };
-        trial.compared(micros(300, 100), Duration::ZERO);
+        trial.compared(None, Duration::ZERO);
+        assert_eq!(trial.verdict(), Verdict::Watch);
+        trial.compared(Some(micros(300, 100)), Duration::ZERO);
         assert_eq!(trial.verdict(), Verdict::Watch, "what it takes on live traffic decides nothing");
         call(&trial.candidate, 100, 0, 1_000);
         call(&trial.current, 100, 0, 10);
         assert_eq!(trial.is_to_be_compared(), None, "it was done just now");
-        trial.compared(micros(301, 100), Duration::ZERO);
+        trial.compared(Some(micros(301, 100)), Duration::ZERO);
         assert!(trial.is_halted());
         assert!(matches!(trial.verdict(), Verdict::Failed(reason) if reason.contains("max_latency_ratio is 3")));
     }
