@@ -40,14 +40,13 @@ use crate::swap::recent::Recent;
 pub use aside::Aside;
 pub use canary::Canary;
 pub use effects::CustomMetrics;
-pub use guard::{Care, Guard};
+pub use guard::{Care, Guard, thread_cpu_time};
 pub use shadow::Shadow;
 pub use stats::{PluginMetrics, PluginStats, Totals};
 pub use together::together;
 
 use crate::quarantine::Kept;
 use breaker::Admission;
-use guard::thread_cpu_time;
 use patient::{Allowance, Fate, Patient, Served, Treated};
 use standby::Relief;
 use stats::CoreStats;

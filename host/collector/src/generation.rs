@@ -9,9 +9,9 @@ mod candidate;
 mod columns;
 mod served;
 mod settings;
+mod unfit;
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -31,6 +31,8 @@ pub use candidate::{Candidate, Waits};
 pub use served::Served;
 pub use settings::trust;
 use settings::{quarantine_is_there, sandbox_settings, store_folder};
+use unfit::Problem;
+pub use unfit::Unfit;
 
 /// First-party plugins by their config type.
 pub type Bundle = HashMap<&'static str, Source>;
@@ -120,14 +122,6 @@ struct Attempt {
     waits: bool,
 }
 
-/// Why a processor was not made.
-struct Problem {
-    step: Step,
-    reason: String,
-    /// Of the plugin's own configuration: path in it, and message.
-    config: Vec<(String, String)>,
-}
-
 impl Attempt {
     fn time<T>(&mut self, step: Step, work: impl FnOnce() -> T) -> T {
         let started = Instant::now();
@@ -137,15 +131,9 @@ impl Attempt {
     }
 
     fn failed(self, id: String, problem: Problem, now: Option<&Served>) -> Unfit {
-        let Problem { step, reason, config } = problem;
+        let Problem { step, reason, word, config } = problem;
         let from = now.map(|now| now.prepared.digest().to_owned());
-        Unfit { id, step, reason, config, from, to: self.to, steps: self.steps }
-    }
-}
-
-impl Problem {
-    fn at<E: Display>(step: Step) -> impl FnOnce(E) -> Self {
-        move |reason| Self { step, reason: reason.to_string(), config: Vec::new() }
+        Unfit { id, step, reason, word, config, from, to: self.to, steps: self.steps }
     }
 }
 
@@ -160,26 +148,6 @@ pub struct Processors {
     pub waiting: Vec<Waits>,
     /// The only one that was looked at, if it was one.
     pub only: Option<String>,
-}
-
-/// Why a processor cannot serve.
-#[derive(Debug, thiserror::Error)]
-#[error("processor {id}: {reason}")]
-pub struct Unfit {
-    /// The component id.
-    pub id: String,
-    /// The step that failed.
-    pub step: Step,
-    /// What is wrong and what to do.
-    pub reason: String,
-    /// Problems of the plugin's own configuration: path in it, and message.
-    pub config: Vec<(String, String)>,
-    /// The digest that serves now, if any.
-    pub from: Option<String>,
-    /// The digest that was to serve, if the module could be read.
-    pub to: Option<String>,
-    /// How long the steps took, the one that failed included.
-    pub steps: Steps,
 }
 
 impl Workshop {
@@ -314,7 +282,7 @@ impl Workshop {
         };
         let (mut source, trust) = match look {
             Look::Kept(_, digest) => kept(digest),
-            _ => (self.source(settings).map_err(Problem::at(Step::Read))?, trust.clone()),
+            _ => (self.source(settings).map_err(Problem::called("not_bundled", Step::Read))?, trust.clone()),
         };
         let verify = |source: &Source, trust: &Trust| self.sandbox.verify(source, &settings.limits, trust);
         let verified = attempt.time(Step::Verify, || {
@@ -322,7 +290,7 @@ impl Workshop {
             // A pin says which version is meant, whatever was before.
             let pinned = trust.sha256.is_some() || settings.module.is_none();
             let rolled_back = if pinned { None } else { self.versions.rolled_back(&id) };
-            let Some(rolled_back) = rolled_back.filter(|one| one.digest == verified.digest()) else {
+            let Some(rolled_back) = rolled_back.filter(|one| one.has(verified.digest())) else {
                 return Ok(verified);
             };
             let instead = kept(&rolled_back.instead);
@@ -347,13 +315,14 @@ impl Workshop {
         let (id, settings) = (component.id.to_string(), &component.settings);
         let module = attempt.time(Step::Compile, || self.sandbox.compile(verified, &settings.limits));
         let module = module.map_err(Problem::at(Step::Compile))?;
-        let store_folder = store_folder(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
-        quarantine_is_there(settings, config.state_dir()).map_err(Problem::at(Step::Configure))?;
-        let tables = self.tables.open(&id, &settings.tables).map_err(Problem::at(Step::Read))?;
+        let store_folder =
+            store_folder(settings, config.state_dir()).map_err(Problem::called("config", Step::Configure))?;
+        quarantine_is_there(settings, config.state_dir()).map_err(Problem::called("config", Step::Configure))?;
+        let tables = self.tables.open(&id, &settings.tables).map_err(Problem::called("table", Step::Read))?;
         let config = columns::missing(settings, &tables);
         if !config.is_empty() {
             let reason = "the configuration names columns that its tables do not have".to_owned();
-            return Err(Problem { step: Step::Configure, reason, config });
+            return Err(Problem { step: Step::Configure, reason, word: "config", config });
         }
         let prepared = attempt.time(Step::Configure, || {
             self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder))
@@ -362,13 +331,14 @@ impl Workshop {
             PrepareError::Configure(problems) => Problem {
                 step: Step::Configure,
                 reason: "the plugin refuses its configuration".to_owned(),
+                word: "config",
                 config: problems.into_iter().map(|problem| (problem.path, problem.message)).collect(),
             },
             other => Problem::at(Step::Configure)(other),
         })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {
             let reason = "a redactor with `on_failure: open` would let spans out unredacted; set `unsafe_fail_open: true` if that is meant";
-            return Err(Problem::at(Step::Configure)(reason));
+            return Err(Problem::called("config", Step::Configure)(reason));
         }
         Ok(prepared)
     }

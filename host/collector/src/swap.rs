@@ -7,6 +7,7 @@ pub mod event;
 pub mod probation;
 pub mod recent;
 pub mod self_test;
+pub mod side_by_side;
 pub mod trial;
 pub mod versions;
 pub mod watch;

@@ -118,6 +118,18 @@ pub enum CompileError {
     Io(#[from] std::io::Error),
 }
 
+impl CompileError {
+    /// The word in metrics.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "invalid",
+            Self::Timeout(_) => "compile_timeout",
+            Self::Memory => "compile_memory",
+            Self::Io(_) => "compiler",
+        }
+    }
+}
+
 /// Compiles a component within `timeout`.
 pub(crate) fn compile(shared: &Shared, component: &[u8], timeout: Duration) -> Result<Vec<u8>, CompileError> {
     match &shared.compiler {

@@ -42,6 +42,18 @@ pub enum NotAPlugin {
     Export(&'static str),
 }
 
+impl NotAPlugin {
+    /// The word in metrics.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotWasm(_) | Self::CoreModule => "not_a_component",
+            Self::Invalid(_) => "invalid",
+            Self::Version { .. } | Self::Export(_) => "contract",
+            Self::Import(_) => "imports",
+        }
+    }
+}
+
 /// Checks every byte of a component. wasmtime's compiler does so as well, but is the larger thing to
 /// hand unchecked bytes to.
 pub(crate) fn validate(bytes: &[u8]) -> Result<(), NotAPlugin> {

@@ -100,6 +100,21 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The word in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "read",
+            Self::TooLarge { .. } => "size",
+            Self::Digest { .. } => "digest",
+            Self::Untrusted { .. } => "signature",
+            Self::NotAPlugin { reason, .. } => reason.as_str(),
+            Self::Compile { error, .. } => error.as_str(),
+            Self::Link { .. } => "invalid",
+        }
+    }
+}
+
 /// A component that has passed all checks that do not run it.
 pub struct Verified {
     name: String,

@@ -91,6 +91,19 @@ pub enum PrepareError {
     Call(#[from] CallError),
 }
 
+impl PrepareError {
+    /// The word in metrics: what it wants and may not have, or how it failed.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Configure(_) => "config",
+            Self::Grant(_) | Self::Allowed(_) | Self::Beyond(_) => "access",
+            Self::Capability(..) => "capability",
+            Self::Table(_) => "table",
+            Self::Call(error) => error.kind.as_str(),
+        }
+    }
+}
+
 /// Why an instance cannot be made of what was prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum InstantiateError {
@@ -100,6 +113,16 @@ pub enum InstantiateError {
     /// It took its configuration before and does not now.
     #[error("the plugin refuses a configuration that it took before")]
     Fickle,
+}
+
+impl InstantiateError {
+    /// The word in metrics.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Call(error) => error.kind.as_str(),
+            Self::Fickle => FailureKind::Configure.as_str(),
+        }
+    }
 }
 
 /// A plugin that has taken its configuration. Cheap to clone.

@@ -131,6 +131,47 @@ fn a_state_dir_keeps_versions_and_what_was_rolled_back_over_a_restart() {
 }
 
 #[test]
+fn all_versions_that_were_rolled_back_are_remembered_over_a_restart() {
+    let upstream = Sink::start();
+    let state = Folder::new("");
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    let config = config(&upstream, &extension, "");
+    let sluice = Sluice::start_in(folder(&config));
+    let digests = ["two", "three"].map(|stamp| {
+        assert_eq!(replace(&sluice, stamp)["outcome"], "swapped");
+        shown(&sluice)["digest"].clone()
+    });
+    for digest in digests.iter().rev() {
+        assert_eq!(order(&sluice, &["rollback"]).code, 0);
+        assert_eq!(shown(&sluice)["rolled_back"], *digest);
+    }
+    // Neither the one that was rolled back first comes again, nor the other one.
+    for stamp in ["three", "two"] {
+        touch(&sluice, stamp);
+        assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("one"), "the file holds {stamp}");
+    }
+    assert_eq!(sluice.terminate().code, 0);
+
+    for stamp in ["two", "three"] {
+        let again = folder(&config);
+        again.write("tester.wasm", guests::tester(stamp));
+        let sluice = Sluice::start_in(again);
+        assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("one"), "the file holds {stamp}");
+        assert_eq!(sluice.terminate().code, 0);
+    }
+
+    // One of them is forced; the other one is remembered all the same.
+    let last = folder(&config);
+    last.write("tester.wasm", guests::tester("two"));
+    let sluice = Sluice::start_in(last);
+    assert_eq!(order(&sluice, &["swap", "--force"]).code, 0);
+    assert_eq!((&shown(&sluice)["digest"], &shown(&sluice)["rolled_back"]), (&digests[0], &digests[1]));
+    touch(&sluice, "three");
+    assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("two"));
+    assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
 fn a_kept_version_that_was_tampered_with_does_not_serve() {
     let upstream = Sink::start();
     let state = Folder::new("");
@@ -142,6 +183,8 @@ fn a_kept_version_that_was_tampered_with_does_not_serve() {
     std::fs::write(kept, guests::tester("three")).unwrap();
     let refused = order(&sluice, &["rollback"]);
     assert!(refused.code == 1 && refused.stderr.contains("its sha256 is"), "{refused:?}");
+    let digest = [("plugin", "wasm/tester"), ("reason", "digest")];
+    assert_eq!(sluice.metrics().sum("sluice_plugin_refusals_total", &digest), 1.0);
     assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("two"));
     assert_eq!(sluice.terminate().code, 0);
 }

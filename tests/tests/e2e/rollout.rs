@@ -1,6 +1,7 @@
 //! A new version is tried before it serves all, and goes by itself if it is bad.
 
 mod canary;
+mod fair;
 mod shadow;
 mod standby;
 
@@ -37,6 +38,11 @@ pub fn start(upstream: &Sink, rollout: &str) -> Sluice {
 
 /// The same with this limit of time for each call.
 fn start_limited(upstream: &Sink, rollout: &str, timeout: &str) -> Sluice {
+    start_with(ONE, upstream, rollout, timeout)
+}
+
+/// The same with this version.
+fn start_with(version: Version, upstream: &Sink, rollout: &str, timeout: &str) -> Sluice {
     let settings = format!("module: rollout.wasm\nrollout: {{ {rollout} }}\nlimits: {{ timeout: {timeout} }}");
     // What upstream does not answer in time is sent again, and arrives twice: on a machine in full use, too.
     let patient = "timeout: 60s\nsending_queue: { batch: { flush_timeout: 20ms } }";
@@ -46,7 +52,7 @@ fn start_limited(upstream: &Sink, rollout: &str, timeout: &str) -> Sluice {
         .processor(PLUGIN, &settings);
     let folder = Folder::new(&config.yaml());
     folder.write("token", "a token of this test\n");
-    folder.write("rollout.wasm", guests::rollout(ONE));
+    folder.write("rollout.wasm", guests::rollout(version));
     Sluice::start_in(folder)
 }
 

@@ -48,7 +48,11 @@ fn a_version_that_fails_on_recent_spans_does_not_serve() {
         assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("one"), "the old one serves");
     }
     let failed = [("plugin", "wasm/tester"), ("outcome", "failed"), ("step", "self_test")];
-    assert_eq!(sluice.metrics().sum("sluice_plugin_swaps_total", &failed), 4.0);
+    let metrics = sluice.metrics();
+    assert_eq!(metrics.sum("sluice_plugin_swaps_total", &failed), 4.0);
+    assert_eq!(metrics.sum("sluice_plugin_swap_step_seconds_count", &failed), 4.0);
+    let refused = [("plugin", "wasm/tester"), ("reason", "self_test")];
+    assert_eq!(metrics.sum("sluice_plugin_refusals_total", &refused), 4.0);
     // What happens in a self-test is no failure of the version that serves.
     assert_eq!(sluice.metrics().sum("sluice_plugin_failures_total", &[("plugin", "wasm/tester")]), 0.0);
     let end = sluice.terminate();

@@ -67,6 +67,8 @@ fn an_unsigned_module_put_in_place_keeps_the_old_one() {
     assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("one"));
     let failed = [("plugin", "wasm/tester"), ("outcome", "failed"), ("step", "verify")];
     assert!(sluice.metrics().sum("sluice_plugin_swaps_total", &failed) >= 1.0);
+    let refused = [("plugin", "wasm/tester"), ("reason", "signature")];
+    assert!(sluice.metrics().sum("sluice_plugin_refusals_total", &refused) >= 1.0);
     // The signature, once it is there, brings the module in.
     sluice.folder().write("tester.wasm.minisig", signature(&signer, &two));
     assert_eq!(sluice.wait_swap("wasm/tester", seen + 1)["outcome"], "swapped");

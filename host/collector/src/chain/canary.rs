@@ -3,9 +3,11 @@
 //! What enters is a slice; what leaves is the slice with the spans of some traces worked on by the
 //! candidate and all others by the version that serves. Which traces these are is told by their ids alone,
 //! so that all cores say the same of all requests. As much of the other traces goes through the present
-//! version by itself, so that both are compared by parts of one kind. Where the candidate fails, the
-//! present version takes over.
+//! version by itself, so that both are compared by parts of one kind. These two parts come before the rest, and by
+//! turns before each other: a call that comes right after another of the same version takes less than half of the
+//! time. Where the candidate fails, the present version takes over.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use sluice_sandbox::Instance;
@@ -68,6 +70,8 @@ fn hash(id: u128) -> u64 {
 pub(super) struct OnCore {
     shared: Arc<Canary>,
     slot: Slot,
+    /// The candidate comes before the present version in the next slice.
+    is_first: Cell<bool>,
 }
 
 impl OnCore {
@@ -78,7 +82,7 @@ impl OnCore {
             Some(instance) => Slot::new(plan, instance),
             None => before.filter(|before| Arc::ptr_eq(&before.shared, shared))?.slot.under(plan),
         };
-        Some(Self { shared: Arc::clone(shared), slot })
+        Some(Self { shared: Arc::clone(shared), slot, is_first: Cell::default() })
     }
 
     /// The candidate.
@@ -96,7 +100,10 @@ impl OnCore {
     ) -> Result<(), Stop> {
         let mut parts = self.deal(std::mem::take(batch));
         let mut result = Ok(());
-        for (side, part) in (REST..).zip(&mut parts) {
+        let is_first = self.is_first.replace(!self.is_first.get());
+        let order = if is_first { [CANDIDATE, COMPARED, REST] } else { [COMPARED, CANDIDATE, REST] };
+        for side in order {
+            let Some(part) = parts.get_mut(usize::from(side)) else { continue };
             if part.spans() == 0 || side == CANDIDATE && self.call(part, done) {
                 continue;
             }

@@ -16,9 +16,14 @@ use super::breaker::State;
 use super::effects::CustomMetrics;
 use crate::config::processor::Settings;
 use crate::series::{Aggregate, Aggregates};
+use crate::swap::event::{Step, Swap};
+use crate::swap::trial::Phase;
 
 /// Call durations in seconds: a healthy call takes 5 µs to 1 ms, the default limit is 10 ms.
 const DURATIONS: [f64; 12] = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 5e-2, 1e-1];
+
+/// Durations of steps of a swap in seconds: from a module that is in the cache to a canary of an hour.
+const STEPS: [f64; 14] = [1e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 900.0, 3_600.0];
 
 /// Failures of one plugin that are logged in full, at most one in this time; the rest is counted.
 const LOG_EVERY: Duration = Duration::from_secs(1);
@@ -35,6 +40,8 @@ pub struct PluginMetrics {
     restarts: IntCounterVec,
     breaker: IntGaugeVec,
     swaps: IntCounterVec,
+    steps: HistogramVec,
+    refusals: IntCounterVec,
     custom: CustomMetrics,
     series: Aggregates,
     tallies: Tallies,
@@ -151,6 +158,8 @@ impl PluginMetrics {
         let counter = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
         let durations =
             HistogramOpts::new("sluice_plugin_duration_seconds", "Time of one call.").buckets(DURATIONS.to_vec());
+        let steps = HistogramOpts::new("sluice_plugin_swap_step_seconds", "Time of one step of a swap.");
+        let steps = steps.buckets(STEPS.to_vec());
         let metrics = Self {
             info: gauge("sluice_plugin_info", "1 for the version that serves.", &["plugin", "version", "digest"])?,
             calls: counter("sluice_plugin_calls_total", "Calls of process.", &["plugin"])?,
@@ -169,6 +178,8 @@ impl PluginMetrics {
                 "Attempts to change a plugin.",
                 &["plugin", "outcome", "step"],
             )?,
+            steps: HistogramVec::new(steps, &["plugin", "step", "outcome"])?,
+            refusals: counter("sluice_plugin_refusals_total", "Versions that were refused.", &["plugin", "reason"])?,
             custom: CustomMetrics::new(registry),
             series: series.clone(),
             tallies: Tallies::default(),
@@ -177,9 +188,10 @@ impl PluginMetrics {
         Ok(metrics)
     }
 
-    fn families(&self) -> [&dyn Collector; 9] {
-        let Self { info, calls, spans, duration, memory, failures, restarts, breaker, swaps, .. } = self;
-        [info, calls, spans, duration, memory, failures, restarts, breaker, swaps]
+    fn families(&self) -> [&dyn Collector; 11] {
+        let Self { info, calls, spans, duration, memory, failures, restarts, breaker, .. } = self;
+        let Self { swaps, steps, refusals, .. } = self;
+        [info, calls, spans, duration, memory, failures, restarts, breaker, swaps, steps, refusals]
     }
 
     /// The series of a plugin, if it is a connector.
@@ -216,9 +228,25 @@ impl PluginMetrics {
         let _ = self.info.remove_label_values(&[id, version, digest]);
     }
 
-    /// Counts an attempt to change a plugin: `outcome` swapped or failed, `step` the last one.
-    pub fn swapped(&self, id: &str, outcome: &str, step: &str) {
-        self.swaps.with_label_values(&[id, outcome, step]).inc();
+    /// Counts an attempt to change a plugin by how it ended, and what its steps took. The last one ended as the
+    /// attempt did; those before it have passed.
+    pub fn swapped(&self, swap: &Swap) {
+        let Swap { plugin, outcome, step: last, .. } = swap;
+        self.swaps.with_label_values(&[plugin, *outcome, *last]).inc();
+        for (step, took) in swap.ms.untold() {
+            let outcome = if step.as_str() == *last { *outcome } else { "passed" };
+            self.steps.with_label_values(&[plugin, step.as_str(), outcome]).observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a version whose turn for a canary has not come.
+    pub fn waits(&self, id: &str) {
+        self.swaps.with_label_values(&[id, "waits", Step::Trial(Phase::Canary).as_str()]).inc();
+    }
+
+    /// Counts a version that was refused before it served, by the word for why.
+    pub fn refused(&self, id: &str, reason: &str) {
+        self.refusals.with_label_values(&[id, reason]).inc();
     }
 }
 

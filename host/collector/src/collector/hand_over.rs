@@ -129,5 +129,5 @@ fn take_over(
     );
     let Fresh { id, from, steps, .. } = fresh;
     let to = Some(prepared.digest().to_owned());
-    Err(Box::new(Unfit { id, step: Step::Restore, reason, config: Vec::new(), from, to, steps }))
+    Err(Box::new(Unfit { id, step: Step::Restore, reason, word: "restore", config: Vec::new(), from, to, steps }))
 }

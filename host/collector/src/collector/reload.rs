@@ -1,6 +1,7 @@
 //! A reload: the next generation, prepared aside and put in place, or not.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,7 +18,6 @@ use crate::route::Routes;
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
-use crate::swap::versions::RolledBack;
 use crate::telemetry::logs::rfc3339;
 
 impl Collector {
@@ -58,7 +58,7 @@ impl Collector {
     }
 
     /// Reads the module of one plugin again. Everything else stays as it is, in the files as here.
-    /// With `force` even a version that was rolled back is tried again.
+    /// With `force` even a version that was rolled back is tried again; others that were stay so.
     async fn look_again(&mut self, plugin: &str, force: bool) -> Done {
         let versions = Arc::clone(&self.workshop.versions);
         let rolled_back = versions.rolled_back(plugin).filter(|_| force);
@@ -68,8 +68,18 @@ impl Collector {
             return tell_failed(&format!("cannot forget what was rolled back: {error}"), Trigger::Admin);
         }
         let done = self.look_at(plugin, Which::Module, Trigger::Admin).await;
-        if let Some(rolled_back) = rolled_back.filter(|_| !done.is_ok()) {
-            self.remember(plugin, &rolled_back);
+        if let Some(mut rolled_back) = rolled_back {
+            if let Some(served) = self.served.get(plugin).filter(|_| done.is_ok()) {
+                // It serves now, or is tried, or waits for its turn.
+                let waits = self.waiting.iter().find(|waits| waits.plugin == plugin).map(|waits| waits.to.as_str());
+                let tried = served.candidate.as_ref().map(|candidate| candidate.digest());
+                let allowed = [Some(served.prepared.digest()), tried, waits];
+                rolled_back.digests.retain(|digest| !allowed.contains(&Some(digest.as_str())));
+                served.prepared.digest().clone_into(&mut rolled_back.instead);
+            }
+            if !rolled_back.digests.is_empty() {
+                self.tell_remembered(plugin, versions.write_down(plugin, &rolled_back));
+            }
         }
         done
     }
@@ -131,7 +141,7 @@ impl Collector {
         };
         let done = self.look_at(plugin, Which::Kept(instead.clone()), trigger).await;
         if done.is_ok() {
-            self.remember(plugin, &RolledBack { digest, instead });
+            self.remember(plugin, &digest, &instead);
         }
         done
     }
@@ -154,8 +164,13 @@ impl Collector {
         }
     }
 
-    pub(super) fn remember(&self, plugin: &str, rolled_back: &RolledBack) {
-        if let Err(error) = self.workshop.versions.roll_back(plugin, rolled_back) {
+    /// A version must not serve again, `instead` does.
+    pub(super) fn remember(&self, plugin: &str, digest: &str, instead: &str) {
+        self.tell_remembered(plugin, self.workshop.versions.roll_back(plugin, digest, instead));
+    }
+
+    fn tell_remembered(&self, plugin: &str, remembered: io::Result<()>) {
+        if let Err(error) = remembered {
             tracing::error!(event = "plugin.versions", plugin, %error, "the next reload will try again what was rolled back");
         }
         self.show_versions(plugin);
@@ -163,7 +178,11 @@ impl Collector {
 
     fn show_versions(&self, plugin: &str) {
         let versions = &self.workshop.versions;
-        self.desk.versions(plugin, versions.kept(plugin), versions.rolled_back(plugin).map(|one| one.digest));
+        self.desk.versions(
+            plugin,
+            versions.kept(plugin),
+            versions.rolled_back(plugin).and_then(|one| one.digests.last().cloned()),
+        );
     }
 
     /// Looks at one plugin alone.
@@ -242,10 +261,10 @@ impl Collector {
             Problem::Processors(unfit) => unfit,
         };
         let mut swaps = Vec::new();
-        for Unfit { id, step, reason, config, from, to, steps } in unfit {
+        for Unfit { id, step, reason, word, config, from, to, steps } in unfit {
             let details: Vec<_> = config.iter().map(|(path, message)| format!("{path}: {message}")).collect();
             let reason = if details.is_empty() { reason } else { format!("{reason}: {}", details.join("; ")) };
-            self.workshop.metrics.swapped(&id, "failed", step.as_str());
+            self.workshop.metrics.refused(&id, word);
             let swap = Swap {
                 plugin: id,
                 from,
@@ -258,6 +277,7 @@ impl Collector {
                 trial: None,
                 reason: Some(reason),
             };
+            self.workshop.metrics.swapped(&swap);
             swap.log(&[]);
             self.desk.failed(&swap);
             swaps.push(swap);
@@ -285,7 +305,6 @@ impl Collector {
         now.stats.serves();
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
-        self.workshop.metrics.swapped(&fresh.id, outcome, "swap");
         let swap = Swap {
             from: fresh.from,
             to: Some(now.prepared.digest().to_owned()),
@@ -298,6 +317,7 @@ impl Collector {
             reason: None,
             plugin: fresh.id,
         };
+        self.workshop.metrics.swapped(&swap);
         swap.log(&now.prepared.description().capabilities);
         let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
         let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());

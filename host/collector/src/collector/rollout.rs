@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::Collector;
 use super::reload::{Which, failed};
+use super::{Collector, preparing};
 use crate::extension::admin::Done;
 use crate::generation::{Candidate, Fresh, Processors, Served, Waits};
 use crate::swap::Trigger;
+use crate::swap::bounds::Times;
 use crate::swap::event::{Step, Swap};
 use crate::swap::probation::Verdict;
-use crate::swap::trial::{Phase, Shown};
-use crate::swap::versions::RolledBack;
+use crate::swap::side_by_side;
+use crate::swap::trial::Shown;
 
 impl Collector {
     /// Whether there is anything to watch.
@@ -35,7 +37,7 @@ impl Collector {
         let (trigger, mut waiting) = (trigger.as_str(), std::mem::take(&mut processors.waiting));
         for waits in waiting.iter().filter(|waits| !self.waiting.contains(waits)) {
             let Waits { plugin, from, to, behind } = waits;
-            self.workshop.metrics.swapped(plugin, "waits", Step::Trial(Phase::Canary).as_str());
+            self.workshop.metrics.waits(plugin);
             tracing::info!(
                 event = "plugin.waits",
                 plugin,
@@ -59,6 +61,9 @@ impl Collector {
         let candidates: Vec<_> = self.served.iter().filter_map(tried).collect();
         for (plugin, candidate) in candidates {
             let trigger = Trigger::Trial(candidate.trial.phase);
+            if let Some(live) = candidate.trial.is_to_be_compared() {
+                self.compare_both(&plugin, &candidate, live).await;
+            }
             let done = match candidate.trial.verdict() {
                 Verdict::Watch => continue,
                 Verdict::Failed(reason) => self.abort(&plugin, trigger, Some(reason)).await,
@@ -70,6 +75,24 @@ impl Collector {
             }
         }
         self.watch_probations().await;
+    }
+
+    /// Compares what calls of a candidate and of the version that serves take. If there is no batch that could be
+    /// kept, what they took on live traffic decides.
+    async fn compare_both(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
+        let Some(served) = self.served.get(plugin) else { return };
+        let (present, next) = (served.prepared.clone(), candidate.served.prepared.clone());
+        let (batches, began) = (served.recent.batches(), Instant::now());
+        let live = batches.is_empty().then_some(live);
+        let work = move || side_by_side::run(&present, &next, &batches);
+        let times = match preparing::aside(Trigger::Trial(candidate.trial.phase), work).await {
+            Ok(times) => times.or(live),
+            Err(error) => {
+                tracing::error!(event = "internal", plugin, %error, "a candidate was not compared side by side");
+                live
+            }
+        };
+        candidate.trial.compared(times, began.elapsed());
     }
 
     /// Has the candidate of a plugin serve.
@@ -88,17 +111,16 @@ impl Collector {
         if !done.is_ok() {
             return done;
         }
-        let rolled_back = RolledBack { digest: candidate.digest().to_owned(), instead: present.clone() };
         let swap = Swap {
-            from: Some(rolled_back.digest.clone()),
-            to: Some(present),
+            from: Some(candidate.digest().to_owned()),
+            to: Some(present.clone()),
             trigger: trigger.as_str(),
             outcome: "rolled_back",
             reason,
             ..ended(plugin, &candidate)
         };
         self.tell_ended(&swap, &candidate);
-        self.remember(plugin, &rolled_back);
+        self.remember(plugin, candidate.digest(), &present);
         done.swaps.push(swap);
         done
     }
@@ -126,7 +148,7 @@ impl Collector {
             trial: None,
             ..ended(&fresh.id, candidate)
         };
-        self.workshop.metrics.swapped(&swap.plugin, swap.outcome, swap.step);
+        self.workshop.metrics.swapped(&swap);
         swap.log(&candidate.served.prepared.description().capabilities);
         let shown = Shown { digest: candidate.digest().to_owned(), trial: Arc::clone(&candidate.trial) };
         self.desk.tries(&swap, Some(shown));
@@ -172,7 +194,7 @@ impl Collector {
     /// Counts the end of a candidate, which is no longer shown.
     fn retire(&self, swap: &Swap, candidate: &Candidate) {
         let metrics = &self.workshop.metrics;
-        metrics.swapped(&swap.plugin, swap.outcome, swap.step);
+        metrics.swapped(swap);
         metrics.retire(&swap.plugin, &candidate.served.prepared.description().version, candidate.digest());
     }
 }

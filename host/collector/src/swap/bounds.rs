@@ -40,6 +40,15 @@ pub struct Window {
     pub usual: Option<Duration>,
 }
 
+/// What half of the calls take at most, in CPU time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Those of a version.
+    pub took: Duration,
+    /// Those of the version that it is compared with.
+    pub usual: Duration,
+}
+
 impl Window {
     /// Whether there is enough in it to be judged by, and the next one is to begin.
     pub fn is_full(&self) -> bool {
@@ -69,7 +78,14 @@ impl Window {
     }
 
     fn is_too_slow(&self, rollout: &Rollout) -> Option<String> {
-        let (took, usual) = (self.took?, self.usual?);
+        Times { took: self.took?, usual: self.usual? }.breach(rollout)
+    }
+}
+
+impl Times {
+    /// Whether the bound on time is broken, and how far.
+    pub fn breach(&self, rollout: &Rollout) -> Option<String> {
+        let Self { took, usual } = *self;
         let most = usual.as_secs_f64() * rollout.max_latency_ratio;
         (took.as_secs_f64() > most && took > usual + LATENCY_FLOOR).then(|| {
             format!(

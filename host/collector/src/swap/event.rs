@@ -57,6 +57,12 @@ impl Steps {
     pub fn took(&mut self, step: Step, started: Instant) {
         self.0.push((step, started.elapsed()));
     }
+
+    /// Those of which no event has told before: the first ones of a candidate were told when its trial began.
+    pub fn untold(&self) -> impl Iterator<Item = (Step, Duration)> {
+        let from = self.0.iter().rposition(|(step, _)| matches!(step, Step::Trial(_)));
+        self.0.iter().skip(from.unwrap_or(0)).copied()
+    }
 }
 
 /// Milliseconds by step.

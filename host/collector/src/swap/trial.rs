@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Serialize, Serializer};
 use sluice_sandbox::{LogLevel, LogLine, MetricUpdate};
 
-use super::bounds::Window;
+use super::bounds::{Times, Window};
 use super::counts::{Counted, Counts, Side};
 use super::probation::Verdict;
 use crate::config::processor::Rollout;
@@ -43,6 +43,11 @@ impl Phase {
 const MAX_NAMES: usize = 100;
 const OTHERS: &str = "…";
 
+/// How long after both versions were compared side by side that is done again: what turns slow late has to be
+/// found within seconds. It takes at most one part in so many of that time.
+const COMPARE_EVERY: Duration = Duration::from_secs(1);
+const COMPARE_PART: u32 = 10;
+
 /// See the module.
 pub struct Trial {
     /// How it is tried.
@@ -56,8 +61,10 @@ pub struct Trial {
     since: SystemTime,
     /// Why the candidate is not called any more.
     halted: OnceLock<String>,
-    /// Where the present window begins, for both.
-    mark: Mutex<(Counted, Counted)>,
+    /// Where the present window begins.
+    mark: Mutex<Counted>,
+    /// When both are to be compared side by side, and what was counted when they last were.
+    compare: Mutex<(Instant, Counted, Counted)>,
     shed: AtomicU64,
     told_of_failure: AtomicBool,
     said: Mutex<Said>,
@@ -101,15 +108,17 @@ pub struct Report {
 impl Trial {
     /// Begins now.
     pub fn begin(phase: Phase, rollout: &Rollout) -> Self {
+        let began = Instant::now();
         Self {
             phase,
             candidate: Counts::default(),
             current: Counts::default(),
             rollout: rollout.clone(),
-            began: Instant::now(),
+            began,
             since: SystemTime::now(),
             halted: OnceLock::new(),
             mark: Mutex::default(),
+            compare: Mutex::new((began, Counted::default(), Counted::default())),
             shed: AtomicU64::new(0),
             told_of_failure: AtomicBool::new(false),
             said: Mutex::default(),
@@ -161,6 +170,30 @@ impl Trial {
         self.breach();
     }
 
+    /// Whether it is time to compare both versions side by side. Then this is what half of their calls have taken
+    /// since that was last done, each under its own conditions.
+    pub fn is_to_be_compared(&self) -> Option<Times> {
+        let compare = self.compare.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, candidate, current) = &*compare;
+        if self.is_halted() || Instant::now() < *next {
+            return None;
+        }
+        let took = self.candidate.until_now().since(candidate).half_take()?;
+        Some(Times { took, usual: self.current.until_now().since(current).half_take()? })
+    }
+
+    /// Halts the candidate if it is too slow by these times, which it took so long to find out. Without them it
+    /// could not be told.
+    pub fn compared(&self, times: Option<Times>, cost: Duration) {
+        if let Some(reason) = times.and_then(|times| times.breach(&self.rollout)) {
+            // Another thread may have found another reason; then that stands.
+            drop(self.halted.set(reason));
+        }
+        let next = Instant::now() + COMPARE_EVERY.max(cost * COMPARE_PART);
+        let counted = (next, self.candidate.until_now(), self.current.until_now());
+        *self.compare.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+    }
+
     /// How it does so far.
     pub fn verdict(&self) -> Verdict {
         if let Some(reason) = self.breach() {
@@ -172,27 +205,27 @@ impl Trial {
         if is_over { Verdict::Passed } else { Verdict::Watch }
     }
 
-    /// Which bound it is beyond, if any.
+    /// Which bound it is beyond, if any, but for that on time: see [`Trial::compared`].
     fn breach(&self) -> Option<String> {
         if let Some(reason) = self.halted.get() {
             return Some(reason.clone());
         }
-        let (candidate, current) = (self.candidate.until_now(), self.current.until_now());
+        let candidate = self.candidate.until_now();
         let mut mark = self.mark();
-        let (new, old) = (candidate.since(&mark.0), current.since(&mark.1));
+        let new = candidate.since(&mark);
         let window = Window {
             calls: new.calls,
             failures: new.failures,
             spans: new.spans,
             dropped: new.dropped,
-            took: new.half_take(),
-            usual: old.half_take(),
+            took: None,
+            usual: None,
         };
         let breach = window.breach(&self.rollout);
         match &breach {
             // Another thread may have found one, too; then that stands.
             Some(reason) => drop(self.halted.set(reason.clone())),
-            None if window.is_full() => *mark = (candidate, current),
+            None if window.is_full() => *mark = candidate,
             None => {}
         }
         breach
@@ -212,7 +245,7 @@ impl Trial {
         }
     }
 
-    fn mark(&self) -> MutexGuard<'_, (Counted, Counted)> {
+    fn mark(&self) -> MutexGuard<'_, Counted> {
         self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -300,14 +333,32 @@ mod tests {
 
     #[test]
     fn what_turns_bad_late_is_found_as_soon() {
-        for (dropped, micros, reason) in [(9, 100, "max_drop_ratio"), (0, 500, "max_latency_ratio")] {
-            let trial = trial(Duration::from_hours(1));
-            call(&trial.candidate, 10_000, 0, 100);
-            call(&trial.current, 10_000, 0, 100);
-            assert_eq!(trial.verdict(), Verdict::Watch);
-            call(&trial.candidate, 64, dropped, micros);
-            call(&trial.current, 64, 0, 100);
-            assert!(matches!(trial.verdict(), Verdict::Failed(told) if told.contains(reason)), "{reason}");
-        }
+        let trial = trial(Duration::from_hours(1));
+        call(&trial.candidate, 10_000, 0, 100);
+        assert_eq!(trial.verdict(), Verdict::Watch);
+        call(&trial.candidate, 64, 9, 100);
+        assert!(matches!(trial.verdict(), Verdict::Failed(told) if told.contains("max_drop_ratio")));
+    }
+
+    #[test]
+    fn both_are_compared_when_both_have_worked_and_no_more_often_than_it_is_worth() {
+        let trial = trial(Duration::from_hours(1));
+        call(&trial.candidate, 16, 0, 1_000);
+        call(&trial.current, 15, 0, 10);
+        assert_eq!(trial.is_to_be_compared(), None, "too few calls");
+        call(&trial.current, 1, 0, 10);
+        // Told within an eighth.
+        assert!(trial.is_to_be_compared().is_some_and(|live| live.took.as_micros().abs_diff(1_060) < 70));
+        let micros = |took, usual| Times { took: Duration::from_micros(took), usual: Duration::from_micros(usual) };
+        trial.compared(None, Duration::ZERO);
+        assert_eq!(trial.verdict(), Verdict::Watch);
+        trial.compared(Some(micros(300, 100)), Duration::ZERO);
+        assert_eq!(trial.verdict(), Verdict::Watch, "what it takes on live traffic decides nothing");
+        call(&trial.candidate, 100, 0, 1_000);
+        call(&trial.current, 100, 0, 10);
+        assert_eq!(trial.is_to_be_compared(), None, "it was done just now");
+        trial.compared(Some(micros(301, 100)), Duration::ZERO);
+        assert!(trial.is_halted());
+        assert!(matches!(trial.verdict(), Verdict::Failed(reason) if reason.contains("max_latency_ratio is 3")));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! A folder a plugin, in `versions` of the `state_dir`, else in a temporary folder that ends with the
 //! process: `DIGEST.wasm` for each version that has served, with its signature if it has one, `order` with
-//! the digests, oldest first, and `rolled_back` with the digest that must not serve any more and the one
-//! that serves instead. What is read from here is verified as any module is, and must have the digest
+//! the digests, oldest first, and `rolled_back` with the digests that must not serve any more, the last one
+//! that was rolled back last, and behind them the one that serves instead. What is read from here is verified as any module is, and must have the digest
 //! that its name says. A disk that refuses costs the way back, not the swap.
 
 use std::fs::{self, DirBuilder};
@@ -18,19 +18,29 @@ use tempfile::{NamedTempFile, TempDir};
 /// Versions of a plugin that are kept, the one that serves included.
 const KEPT: usize = 4;
 
+/// Digests of a plugin that are remembered as rolled back; the oldest are forgotten.
+const ROLLED_BACK: usize = 100;
+
 /// Where versions are kept.
 pub struct Versions {
     folder: PathBuf,
     _temporary: Option<TempDir>,
 }
 
-/// A version that must not serve any more.
+/// Versions that must not serve any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolledBack {
-    /// Its digest.
-    pub digest: String,
+    /// Their digests, in the order in which they were rolled back; there is one at least.
+    pub digests: Vec<String>,
     /// The digest of the version that serves instead.
     pub instead: String,
+}
+
+impl RolledBack {
+    /// Whether this version must not serve.
+    pub fn has(&self, digest: &str) -> bool {
+        self.digests.iter().any(|known| known == digest)
+    }
 }
 
 impl Versions {
@@ -63,11 +73,11 @@ impl Versions {
         earlier.iter().rev().find(|digest| self.file(plugin, digest).exists()).cloned()
     }
 
-    /// The version that must not serve any more, if there is one and the one instead of it is kept.
+    /// The versions that must not serve any more, if there are any and the one instead of them is kept.
     pub fn rolled_back(&self, plugin: &str) -> Option<RolledBack> {
-        let mut lines = self.lines(plugin, "rolled_back").into_iter();
-        let rolled_back = RolledBack { digest: lines.next()?, instead: lines.next()? };
-        self.file(plugin, &rolled_back.instead).exists().then_some(rolled_back)
+        let mut digests = self.lines(plugin, "rolled_back");
+        let instead = digests.pop()?;
+        (!digests.is_empty() && self.file(plugin, &instead).exists()).then_some(RolledBack { digests, instead })
     }
 
     /// Keeps a version that serves from now on: `module` is its bytes, read from `file`.
@@ -93,8 +103,8 @@ impl Versions {
                 Err(error) => return Err(error),
             }
         }
-        // Another version than the one that serves instead: the file has changed.
-        if self.rolled_back(plugin).is_some_and(|rolled_back| rolled_back.instead != digest) {
+        // The file has changed to another version. What comes from here is gone back to, which allows nothing.
+        if file != kept && self.rolled_back(plugin).is_some_and(|rolled_back| rolled_back.instead != digest) {
             self.allow(plugin)?;
         }
         let too_many = order.len().saturating_sub(KEPT);
@@ -104,23 +114,38 @@ impl Versions {
         place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())
     }
 
-    /// This version must not serve any more, `instead` does. It is not kept any longer.
+    /// This version must not serve any more, beside those that must not already; `instead` does. It is not kept
+    /// any longer.
     ///
     /// # Errors
     /// When that cannot be written down.
-    pub fn roll_back(&self, plugin: &str, rolled_back: &RolledBack) -> io::Result<()> {
-        let (folder, RolledBack { digest, instead }) = (self.of(plugin), rolled_back);
+    pub fn roll_back(&self, plugin: &str, digest: &str, instead: &str) -> io::Result<()> {
+        let mut digests = self.rolled_back(plugin).map(|before| before.digests).unwrap_or_default();
+        digests.retain(|known| known != digest && known != instead);
+        digests.push(digest.to_owned());
+        self.write_down(plugin, &RolledBack { digests, instead: instead.to_owned() })?;
+        let mut order = self.kept(plugin);
+        order.retain(|known| known != digest);
+        let folder = self.of(plugin);
+        place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())?;
+        self.forget(plugin, digest)
+    }
+
+    /// These versions must not serve any more, and no others. They stay as kept as they are.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn write_down(&self, plugin: &str, rolled_back: &RolledBack) -> io::Result<()> {
+        let (folder, RolledBack { digests, instead }) = (self.of(plugin), rolled_back);
         let file = folder.join("rolled_back");
-        place(&folder, &file, format!("{digest}\n{instead}\n").as_bytes())?;
+        let last = digests.get(digests.len().saturating_sub(ROLLED_BACK)..).unwrap_or_default();
+        place(&folder, &file, format!("{}\n{instead}\n", last.join("\n")).as_bytes())?;
         // After a power cut the version that must not serve would be tried again, or the one instead of it
         // would be torn. What is torn of the others is noticed by its digest when it is wanted.
         for written in [&file, &self.file(plugin, instead), &folder] {
             fs::File::open(written)?.sync_all()?;
         }
-        let mut order = self.kept(plugin);
-        order.retain(|known| known != digest);
-        place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())?;
-        self.forget(plugin, digest)
+        Ok(())
     }
 
     /// Any version may serve again.
@@ -214,19 +239,46 @@ mod tests {
     }
 
     #[test]
-    fn what_was_rolled_back_is_remembered_and_not_kept() {
+    fn all_that_was_rolled_back_is_remembered_and_not_kept() {
         let (state, versions) = kept("abc");
-        let rolled_back = RolledBack { digest: digest('c'), instead: digest('b') };
-        versions.roll_back(PLUGIN, &rolled_back).unwrap();
+        // Each time the one before serves again, from where it is kept.
+        for (bad, instead) in [('c', 'b'), ('b', 'a')] {
+            versions.keep(PLUGIN, &digest(instead), &[], &versions.file(PLUGIN, &digest(instead)));
+            versions.roll_back(PLUGIN, &digest(bad), &digest(instead)).unwrap();
+        }
         let again = Versions::open(Some(state.path())).unwrap();
-        assert_eq!(again.rolled_back(PLUGIN), Some(rolled_back));
-        assert_eq!(again.kept(PLUGIN), [digest('a'), digest('b')]);
-        assert!(!again.file(PLUGIN, &digest('c')).exists());
-        fs::remove_file(again.file(PLUGIN, &digest('b'))).unwrap();
+        let remembered = RolledBack { digests: vec![digest('c'), digest('b')], instead: digest('a') };
+        assert!(remembered.has(&digest('b')) && remembered.has(&digest('c')) && !remembered.has(&digest('a')));
+        assert_eq!(again.rolled_back(PLUGIN), Some(remembered));
+        assert_eq!(again.kept(PLUGIN), [digest('a')]);
+        assert!(!again.file(PLUGIN, &digest('c')).exists() && !again.file(PLUGIN, &digest('b')).exists());
+        fs::remove_file(again.file(PLUGIN, &digest('a'))).unwrap();
         assert_eq!(again.rolled_back(PLUGIN), None, "nothing could serve instead");
         again.allow(PLUGIN).unwrap();
         again.allow(PLUGIN).unwrap();
         assert!(!state.path().join("versions/wasm%2F%2E%2E%2Fa/rolled_back").exists());
+    }
+
+    #[test]
+    fn another_version_in_the_file_ends_that_and_what_was_rolled_back_again_comes_last() {
+        let (_state, versions) = kept("ab");
+        for bad in ['c', 'd', 'c'] {
+            versions.roll_back(PLUGIN, &digest(bad), &digest('b')).unwrap();
+        }
+        let digests = |versions: &Versions| versions.rolled_back(PLUGIN).map(|rolled_back| rolled_back.digests);
+        assert_eq!(digests(&versions), Some(vec![digest('d'), digest('c')]));
+        versions.keep(PLUGIN, &digest('b'), b"b", Path::new("/nowhere/a.wasm"));
+        assert!(digests(&versions).is_some(), "it is the one that serves instead");
+        versions.keep(PLUGIN, &digest('e'), b"e", Path::new("/nowhere/a.wasm"));
+        assert_eq!(digests(&versions), None);
+    }
+
+    #[test]
+    fn the_oldest_of_very_many_are_forgotten() {
+        let (_state, versions) = kept("a");
+        let digests = (0..=ROLLED_BACK).map(|number| format!("{number:064}")).collect::<Vec<_>>();
+        versions.write_down(PLUGIN, &RolledBack { digests: digests.clone(), instead: digest('a') }).unwrap();
+        assert_eq!(versions.rolled_back(PLUGIN).unwrap().digests, digests.get(1..).unwrap());
     }
 
     #[test]

@@ -78,6 +78,19 @@ fn a_tenth_of_the_traces_is_served_by_the_canary_wholly() {
         (&"swapped".into(), &"promote".into(), &came["to"])
     );
     assert!(event["ms"]["canary"].is_number() && event["trial"]["spans"] == candidate["spans"], "{event}");
+    // Each step counts once, although the second event tells of those before the canary again.
+    let metrics = sluice.metrics();
+    let steps = |step, outcome, of: &str| {
+        let labels = [("plugin", PLUGIN), ("step", step), ("outcome", outcome)];
+        metrics.sum(&format!("sluice_plugin_swap_step_seconds_{of}"), &labels)
+    };
+    for (step, outcome, times) in
+        [("verify", "passed", 2.0), ("self_test", "passed", 1.0), ("canary", "passed", 1.0), ("swap", "swapped", 2.0)]
+    {
+        assert_eq!(steps(step, outcome, "count"), times, "{step} {outcome}");
+    }
+    let told = event["ms"]["canary"].as_f64().unwrap() / 1e3;
+    assert!((steps("canary", "passed", "sum") - told).abs() < 1e-5, "{event}");
     upstream.take();
     let one = odd::request(&traces.iter().take(300).map(|trace| span(trace, 1, "a")).collect::<Vec<_>>());
     send::all(sluice.grpc(), &[one]).unwrap();
