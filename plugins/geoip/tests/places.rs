@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+use sluice_sdk::TableFile;
 use sluice_sdk::testing::{Problem, Stage, run};
 use sluice_test_mmdb::{Database, Value as Record, array, map};
 
@@ -122,6 +123,12 @@ fn a_city_database_gives_the_collector_s_attributes() {
         vec![text("client.address", "::ffff:81.2.69.142")],
     ];
     assert_eq!(added(&city(), RECORD, &spans), [all_of_london(), all_of_london(), all_of_london()]);
+}
+
+#[test]
+fn the_database_is_the_file_that_the_configuration_names() {
+    let stage = Stage::<GeoIp>::new(r#"{"providers": {"maxmind": {"database_path": "x/City.mmdb"}}}"#).unwrap();
+    assert_eq!(stage.files(), [TableFile::mmdb("maxmind", "x/City.mmdb")]);
 }
 
 #[test]

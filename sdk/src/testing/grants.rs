@@ -87,6 +87,11 @@ impl Grants {
         Ok(Self(asked.clone()))
     }
 
+    /// Adds a table of the plugin's own.
+    pub(crate) fn add_table(&mut self, name: &str) {
+        self.0.read.push(format!("tables:{name}"));
+    }
+
     pub(crate) fn reads(&self, table: Table, what: &str) -> Result<(), Refusal> {
         check(&self.0.read, &format!("{}.{what}", name(table)), "reading")
     }

@@ -20,7 +20,7 @@ use crate::cli::{ConfigArgs, RunArgs};
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk};
-use crate::generation::{Bundle, Look, Unfit, Workshop};
+use crate::generation::{Bundle, Look, Unfit, Workshop, watched};
 use crate::handover::{self, Door, Visit};
 use crate::memory;
 use crate::quarantine::{self, Quarantine};
@@ -273,7 +273,7 @@ async fn serve(
         Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?, sockets)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let mut watch = Watch::start(tell);
-    watch.files(loaded.config.files());
+    watch.files(watched(&loaded.config, &processors.served).iter().map(PathBuf::as_path));
     collector.apply(loaded.config, processors, None).await?;
     if let Some(succession) = succession {
         succession.serves();
@@ -320,7 +320,7 @@ async fn serve(
                 drop(collector.reload(args, Trigger::Turn).await);
             }
         }
-        watch.files(collector.config().files());
+        watch.files(watched(&collector.config, &collector.served).iter().map(PathBuf::as_path));
         collector.compare(&mut door);
     };
     // Whoever follows has its own at this place.
