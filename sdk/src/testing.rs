@@ -94,10 +94,14 @@ impl<P: Plugin> Running<P> {
     pub fn new(config_json: &str) -> Result<(Self, Access), Problem> {
         let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
         let described = P::describe().access;
-        let access = configured.access.unwrap_or_else(|| described.clone());
+        let mut access = configured.access.unwrap_or_else(|| described.clone());
         let mut grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
         check_files::<P>(&configured.files, config_json)?;
-        configured.files.iter().for_each(|file| grants.add_table(&file.name));
+        for file in &configured.files {
+            let grant = format!("tables:{}", file.name);
+            grants.add(&grant);
+            access.read.push(grant);
+        }
         Ok((Self { plugin: configured.plugin, grants, files: configured.files }, access))
     }
 

@@ -237,7 +237,7 @@ fn bad_configurations_are_refused_with_their_path() {
 fn only_what_is_needed_is_asked_for() {
     let config = r#"{"providers": {"maxmind": {"database_path": "x"}}, "context": "record", "attributes": ["ip"]}"#;
     let access = run::<GeoIp>(config, b"").unwrap().access;
-    assert_eq!(access.read, ["tables:maxmind", "spans.attributes:ip"]);
+    assert_eq!(access.read, ["spans.attributes:ip", "tables:maxmind"]);
     assert_eq!(access.write.len(), 13);
     let ours = |grant: &String| grant.starts_with("spans.attributes:geo.") || grant.starts_with("spans.attributes:as.");
     assert!(access.write.iter().all(ours), "{:?}", access.write);

@@ -87,9 +87,9 @@ impl Grants {
         Ok(Self(asked.clone()))
     }
 
-    /// Adds a table of the plugin's own.
-    pub(crate) fn add_table(&mut self, name: &str) {
-        self.0.read.push(format!("tables:{name}"));
+    /// Adds a grant to read that needs not be described.
+    pub(crate) fn add(&mut self, grant: &str) {
+        self.0.read.push(grant.to_owned());
     }
 
     pub(crate) fn reads(&self, table: Table, what: &str) -> Result<(), Refusal> {
