@@ -107,7 +107,7 @@ fn the_files_are_shown_before_the_plugin_runs() {
     let config = Config::to(&Sink::start()).processor("wasm/tester", CITY);
     let folder = folder(&config, "id,city\n");
     let inspect = |args: &[&str]| {
-        let output = run(&[&["plugin", "inspect", "wasm/tester"], args].concat(), Some(&folder.config()));
+        let output = run(&[&["plugin", "inspect", "wasm/tester"][..], args].concat(), Some(&folder.config()));
         assert_eq!(output.code, 0, "{}", output.stderr);
         output.stdout
     };
