@@ -116,5 +116,5 @@ fn the_files_are_shown_before_the_plugin_runs() {
     assert_eq!(seen["files"], json!([file]));
     assert_eq!(seen["access"]["read"]["configured"]["tables"], json!(["*", "stations"]));
     let text = inspect(&[]);
-    assert!(text.contains("files\n  tables/stations.csv (csv, `stations`) is the table stations\n"), "{text}");
+    assert!(text.contains("files\n  tables/stations.csv (csv, `stations`) is the table stations"), "{text}");
 }
