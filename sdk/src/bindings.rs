@@ -8,6 +8,8 @@
 //   * pub-export-macro
 pub type Access = sluice::plugin::lifecycle::Access;
 pub type Description = sluice::plugin::lifecycle::Description;
+pub type TableFile = sluice::plugin::lifecycle::TableFile;
+pub type Configured = sluice::plugin::lifecycle::Configured;
 pub type ConfigError = sluice::plugin::lifecycle::ConfigError;
 pub type Failure = sluice::plugin::lifecycle::Failure;
 pub type Batch = sluice::plugin::batches::Batch;
@@ -148,68 +150,100 @@ let ptr2 = (&raw mut _RET_AREA.0).cast::<u8>();
 match result1 {
   Ok(e) => { {
     *ptr2.add(0).cast::<u8>() = (0i32) as u8;
-    let sluice::plugin::lifecycle::Access{ read:read3, write:write3, } = e;
-    let vec5 = read3;
-    let len5 = vec5.len();
-    let layout5 = _rt::alloc::Layout::from_size_align(vec5.len() * (2*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-    let (result5, _cleanup5) = ::sluice_sdk::__rt::Cleanup::new(layout5);if let Some(cleanup) = _cleanup5 { cleanup.forget(); }
-    for (i, e) in vec5.into_iter().enumerate() {
-      let base = result5.add(i * (2*::core::mem::size_of::<*const u8>()));
+    let sluice::plugin::lifecycle::Configured{ access:access3, files:files3, } = e;
+    let sluice::plugin::lifecycle::Access{ read:read4, write:write4, } = access3;
+    let vec6 = read4;
+    let len6 = vec6.len();
+    let layout6 = _rt::alloc::Layout::from_size_align(vec6.len() * (2*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+    let (result6, _cleanup6) = ::sluice_sdk::__rt::Cleanup::new(layout6);if let Some(cleanup) = _cleanup6 { cleanup.forget(); }
+    for (i, e) in vec6.into_iter().enumerate() {
+      let base = result6.add(i * (2*::core::mem::size_of::<*const u8>()));
       {
-        let vec4 = (e.into_bytes()).into_boxed_slice();
-        let ptr4 = vec4.as_ptr().cast::<u8>();
-        let len4 = vec4.len();
-        ::core::mem::forget(vec4);
-        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len4;
-        *base.add(0).cast::<*mut u8>() = ptr4.cast_mut();
+        let vec5 = (e.into_bytes()).into_boxed_slice();
+        let ptr5 = vec5.as_ptr().cast::<u8>();
+        let len5 = vec5.len();
+        ::core::mem::forget(vec5);
+        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
+        *base.add(0).cast::<*mut u8>() = ptr5.cast_mut();
       }
     }
-    *ptr2.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len5;
-    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result5;
-    let vec7 = write3;
-    let len7 = vec7.len();
-    let layout7 = _rt::alloc::Layout::from_size_align(vec7.len() * (2*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-    let (result7, _cleanup7) = ::sluice_sdk::__rt::Cleanup::new(layout7);if let Some(cleanup) = _cleanup7 { cleanup.forget(); }
-    for (i, e) in vec7.into_iter().enumerate() {
-      let base = result7.add(i * (2*::core::mem::size_of::<*const u8>()));
+    *ptr2.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
+    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result6;
+    let vec8 = write4;
+    let len8 = vec8.len();
+    let layout8 = _rt::alloc::Layout::from_size_align(vec8.len() * (2*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+    let (result8, _cleanup8) = ::sluice_sdk::__rt::Cleanup::new(layout8);if let Some(cleanup) = _cleanup8 { cleanup.forget(); }
+    for (i, e) in vec8.into_iter().enumerate() {
+      let base = result8.add(i * (2*::core::mem::size_of::<*const u8>()));
       {
-        let vec6 = (e.into_bytes()).into_boxed_slice();
-        let ptr6 = vec6.as_ptr().cast::<u8>();
-        let len6 = vec6.len();
-        ::core::mem::forget(vec6);
-        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len6;
-        *base.add(0).cast::<*mut u8>() = ptr6.cast_mut();
+        let vec7 = (e.into_bytes()).into_boxed_slice();
+        let ptr7 = vec7.as_ptr().cast::<u8>();
+        let len7 = vec7.len();
+        ::core::mem::forget(vec7);
+        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len7;
+        *base.add(0).cast::<*mut u8>() = ptr7.cast_mut();
       }
     }
-    *ptr2.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len7;
-    *ptr2.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result7;
-  } },
-  Err(e) => { {
-    *ptr2.add(0).cast::<u8>() = (1i32) as u8;
-    let vec11 = e;
-    let len11 = vec11.len();
-    let layout11 = _rt::alloc::Layout::from_size_align(vec11.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
-    let (result11, _cleanup11) = ::sluice_sdk::__rt::Cleanup::new(layout11);if let Some(cleanup) = _cleanup11 { cleanup.forget(); }
-    for (i, e) in vec11.into_iter().enumerate() {
-      let base = result11.add(i * (4*::core::mem::size_of::<*const u8>()));
+    *ptr2.add(4*::core::mem::size_of::<*const u8>()).cast::<usize>() = len8;
+    *ptr2.add(3*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result8;
+    let vec13 = files3;
+    let len13 = vec13.len();
+    let layout13 = _rt::alloc::Layout::from_size_align(vec13.len() * (7*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+    let (result13, _cleanup13) = ::sluice_sdk::__rt::Cleanup::new(layout13);if let Some(cleanup) = _cleanup13 { cleanup.forget(); }
+    for (i, e) in vec13.into_iter().enumerate() {
+      let base = result13.add(i * (7*::core::mem::size_of::<*const u8>()));
       {
-        let sluice::plugin::lifecycle::ConfigError{ path:path8, message:message8, } = e;
-        let vec9 = (path8.into_bytes()).into_boxed_slice();
-        let ptr9 = vec9.as_ptr().cast::<u8>();
-        let len9 = vec9.len();
-        ::core::mem::forget(vec9);
-        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len9;
-        *base.add(0).cast::<*mut u8>() = ptr9.cast_mut();
-        let vec10 = (message8.into_bytes()).into_boxed_slice();
+        let sluice::plugin::lifecycle::TableFile{ name:name9, path:path9, format:format9, key:key9, } = e;
+        let vec10 = (name9.into_bytes()).into_boxed_slice();
         let ptr10 = vec10.as_ptr().cast::<u8>();
         let len10 = vec10.len();
         ::core::mem::forget(vec10);
-        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len10;
-        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr10.cast_mut();
+        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len10;
+        *base.add(0).cast::<*mut u8>() = ptr10.cast_mut();
+        let vec11 = (path9.into_bytes()).into_boxed_slice();
+        let ptr11 = vec11.as_ptr().cast::<u8>();
+        let len11 = vec11.len();
+        ::core::mem::forget(vec11);
+        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len11;
+        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr11.cast_mut();
+        *base.add(4*::core::mem::size_of::<*const u8>()).cast::<i32>() = _rt::as_i32(format9);
+        let vec12 = (key9.into_bytes()).into_boxed_slice();
+        let ptr12 = vec12.as_ptr().cast::<u8>();
+        let len12 = vec12.len();
+        ::core::mem::forget(vec12);
+        *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len12;
+        *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr12.cast_mut();
       }
     }
-    *ptr2.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len11;
-    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result11;
+    *ptr2.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>() = len13;
+    *ptr2.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result13;
+  } },
+  Err(e) => { {
+    *ptr2.add(0).cast::<u8>() = (1i32) as u8;
+    let vec17 = e;
+    let len17 = vec17.len();
+    let layout17 = _rt::alloc::Layout::from_size_align(vec17.len() * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>()).unwrap();
+    let (result17, _cleanup17) = ::sluice_sdk::__rt::Cleanup::new(layout17);if let Some(cleanup) = _cleanup17 { cleanup.forget(); }
+    for (i, e) in vec17.into_iter().enumerate() {
+      let base = result17.add(i * (4*::core::mem::size_of::<*const u8>()));
+      {
+        let sluice::plugin::lifecycle::ConfigError{ path:path14, message:message14, } = e;
+        let vec15 = (path14.into_bytes()).into_boxed_slice();
+        let ptr15 = vec15.as_ptr().cast::<u8>();
+        let len15 = vec15.len();
+        ::core::mem::forget(vec15);
+        *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>() = len15;
+        *base.add(0).cast::<*mut u8>() = ptr15.cast_mut();
+        let vec16 = (message14.into_bytes()).into_boxed_slice();
+        let ptr16 = vec16.as_ptr().cast::<u8>();
+        let len16 = vec16.len();
+        ::core::mem::forget(vec16);
+        *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>() = len16;
+        *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = ptr16.cast_mut();
+      }
+    }
+    *ptr2.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>() = len17;
+    *ptr2.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>() = result17;
   } },
 };ptr2
 } }
@@ -245,14 +279,12 @@ pub unsafe fn __post_return_configure<T_: Guest>(arg0: *mut u8,) { unsafe {
         }
       }
       _rt::cabi_dealloc(base10, len10 * (2*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
-    },
-    _ => {
-      let l11 = *arg0.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
-      let l12 = *arg0.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
-      let base17 = l11;
-      let len17 = l12;
-      for i in 0..len17 {
-        let base = base17.add(i * (4*::core::mem::size_of::<*const u8>()));
+      let l11 = *arg0.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+      let l12 = *arg0.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+      let base19 = l11;
+      let len19 = l12;
+      for i in 0..len19 {
+        let base = base19.add(i * (7*::core::mem::size_of::<*const u8>()));
         {
           let l13 = *base.add(0).cast::<*mut u8>();
           let l14 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
@@ -260,9 +292,30 @@ pub unsafe fn __post_return_configure<T_: Guest>(arg0: *mut u8,) { unsafe {
           let l15 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
           let l16 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
           _rt::cabi_dealloc(l15, l16, 1);
+          let l17 = *base.add(5*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l18 = *base.add(6*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          _rt::cabi_dealloc(l17, l18, 1);
         }
       }
-      _rt::cabi_dealloc(base17, len17 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+      _rt::cabi_dealloc(base19, len19 * (7*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
+    },
+    _ => {
+      let l20 = *arg0.add(::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+      let l21 = *arg0.add(2*::core::mem::size_of::<*const u8>()).cast::<usize>();
+      let base26 = l20;
+      let len26 = l21;
+      for i in 0..len26 {
+        let base = base26.add(i * (4*::core::mem::size_of::<*const u8>()));
+        {
+          let l22 = *base.add(0).cast::<*mut u8>();
+          let l23 = *base.add(::core::mem::size_of::<*const u8>()).cast::<usize>();
+          _rt::cabi_dealloc(l22, l23, 1);
+          let l24 = *base.add(2*::core::mem::size_of::<*const u8>()).cast::<*mut u8>();
+          let l25 = *base.add(3*::core::mem::size_of::<*const u8>()).cast::<usize>();
+          _rt::cabi_dealloc(l24, l25, 1);
+        }
+      }
+      _rt::cabi_dealloc(base26, len26 * (4*::core::mem::size_of::<*const u8>()), ::core::mem::size_of::<*const u8>());
     },
   }
 } }
@@ -452,7 +505,7 @@ pub trait Guest {
   /// Takes the configuration, as JSON, and tells what exactly this configuration needs. Called
   /// once per instance, before the first batch. Imports other than `log` are refused in it.
   #[allow(async_fn_in_trait)]
-  fn configure(config: _rt::String,) -> ::core::result::Result<Access,_rt::Vec::<ConfigError>>;
+  fn configure(config: _rt::String,) -> ::core::result::Result<Configured,_rt::Vec::<ConfigError>>;
   /// One batch. On an error its edits vanish and the plugin's failure policy applies.
   #[allow(async_fn_in_trait)]
   fn process(batch: &Batch,) -> ::core::result::Result<(),Failure>;
@@ -2946,9 +2999,10 @@ pub mod sluice {
 
     }
 
-    /// Look-up tables that the operator names in the plugin's configuration and the host keeps in memory,
-    /// once for all instances. A plugin that uses them declares the capability `tables`, and asks for each
-    /// in its access, to read: `tables:NAME`, `tables:PREFIX*`, `tables:*`.
+    /// Look-up tables that the host keeps in memory, once for all instances: those that the operator gives the
+    /// plugin by name, and those whose files the plugin's own configuration names (`lifecycle.table-file`). A
+    /// plugin that uses them declares the capability `tables`, and asks for each of the operator's in its access,
+    /// to read: `tables:NAME`, `tables:PREFIX*`, `tables:*`.
     ///
     /// A table is replaced as a whole when its file changes. Within one call of the plugin it stays the
     /// same.
@@ -3117,6 +3171,45 @@ pub mod sluice {
       impl ::core::fmt::Debug for Description {
         fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
           f.debug_struct("Description").field("name", &self.name).field("version", &self.version).field("capabilities", &self.capabilities).field("access", &self.access).field("traits", &self.traits).field("schema", &self.schema).finish()
+        }
+      }
+      /// A file that the host opens as a look-up table of the plugin (see `tables`), and opens again when it
+      /// changes. The plugin may read it as `tables:NAME`, whether or not its access says so, unless the operator's
+      /// `access` leaves that out.
+      ///
+      /// Only a path that the operator has written is opened: it must be a string value somewhere in the plugin's
+      /// configuration, as it stands there. One that is relative is meant beside the file of the configuration.
+      /// The plugin must declare the capability `tables`.
+      #[derive(Clone)]
+      pub struct TableFile {
+        /// The table's name: not empty, not `host`, without `*` at its end. A table that the operator gives the
+        /// plugin under this name, in `tables`, is used instead of the file.
+        pub name: _rt::String,
+        /// Where the file is.
+        pub path: _rt::String,
+        /// How it is written: 1 CSV, whose first line names the columns; 2 JSON lines, an object a line; 3 a
+        /// MaxMind database. More may come.
+        pub format: u32,
+        /// The column by which rows are found; empty for a MaxMind database, whose keys are IP addresses.
+        pub key: _rt::String,
+      }
+      impl ::core::fmt::Debug for TableFile {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("TableFile").field("name", &self.name).field("path", &self.path).field("format", &self.format).field("key", &self.key).finish()
+        }
+      }
+      /// What a configuration needs.
+      #[derive(Clone)]
+      pub struct Configured {
+        /// What is read and written with it. It must lie within what was described.
+        pub access: Access,
+        /// Files that it names, at most 16. What cannot be opened keeps the plugin from being loaded. Every
+        /// instance must name the same.
+        pub files: _rt::Vec::<TableFile>,
+      }
+      impl ::core::fmt::Debug for Configured {
+        fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+          f.debug_struct("Configured").field("access", &self.access).field("files", &self.files).finish()
         }
       }
       /// What is wrong with a configuration, and where: a path like `actions[2].key`.
@@ -3444,9 +3537,9 @@ macro_rules! __export_processor_impl {
     #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor:imports and exports")]
     #[doc(hidden)]
     #[allow(clippy::octal_escapes)]
-    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3527] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc7\x1a\x01A\x02\x01\
-A8\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+    pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3670] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xd6\x1b\x01A\x02\x01\
+A<\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
@@ -3514,21 +3607,24 @@ tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts
 \x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01p}\x01r\x02\x07present\x04\x06values\x01\
 \x04\0\x05found\x03\0\x05\x01j\x01\x06\x01\x03\x01@\x03\x05tables\x06columns\x04\
 keys\x01\0\x07\x04\0\x07look-up\x01\x08\x03\0\x1asluice:plugin/tables@0.1.0\x05\x10\
-\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
+\x01B\x0e\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
 \x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
-\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
-\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
-plugin/lifecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\
-\x02\x03\0\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0cco\
-nfig-error\x03\0\x0cconfig-error\x03\0\x16\x02\x03\0\x08\x07failure\x03\0\x07fai\
-lure\x03\0\x18\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x1a\x01@\0\0\x15\x04\0\
-\x08describe\x01\x1c\x01p\x17\x01j\x01\x13\x01\x1d\x01@\x01\x06configs\0\x1e\x04\
-\0\x09configure\x01\x1f\x01h\x1b\x01j\0\x01\x19\x01@\x01\x05batch\x20\0!\x04\0\x07\
-process\x01\"\x01@\x01\x0dnow-unix-nanow\0!\x04\0\x05flush\x01#\x01p}\x01j\x01$\x01\
-\x19\x01@\0\0%\x04\0\x08snapshot\x01&\x01p$\x01@\x01\x09snapshots'\0!\x04\0\x07r\
-estore\x01(\x04\0\x1dsluice:plugin/processor@0.1.0\x04\0\x0b\x0f\x01\0\x09proces\
-sor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10\
-wit-bindgen-rust\x060.61.1";
+\x0bdescription\x03\0\x03\x01r\x04\x04names\x04paths\x06formaty\x03keys\x04\0\x0a\
+table-file\x03\0\x05\x01p\x06\x01r\x02\x06access\x02\x05files\x07\x04\0\x0aconfi\
+gured\x03\0\x08\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\0\x0a\x01\
+r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x0c\x03\0\x1dsluice:plugin/lif\
+ecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\x02\x03\0\
+\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0atable-file\x03\
+\0\x0atable-file\x03\0\x16\x02\x03\0\x08\x0aconfigured\x03\0\x0aconfigured\x03\0\
+\x18\x02\x03\0\x08\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x1a\x02\x03\0\x08\
+\x07failure\x03\0\x07failure\x03\0\x1c\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\
+\0\x1e\x01@\0\0\x15\x04\0\x08describe\x01\x20\x01p\x1b\x01j\x01\x19\x01!\x01@\x01\
+\x06configs\0\"\x04\0\x09configure\x01#\x01h\x1f\x01j\0\x01\x1d\x01@\x01\x05batc\
+h$\0%\x04\0\x07process\x01&\x01@\x01\x0dnow-unix-nanow\0%\x04\0\x05flush\x01'\x01\
+p}\x01j\x01(\x01\x1d\x01@\0\0)\x04\0\x08snapshot\x01*\x01p(\x01@\x01\x09snapshot\
+s+\0%\x04\0\x07restore\x01,\x04\0\x1dsluice:plugin/processor@0.1.0\x04\0\x0b\x0f\
+\x01\0\x09processor\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-compo\
+nent\x070.258.3\x10wit-bindgen-rust\x060.61.1";
   };
   )
 }
@@ -3539,9 +3635,9 @@ pub use __export_processor_impl as export_processor;
 #[unsafe(link_section = "component-type:wit-bindgen:0.61.1:sluice:plugin@0.1.0:processor-with-all-of-its-exports-removed:encoded world")]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3417] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xb9\x19\x01A\x02\x01\
-A%\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3560] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc8\x1a\x01A\x02\x01\
+A)\x01B\x13\x01py\x04\0\x04rows\x03\0\0\x01py\x01p}\x01r\x02\x04ends\x02\x05byte\
 s\x03\x04\0\x05texts\x03\0\x04\x01pw\x01r\x03\x05types\x03\x07numbers\x06\x05tex\
 ts\x05\x04\0\x06values\x03\0\x07\x01r\x02\x06values\x08\x0aduplicates\x01\x04\0\x06\
 column\x03\0\x09\x01r\x02\x06owners\x01\x06values\x08\x04\0\x07entries\x03\0\x0b\
@@ -3609,17 +3705,20 @@ tl-msw\0\x0f\x04\0\x0fcompare-and-set\x01\x10\x01@\x04\x07buckets\x01\x07amounts
 \x02\x01\x0b\x04\0\x07refusal\x03\0\x02\x01p}\x01r\x02\x07present\x04\x06values\x01\
 \x04\0\x05found\x03\0\x05\x01j\x01\x06\x01\x03\x01@\x03\x05tables\x06columns\x04\
 keys\x01\0\x07\x04\0\x07look-up\x01\x08\x03\0\x1asluice:plugin/tables@0.1.0\x05\x10\
-\x01B\x09\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
+\x01B\x0e\x01ps\x01r\x02\x04read\0\x05write\0\x04\0\x06access\x03\0\x01\x01r\x06\
 \x04names\x07versions\x0ccapabilities\0\x06access\x02\x06traitsy\x06schemay\x04\0\
-\x0bdescription\x03\0\x03\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\
-\0\x05\x01r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x07\x03\0\x1dsluice:\
-plugin/lifecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\
-\x02\x03\0\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0cco\
-nfig-error\x03\0\x0cconfig-error\x03\0\x16\x02\x03\0\x08\x07failure\x03\0\x07fai\
-lure\x03\0\x18\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\0\x1a\x04\0=sluice:plug\
-in/processor-with-all-of-its-exports-removed@0.1.0\x04\0\x0b/\x01\0)processor-wi\
-th-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0d\
-wit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
+\x0bdescription\x03\0\x03\x01r\x04\x04names\x04paths\x06formaty\x03keys\x04\0\x0a\
+table-file\x03\0\x05\x01p\x06\x01r\x02\x06access\x02\x05files\x07\x04\0\x0aconfi\
+gured\x03\0\x08\x01r\x02\x04paths\x07messages\x04\0\x0cconfig-error\x03\0\x0a\x01\
+r\x02\x04codey\x07messages\x04\0\x07failure\x03\0\x0c\x03\0\x1dsluice:plugin/lif\
+ecycle@0.1.0\x05\x11\x02\x03\0\x08\x06access\x03\0\x06access\x03\0\x12\x02\x03\0\
+\x08\x0bdescription\x03\0\x0bdescription\x03\0\x14\x02\x03\0\x08\x0atable-file\x03\
+\0\x0atable-file\x03\0\x16\x02\x03\0\x08\x0aconfigured\x03\0\x0aconfigured\x03\0\
+\x18\x02\x03\0\x08\x0cconfig-error\x03\0\x0cconfig-error\x03\0\x1a\x02\x03\0\x08\
+\x07failure\x03\0\x07failure\x03\0\x1c\x02\x03\0\x01\x05batch\x03\0\x05batch\x03\
+\0\x1e\x04\0=sluice:plugin/processor-with-all-of-its-exports-removed@0.1.0\x04\0\
+\x0b/\x01\0)processor-with-all-of-its-exports-removed\x03\0\0\0G\x09producers\x01\
+\x0cprocessed-by\x02\x0dwit-component\x070.258.3\x10wit-bindgen-rust\x060.61.1";
 
 #[inline(never)]
 #[doc(hidden)]

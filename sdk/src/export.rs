@@ -21,7 +21,7 @@ macro_rules! export {
                 fn describe() -> bindings::Description {
                     ::sluice_sdk::export::wasm::describe::<$plugin>()
                 }
-                fn configure(config: String) -> Result<bindings::Access, Vec<bindings::ConfigError>> {
+                fn configure(config: String) -> Result<bindings::Configured, Vec<bindings::ConfigError>> {
                     ::sluice_sdk::export::wasm::configure(&PLUGIN, &config)
                 }
                 fn process(batch: &bindings::Batch) -> Result<(), bindings::Failure> {
@@ -56,7 +56,7 @@ pub mod wasm {
 
     use crate::batch::Batch;
     use crate::bindings;
-    use crate::lifecycle::{Access, Failure, Plugin};
+    use crate::lifecycle::{Access, Failure, Plugin, TableFile};
 
     type Place<P> = LocalKey<RefCell<Option<P>>>;
 
@@ -65,6 +65,12 @@ pub mod wasm {
     impl From<Access> for bindings::Access {
         fn from(access: Access) -> Self {
             Self { read: access.read, write: access.write }
+        }
+    }
+
+    impl From<TableFile> for bindings::TableFile {
+        fn from(file: TableFile) -> Self {
+            Self { name: file.name, path: file.path, format: file.format, key: file.key }
         }
     }
 
@@ -91,14 +97,17 @@ pub mod wasm {
     pub fn configure<P: Plugin>(
         place: &'static Place<P>,
         json: &str,
-    ) -> Result<bindings::Access, Vec<bindings::ConfigError>> {
+    ) -> Result<bindings::Configured, Vec<bindings::ConfigError>> {
         let configured = super::configure::<P>(json).map_err(|problems| {
             let problem =
                 |problem: crate::ConfigError| bindings::ConfigError { path: problem.path, message: problem.message };
             problems.into_iter().map(problem).collect::<Vec<_>>()
         })?;
         place.set(Some(configured.plugin));
-        Ok(configured.access.unwrap_or_else(|| P::describe().access).into())
+        Ok(bindings::Configured {
+            access: configured.access.unwrap_or_else(|| P::describe().access).into(),
+            files: configured.files.into_iter().map(Into::into).collect(),
+        })
     }
 
     /// `process`.

@@ -83,13 +83,15 @@ pub use wit_bindgen::rt as __rt;
 
 pub use batch::{Batch, Refusal, Rows, Table, fields};
 pub use columns::{Column, Entries, EntryKeys, Texts, Values, kind};
-pub use lifecycle::{Access, ConfigError, Configured, Description, Failure, Plugin};
+pub use lifecycle::{Access, ConfigError, Configured, Description, Failure, Plugin, TableFile};
 pub use strings::{Section, Strings};
 pub use view::{Attribute, Span, Spans, Text};
 pub use {serde, serde_json};
 
 /// What most plugins use.
 pub mod prelude {
-    pub use crate::{Access, Batch, ConfigError, Configured, Description, Failure, Plugin, Table, Texts, Values};
+    pub use crate::{
+        Access, Batch, ConfigError, Configured, Description, Failure, Plugin, Table, TableFile, Texts, Values,
+    };
     pub use serde::Deserialize;
 }

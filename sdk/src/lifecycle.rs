@@ -138,22 +138,82 @@ impl Description {
     }
 }
 
+/// A file that the host opens as a look-up table of the plugin (see [`tables`](crate::tables)), and opens again
+/// when it changes. The plugin needs no access to the table besides, but the capability `tables`.
+///
+/// The path must be a text somewhere in the plugin's configuration, just as it stands there: only what the
+/// operator has written is opened. A relative one is meant beside the file of the configuration. A table of
+/// the same name in the operator's `tables` is used instead of the file.
+///
+/// ```
+/// use sluice_sdk::prelude::*;
+///
+/// #[derive(Deserialize)]
+/// struct Config {
+///     stations: String,
+/// }
+/// # struct Stations;
+/// # impl Plugin for Stations {
+/// #     type Config = Config;
+/// #     fn describe() -> Description { Description::new("stations", "0.1.0").capability("tables") }
+///
+/// fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
+///     Ok(Configured::new(Self).file(TableFile::csv("stations", config.stations, "id")))
+/// }
+/// #     fn process(&mut self, _: &Batch) -> Result<(), Failure> { Ok(()) }
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFile {
+    pub(crate) name: String,
+    pub(crate) path: String,
+    /// As the contract numbers it.
+    pub(crate) format: u32,
+    pub(crate) key: String,
+}
+
+impl TableFile {
+    /// Comma-separated values, whose first line names the columns; `key` is the one by which rows are found.
+    pub fn csv(name: impl Into<String>, path: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { name: name.into(), path: path.into(), format: 1, key: key.into() }
+    }
+
+    /// A JSON object a line; `key` is the member by which rows are found.
+    pub fn json_lines(name: impl Into<String>, path: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { name: name.into(), path: path.into(), format: 2, key: key.into() }
+    }
+
+    /// A `MaxMind` database. Its keys are IP addresses.
+    pub fn mmdb(name: impl Into<String>, path: impl Into<String>) -> Self {
+        Self { name: name.into(), path: path.into(), format: 3, key: String::new() }
+    }
+}
+
 /// A plugin that has taken its configuration, and what it needs with it.
 #[derive(Debug)]
 pub struct Configured<P> {
     pub(crate) plugin: P,
     pub(crate) access: Option<Access>,
+    pub(crate) files: Vec<TableFile>,
 }
 
 impl<P> Configured<P> {
     /// With all the access that was described.
     pub fn new(plugin: P) -> Self {
-        Self { plugin, access: None }
+        Self { plugin, access: None, files: Vec::new() }
     }
 
     /// With just this access. It must lie within what was described.
     pub fn with_access(plugin: P, access: Access) -> Self {
-        Self { plugin, access: Some(access) }
+        Self { plugin, access: Some(access), files: Vec::new() }
+    }
+
+    /// Adds a file that the configuration names; at most 16. What cannot be opened keeps the plugin from being
+    /// loaded, with a message at the place of its path.
+    #[must_use]
+    pub fn file(mut self, file: TableFile) -> Self {
+        self.files.push(file);
+        self
     }
 }
 

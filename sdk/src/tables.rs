@@ -1,9 +1,10 @@
-//! Look-up tables that the host keeps. A plugin that uses them declares the capability `tables`, and
-//! asks for each in its access: `.read("tables:stations")`.
+//! Look-up tables that the host keeps. A plugin that uses them declares the capability `tables`. Those that
+//! the operator gives it by name it asks for in its access: `.read("tables:stations")`. A file that its own
+//! configuration names it adds to what `configure` gives: [`Configured::file`](crate::Configured::file).
 //!
 //! A table is CSV, JSON lines, or a `MaxMind` database, whose keys are IP addresses and whose columns
-//! are ways like `country.iso_code`, or `subdivisions.-1.iso_code` for the last of them. The operator
-//! names the files, the host loads them once and again when they change. Many keys are looked up at
+//! are ways like `country.iso_code`, or `subdivisions.-1.iso_code` for the last of them. The host loads
+//! the files once, and again when they change. Many keys are looked up at
 //! once, because a call into the host costs as much as some keys. Within one call of the plugin a
 //! table stays the same.
 //!

@@ -25,11 +25,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_spans as host;
-use sluice_state::{Format, Random, Staged, Store, Table};
+use sluice_state::{Format, NamedFile, OwnFile, Random, Staged, Store, Table};
 
 use crate::backend::Backend;
 use crate::batch::Batch;
-use crate::lifecycle::{Access, ConfigError, Failure, Plugin};
+use crate::lifecycle::{Access, ConfigError, Failure, Plugin, TableFile};
 
 use environment::Environment;
 pub(crate) use grants::Grants;
@@ -52,7 +52,8 @@ pub struct Outcome {
 pub enum Problem {
     /// The plugin refuses its configuration.
     Config(Vec<ConfigError>),
-    /// The configuration asks for more access than the plugin describes.
+    /// The configuration asks for more access than the plugin describes, or the plugin names a file as it must
+    /// not: one that does not stand in its configuration, or without the capability `tables`.
     Access(String),
     /// The bytes are no OTLP request.
     Malformed(String),
@@ -82,6 +83,7 @@ const TEST_TIME: u64 = 1_767_225_600_000_000_000;
 pub struct Running<P> {
     plugin: P,
     grants: Grants,
+    files: Vec<TableFile>,
 }
 
 impl<P: Plugin> Running<P> {
@@ -92,9 +94,15 @@ impl<P: Plugin> Running<P> {
     pub fn new(config_json: &str) -> Result<(Self, Access), Problem> {
         let configured = crate::export::configure::<P>(config_json).map_err(Problem::Config)?;
         let described = P::describe().access;
-        let access = configured.access.unwrap_or_else(|| described.clone());
-        let grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
-        Ok((Self { plugin: configured.plugin, grants }, access))
+        let mut access = configured.access.unwrap_or_else(|| described.clone());
+        let mut grants = Grants::new(&described, &access).map_err(|refusal| Problem::Access(refusal.message))?;
+        check_files::<P>(&configured.files, config_json)?;
+        for file in &configured.files {
+            let grant = format!("tables:{}", file.name);
+            grants.add(&grant);
+            access.read.push(grant);
+        }
+        Ok((Self { plugin: configured.plugin, grants, files: configured.files }, access))
     }
 
     /// Passes one batch through and commits the edits.
@@ -108,6 +116,20 @@ impl<P: Plugin> Running<P> {
         view.push_pending()?;
         Ok(backend.finish())
     }
+}
+
+/// As the host checks the files that a plugin names.
+fn check_files<P: Plugin>(files: &[TableFile], config_json: &str) -> Result<(), Problem> {
+    if !files.is_empty() && !P::describe().capabilities.iter().any(|capability| capability == "tables") {
+        let message = "the plugin names files but does not declare the capability `tables`";
+        return Err(Problem::Access(message.to_owned()));
+    }
+    let named = |file: &TableFile| {
+        let TableFile { name, path, format, key } = file.clone();
+        NamedFile { name, path, format, key }
+    };
+    let checked = OwnFile::check(files.iter().map(named).collect(), config_json);
+    checked.map(drop).map_err(|error| Problem::Access(error.to_string()))
 }
 
 /// Configures a plugin with JSON and passes one OTLP request through it.
@@ -192,6 +214,12 @@ impl<P: Plugin> Stage<P> {
     pub fn store_bytes(mut self, limit: usize) -> Self {
         self.change(|environment| environment.store.set_limit(limit));
         self
+    }
+
+    /// The files that the plugin has named with its configuration. None is opened here: give their tables by
+    /// [`Stage::table`] or [`Stage::database`], under the same names.
+    pub fn files(&self) -> &[TableFile] {
+        &self.running.files
     }
 
     /// Gives the plugin a look-up table: CSV, whose rows are known by the column `key`. Another one of

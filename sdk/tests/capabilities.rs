@@ -242,3 +242,71 @@ fn a_plugin_finds_what_the_test_has_put_into_the_tables_it_asks_for() {
     assert!(matches!(without.process(b""), Err(Problem::Failed(_))));
     assert!(without.table("t", "a\n", "id").map(drop).unwrap_err().contains("id"));
 }
+
+/// Names the file of its configuration; looks up as [`Finder`] does.
+struct Namer;
+
+#[derive(Deserialize)]
+struct NamerConfig {
+    path: String,
+}
+
+impl Plugin for Namer {
+    type Config = NamerConfig;
+
+    fn describe() -> Description {
+        Description::new("namer", "0.0.0").capability("tables")
+    }
+
+    fn configure(config: NamerConfig) -> Result<Configured<Self>, Vec<ConfigError>> {
+        Ok(Configured::new(Self).file(TableFile::csv("t", config.path, "id")))
+    }
+
+    fn process(&mut self, batch: &Batch) -> Result<(), Failure> {
+        Finder.process(batch)
+    }
+}
+
+#[test]
+fn a_plugin_finds_what_is_in_the_files_that_it_names() {
+    let stage = Stage::<Namer>::new(r#"{"path": "t.csv"}"#).unwrap();
+    assert_eq!(stage.files(), [TableFile::csv("t", "t.csv", "id")]);
+    stage.table("t", "id,a\ny,found\n", "id").unwrap().process(b"").unwrap();
+    assert_eq!(FOUND.take(), [None, Some("found".to_owned())]);
+}
+
+/// Names a file of its own choice, and may not declare the capability for it.
+struct Thief<const DECLARES: bool>;
+
+impl<const DECLARES: bool> Plugin for Thief<DECLARES> {
+    type Config = NamerConfig;
+
+    fn describe() -> Description {
+        let description = Description::new("thief", "0.0.0");
+        if DECLARES { description.capability("tables") } else { description }
+    }
+
+    fn configure(_: NamerConfig) -> Result<Configured<Self>, Vec<ConfigError>> {
+        Ok(Configured::new(Self).file(TableFile::json_lines("t", "/etc/passwd", "id")))
+    }
+
+    fn process(&mut self, _: &Batch) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+fn not_given<P: Plugin>(config: &str) -> String {
+    match Stage::<P>::new(config).map(drop) {
+        Err(Problem::Access(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_file_that_the_host_would_not_open_fails_here_already() {
+    let told = not_given::<Thief<true>>(r#"{"path": "t.csv"}"#);
+    assert!(told.contains("`/etc/passwd`, which stands nowhere in its configuration"), "{told}");
+    assert!(Stage::<Thief<true>>::new(r#"{"path": "/etc/passwd"}"#).is_ok());
+    let told = not_given::<Thief<false>>(r#"{"path": "/etc/passwd"}"#);
+    assert!(told.contains("capability `tables`"), "{told}");
+}

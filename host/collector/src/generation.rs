@@ -7,6 +7,7 @@
 
 mod candidate;
 mod columns;
+mod files;
 mod served;
 mod settings;
 mod unfit;
@@ -28,6 +29,7 @@ use crate::swap::versions::Versions;
 use crate::tables::Shelf;
 
 pub use candidate::{Candidate, Waits};
+pub(crate) use files::watched;
 pub use served::Served;
 pub use settings::trust;
 use settings::{quarantine_is_there, sandbox_settings, store_folder};
@@ -228,7 +230,7 @@ impl Workshop {
             _ => {}
         }
         let verified = self.verify(component, config, look, attempt)?;
-        let is_it = |served: &&Served| served.settings == *settings && served.prepared.digest() == verified.digest();
+        let is_it = |served: &&Served| served.is_under(settings) && served.prepared.digest() == verified.digest();
         if let Some(now) = present.filter(is_it) {
             return Ok((now.alone(), None));
         }
@@ -325,16 +327,20 @@ impl Workshop {
             return Err(Problem { step: Step::Configure, reason, word: "config", config });
         }
         let prepared = attempt.time(Step::Configure, || {
-            self.sandbox.prepare(&module, sandbox_settings(&id, settings, tables, store_folder))
+            let given = sandbox_settings(&id, settings, tables, store_folder);
+            self.sandbox.prepare_with_files(&module, given, &|file| {
+                self.tables.open_file(&id, &file.named.name, &settings.own_table(file))
+            })
         });
-        let prepared = prepared.map_err(|error| match error {
-            PrepareError::Configure(problems) => Problem {
-                step: Step::Configure,
-                reason: "the plugin refuses its configuration".to_owned(),
-                word: "config",
-                config: problems.into_iter().map(|problem| (problem.path, problem.message)).collect(),
-            },
-            other => Problem::at(Step::Configure)(other),
+        let prepared = prepared.map_err(|error| {
+            let word = error.as_str();
+            let (reason, problems) = match error {
+                PrepareError::Configure(problems) => ("the plugin refuses its configuration", problems),
+                PrepareError::Files(problems) => ("files that the configuration names do not serve", problems),
+                other => return Problem::at(Step::Configure)(other),
+            };
+            let config = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
+            Problem { step: Step::Configure, reason: reason.to_owned(), word, config }
         })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {
             let reason = "a redactor with `on_failure: open` would let spans out unredacted; set `unsafe_fail_open: true` if that is meant";

@@ -9,7 +9,7 @@ mod host;
 use std::sync::Arc;
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
-use sluice_state::{LiveTable, Loaded, Tables};
+use sluice_state::{LiveTable, Loaded, Spec, Tables};
 
 use crate::config::processor::{HOST_TABLE, Table};
 
@@ -54,15 +54,29 @@ impl Shelf {
     pub fn open(&self, plugin: &str, tables: &[(String, Table)]) -> Result<Vec<(String, Arc<LiveTable>)>, String> {
         let open = |(name, table): &(String, Table)| {
             let live = match table {
-                Table::File(spec) => self.tables.open(plugin, name, spec).map_err(|error| error.to_string()),
-                Table::Host(facts) => self.hosts.open(plugin, facts),
+                Table::File(spec) => self.open_file(plugin, name, spec)?,
+                Table::Host(facts) => self.opened(plugin, name, self.hosts.open(plugin, facts))?,
             };
-            self.loads.with_label_values(&[plugin, name, if live.is_ok() { "loaded" } else { "failed" }]).inc();
-            let live = live.map_err(|error| format!("table `{name}`: {error}"))?;
-            self.show(plugin, name, &live.now());
             Ok((name.clone(), live))
         };
         tables.iter().map(open).collect()
+    }
+
+    /// A table of a plugin whose file the plugin names itself, as [`Shelf::open`]. Blocking.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no table.
+    pub fn open_file(&self, plugin: &str, name: &str, spec: &Spec) -> Result<Arc<LiveTable>, String> {
+        let live = self.tables.open(plugin, name, spec).map_err(|error| error.to_string());
+        self.opened(plugin, name, live)
+    }
+
+    /// Counts that a table was opened, or not, and shows it.
+    fn opened(&self, plugin: &str, name: &str, live: Result<Arc<LiveTable>, String>) -> Result<Arc<LiveTable>, String> {
+        self.loads.with_label_values(&[plugin, name, if live.is_ok() { "loaded" } else { "failed" }]).inc();
+        let live = live.map_err(|error| format!("table `{name}`: {error}"))?;
+        self.show(plugin, name, &live.now());
+        Ok(live)
     }
 
     /// Loads again what has changed. Blocking.
@@ -106,7 +120,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs;
 
-    use sluice_state::{Format, Spec};
+    use sluice_state::Format;
 
     use super::*;
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sluice_spans::{Batch, Edits};
+use sluice_state::NamedFile;
 use wasmtime::Store;
 
 use crate::abi::{Bindings, BindingsPre, Host, batch_handle};
@@ -14,7 +15,7 @@ use crate::engine::Shared;
 use crate::failure::{CallError, FailureKind};
 use crate::limits::Limits;
 use crate::prepare;
-use crate::prepare::{ConfigError, Description, InstantiateError};
+use crate::prepare::{ConfigError, Configured, Description, InstantiateError};
 
 /// Linear memory never shrinks. An instance that has grown beyond this part of its limit, and to
 /// this multiple of what it had when it was new, is replaced between two calls, so that one odd
@@ -211,7 +212,10 @@ type Outcome<T> = Result<Result<T, crate::abi::Failure>, CallError>;
 impl Live {
     fn serving(plugin: &Arc<prepare::Inner>) -> Result<Self, InstantiateError> {
         let mut live = Instance::bare(&plugin.shared, &plugin.pre, &plugin.limits, &plugin.grants)?;
-        live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
+        let configured = live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
+        if !configured.files.iter().eq(plugin.files.iter().map(|file| &file.named)) {
+            return Err(InstantiateError::OtherFiles);
+        }
         let host = live.store.data_mut();
         host.serve(&plugin.provided);
         live.new_bytes = host.memory_bytes();
@@ -244,10 +248,25 @@ impl Live {
         })
     }
 
-    pub(crate) fn configure(&mut self, config_json: &str) -> Result<Result<Access, Vec<ConfigError>>, CallError> {
+    pub(crate) fn configure(&mut self, config_json: &str) -> Result<Result<Configured, Vec<ConfigError>>, CallError> {
         let taken = self.run(|live| live.bindings.call_configure(&mut live.store, config_json))?;
-        Ok(taken.map(|access| Access { read: access.read, write: access.write }).map_err(|problems| {
-            problems.into_iter().map(|problem| ConfigError { path: problem.path, message: problem.message }).collect()
-        }))
+        Ok(taken
+            .map(|said| {
+                let files = said.files.into_iter();
+                let files = files.map(|file| NamedFile {
+                    name: file.name,
+                    path: file.path,
+                    format: file.format,
+                    key: file.key,
+                });
+                Configured {
+                    access: Access { read: said.access.read, write: said.access.write },
+                    files: files.collect(),
+                }
+            })
+            .map_err(|problems| {
+                let problems = problems.into_iter();
+                problems.map(|problem| ConfigError { path: problem.path, message: problem.message }).collect()
+            }))
     }
 }

@@ -1,10 +1,12 @@
 //! Preparing: a module describes itself, takes its configuration, and its access is settled.
 
+mod files;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::abi::{BindingsPre, Host};
-use sluice_state::{LiveTable, NotSaved, Store};
+use sluice_state::{LiveTable, NamedFile, NotItsFile, NotSaved, OwnFile, Store};
 
 use crate::access::{Access, BadGrant, Grants, beyond, named_tables};
 use crate::capability::{Capability, Provided};
@@ -56,7 +58,14 @@ pub struct Description {
     pub schema: u32,
 }
 
-/// A problem that the plugin finds in its configuration.
+/// What a plugin needs with its configuration.
+pub(crate) struct Configured {
+    pub(crate) access: Access,
+    /// The files that it names.
+    pub(crate) files: Vec<NamedFile>,
+}
+
+/// A problem with the plugin's configuration: one that it finds, or a file that is named there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// Where, like `actions[2].key`; empty for the whole.
@@ -86,6 +95,12 @@ pub enum PrepareError {
     /// It asks for a look-up table that it is not given.
     #[error("the plugin needs the look-up table `{0}`: name its file under `tables`")]
     Table(String),
+    /// It names files as it must not.
+    #[error(transparent)]
+    NotItsFile(#[from] NotItsFile),
+    /// Files that it names cannot be had: where its configuration names them, and why.
+    #[error("files of the plugin: {}", .0.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect::<Vec<_>>().join("; "))]
+    Files(Vec<ConfigError>),
     /// It failed while it was set up.
     #[error("the plugin failed while it was set up: {0}")]
     Call(#[from] CallError),
@@ -98,7 +113,7 @@ impl PrepareError {
             Self::Configure(_) => "config",
             Self::Grant(_) | Self::Allowed(_) | Self::Beyond(_) => "access",
             Self::Capability(..) => "capability",
-            Self::Table(_) => "table",
+            Self::Table(_) | Self::NotItsFile(_) | Self::Files(_) => "table",
             Self::Call(error) => error.kind.as_str(),
         }
     }
@@ -113,6 +128,9 @@ pub enum InstantiateError {
     /// It took its configuration before and does not now.
     #[error("the plugin refuses a configuration that it took before")]
     Fickle,
+    /// It names other files than before.
+    #[error("the plugin names other files than it named before, with the same configuration")]
+    OtherFiles,
 }
 
 impl InstantiateError {
@@ -120,7 +138,7 @@ impl InstantiateError {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Call(error) => error.kind.as_str(),
-            Self::Fickle => FailureKind::Configure.as_str(),
+            Self::Fickle | Self::OtherFiles => FailureKind::Configure.as_str(),
         }
     }
 }
@@ -141,6 +159,7 @@ pub(crate) struct Inner {
     module: Module,
     description: Description,
     access: Access,
+    pub(crate) files: Vec<OwnFile>,
 }
 
 impl Sandbox {
@@ -152,12 +171,27 @@ impl Sandbox {
         Instance::bare(&self.shared, &module.pre, limits, &Arc::default())?.describe()
     }
 
-    /// Lets a module describe itself and take its configuration, and settles its access.
+    /// [`Sandbox::prepare_with_files`] where no file is opened: those that the plugin names must be tables of
+    /// the settings.
     ///
     /// # Errors
-    /// When the plugin refuses the configuration, fails, or wants what it may not have.
+    /// As there.
     pub fn prepare(&self, module: &Module, settings: Settings) -> Result<Prepared, PrepareError> {
-        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed, tables, store_folder } =
+        self.prepare_with_files(module, settings, &|_| Err("files are not opened here".to_owned()))
+    }
+
+    /// Lets a module describe itself and take its configuration, and settles its access. `open` opens the
+    /// files that it names, but for those whose tables are in the settings.
+    ///
+    /// # Errors
+    /// When the plugin refuses the configuration, fails, or wants what it may not have or what is not there.
+    pub fn prepare_with_files(
+        &self,
+        module: &Module,
+        settings: Settings,
+        open: &dyn Fn(&OwnFile) -> Result<Arc<LiveTable>, String>,
+    ) -> Result<Prepared, PrepareError> {
+        let Settings { plugin, config_json, limits, access: allowed, capabilities, seed, mut tables, store_folder } =
             settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
@@ -165,11 +199,13 @@ impl Sandbox {
         check_capabilities(&description, &module.capabilities, capabilities.as_deref(), &mut provided)?;
         let configured = first.configure(&config_json);
         first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
-        let access = configured?.map_err(PrepareError::Configure)?;
+        let Configured { mut access, files } = configured?.map_err(PrepareError::Configure)?;
         let beyond = beyond(&description.access, &access)?;
         if !beyond.is_empty() {
             return Err(PrepareError::Beyond(beyond));
         }
+        let files = OwnFile::check(files, &config_json)?;
+        files::give(&files, &provided, &mut access, &mut tables, open)?;
         let missing = |name: &&str| !tables.iter().any(|(known, _)| known == name);
         if let Some(name) = named_tables(&access).find(missing) {
             return Err(PrepareError::Table(name.to_owned()));
@@ -199,6 +235,7 @@ impl Sandbox {
             module: module.clone(),
             description,
             access,
+            files,
         };
         Ok(Prepared { inner: Arc::new(inner) })
     }
@@ -274,9 +311,14 @@ impl Prepared {
         &self.inner.limits
     }
 
-    /// What this configuration asked for.
+    /// What this configuration asked for, the tables of its own files included.
     pub fn access(&self) -> &Access {
         &self.inner.access
+    }
+
+    /// The files that it has named as tables of its own.
+    pub fn files(&self) -> &[OwnFile] {
+        &self.inner.files
     }
 
     /// Says that this one serves from now on: its limit holds for the store that it shares with those
@@ -290,7 +332,8 @@ impl Prepared {
     /// The same plugin on a view of its store: what its instances write stays among them.
     #[must_use]
     pub fn on_a_view(&self) -> Self {
-        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access } = &*self.inner;
+        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access, files } =
+            &*self.inner;
         let mut provided = Provided::clone(provided);
         provided.store = provided.store.as_ref().map(|store| Arc::new(Store::over(store)));
         let inner = Inner {
@@ -303,6 +346,7 @@ impl Prepared {
             module: module.clone(),
             description: description.clone(),
             access: access.clone(),
+            files: files.clone(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -331,7 +375,7 @@ impl From<InstantiateError> for CallError {
     fn from(error: InstantiateError) -> Self {
         match error {
             InstantiateError::Call(call) => Self { kind: FailureKind::Configure, ..call },
-            InstantiateError::Fickle => {
+            InstantiateError::Fickle | InstantiateError::OtherFiles => {
                 Self { kind: FailureKind::Configure, message: error.to_string(), backtrace: None }
             }
         }

@@ -7,4 +7,7 @@ mod tables;
 
 pub use random::Random;
 pub use store::{ENTRY_BYTES, NotRead, NotSaved, Staged, Store, Stores, Value, Write};
-pub use tables::{BadTable, Format, Found, LiveTable, Loaded, NotLoaded, Spec, Table, Tables};
+pub use tables::{
+    BadTable, Format, Found, HOST_TABLE, LiveTable, Loaded, NamedFile, NotItsFile, NotLoaded, OwnFile, Spec, Table,
+    Tables,
+};

@@ -8,6 +8,7 @@ mod csv_file;
 mod files;
 mod json_lines;
 mod maxmind;
+mod own;
 mod rows;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ use maxmind::Database;
 use rows::Rows;
 
 pub use files::{Loaded, NotLoaded, Spec, Tables};
+pub use own::{HOST_TABLE, NamedFile, NotItsFile, OwnFile};
 
 /// Keys of one call. A slice of a request has 512 spans.
 const KEYS: usize = 1 << 16;

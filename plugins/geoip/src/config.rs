@@ -22,7 +22,7 @@ struct Providers {
     maxmind: MaxMind,
 }
 
-/// The database itself is the host's: it opens the file of this path and gives it as a table.
+/// The database itself is the host's, which opens the file of this path as a table of the plugin.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MaxMind {
@@ -30,9 +30,11 @@ struct MaxMind {
 }
 
 impl Config {
-    pub(crate) fn read(self) -> Result<GeoIp, Vec<ConfigError>> {
+    /// The plugin, and the path of its database.
+    pub(crate) fn read(self) -> Result<(GeoIp, String), Vec<ConfigError>> {
         let mut problems = Vec::new();
-        if self.providers.maxmind.database_path.is_empty() {
+        let path = self.providers.maxmind.database_path;
+        if path.is_empty() {
             problems
                 .push(ConfigError::new("providers.maxmind.database_path", "must be the path of a MaxMind database"));
         }
@@ -50,6 +52,6 @@ impl Config {
         if attributes.is_empty() {
             problems.push(ConfigError::new("attributes", "at least one attribute is needed"));
         }
-        if problems.is_empty() { Ok(GeoIp { table, attributes }) } else { Err(problems) }
+        if problems.is_empty() { Ok((GeoIp { table, attributes }, path)) } else { Err(problems) }
     }
 }

@@ -14,7 +14,7 @@ use sluice_sdk::tables;
 use addresses::Addresses;
 pub use config::Config;
 
-/// The table that the host makes of `providers.maxmind.database_path`.
+/// The table that the host makes of the file `providers.maxmind.database_path`.
 const DATABASE: &str = "maxmind";
 
 /// What becomes of a value.
@@ -57,9 +57,7 @@ impl Plugin for GeoIp {
     type Config = Config;
 
     fn describe() -> Description {
-        let mut description = Description::new("geoip", env!("CARGO_PKG_VERSION"))
-            .capability("tables")
-            .read(&format!("tables:{DATABASE}"));
+        let mut description = Description::new("geoip", env!("CARGO_PKG_VERSION")).capability("tables");
         for table in ["resources", "spans"] {
             description = description.read(&format!("{table}.attributes:*"));
             for key in written() {
@@ -70,16 +68,16 @@ impl Plugin for GeoIp {
     }
 
     fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
-        let plugin = config.read()?;
+        let (plugin, path) = config.read()?;
         let table = if plugin.table == Table::Spans { "spans" } else { "resources" };
-        let mut access = Access::default().read(format!("tables:{DATABASE}"));
+        let mut access = Access::default();
         for key in &plugin.attributes {
             access = access.read(format!("{table}.attributes:{key}"));
         }
         for key in written() {
             access = access.write(format!("{table}.attributes:{key}"));
         }
-        Ok(Configured::with_access(plugin, access))
+        Ok(Configured::with_access(plugin, access).file(TableFile::mmdb(DATABASE, path)))
     }
 
     fn process(&mut self, batch: &Batch<'_>) -> Result<(), Failure> {

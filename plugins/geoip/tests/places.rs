@@ -8,6 +8,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
+use sluice_sdk::TableFile;
 use sluice_sdk::testing::{Problem, Stage, run};
 use sluice_test_mmdb::{Database, Value as Record, array, map};
 
@@ -125,6 +126,12 @@ fn a_city_database_gives_the_collector_s_attributes() {
 }
 
 #[test]
+fn the_database_is_the_file_that_the_configuration_names() {
+    let stage = Stage::<GeoIp>::new(r#"{"providers": {"maxmind": {"database_path": "x/City.mmdb"}}}"#).unwrap();
+    assert_eq!(stage.files(), [TableFile::mmdb("maxmind", "x/City.mmdb")]);
+}
+
+#[test]
 fn what_a_record_does_not_know_is_not_set() {
     let spans = [vec![text("client.address", "203.0.113.1")], vec![text("client.address", "192.0.2.1")]];
     assert_eq!(added(&city(), RECORD, &spans), [vec![text("geo.country.iso_code", "CH")], vec![]]);
@@ -230,7 +237,7 @@ fn bad_configurations_are_refused_with_their_path() {
 fn only_what_is_needed_is_asked_for() {
     let config = r#"{"providers": {"maxmind": {"database_path": "x"}}, "context": "record", "attributes": ["ip"]}"#;
     let access = run::<GeoIp>(config, b"").unwrap().access;
-    assert_eq!(access.read, ["tables:maxmind", "spans.attributes:ip"]);
+    assert_eq!(access.read, ["spans.attributes:ip", "tables:maxmind"]);
     assert_eq!(access.write.len(), 13);
     let ours = |grant: &String| grant.starts_with("spans.attributes:geo.") || grant.starts_with("spans.attributes:as.");
     assert!(access.write.iter().all(ours), "{:?}", access.write);

@@ -87,6 +87,11 @@ impl Grants {
         Ok(Self(asked.clone()))
     }
 
+    /// Adds a grant to read that needs not be described.
+    pub(crate) fn add(&mut self, grant: &str) {
+        self.0.read.push(grant.to_owned());
+    }
+
     pub(crate) fn reads(&self, table: Table, what: &str) -> Result<(), Refusal> {
         check(&self.0.read, &format!("{}.{what}", name(table)), "reading")
     }

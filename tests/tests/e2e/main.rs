@@ -47,6 +47,7 @@ mod inspect;
 mod metrics;
 mod native_histograms;
 mod odd;
+mod own_files;
 mod poison;
 mod protocols;
 mod readiness;

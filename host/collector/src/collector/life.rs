@@ -20,7 +20,7 @@ use crate::cli::{ConfigArgs, RunArgs};
 use crate::config::{self, Loaded};
 use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk};
-use crate::generation::{Bundle, Look, Unfit, Workshop};
+use crate::generation::{Bundle, Look, Unfit, Workshop, watched};
 use crate::handover::{self, Door, Visit};
 use crate::memory;
 use crate::quarantine::{self, Quarantine};
@@ -274,6 +274,8 @@ async fn serve(
     let sandbox = workshop.sandbox.clone();
     let mut collector =
         Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?, sockets)?;
+    // Those that plugins have named, too.
+    files.files(watched(&loaded.config, &processors.served).iter().map(PathBuf::as_path));
     collector.files = files;
     collector.apply(loaded.config, processors, None).await?;
     if let Some(succession) = succession {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -12,7 +12,7 @@ use crate::chain::Slot;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
-use crate::generation::{Fresh, Look, Processors, Served, Unfit};
+use crate::generation::{Fresh, Look, Processors, Served, Unfit, watched};
 use crate::plugin::Inspection;
 use crate::route::Routes;
 use crate::swap::Trigger;
@@ -40,7 +40,7 @@ impl Collector {
         let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
         let (serving, watch, refused) = (self.config.clone(), self.files.clone(), self.refused.clone());
         let prepare = move || {
-            let mut files: Vec<_> = serving.files().map(Path::to_owned).collect();
+            let mut files = watched(&serving, &present);
             let loaded = config::load_noting(&sources, &mut files);
             // Those of a configuration that is refused as well: what it lacks may come.
             watch.files(files.iter().map(PathBuf::as_path));
@@ -237,6 +237,8 @@ impl Collector {
         config::print(&warnings);
         let mut done = match self.apply(config, processors, Some(trigger)).await {
             Ok(swaps) => {
+                // What plugins name is known only now.
+                self.files.files(watched(&self.config, &self.served).iter().map(PathBuf::as_path));
                 tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied");
                 Done { outcome: "applied", error: None, swaps }
             }

@@ -38,6 +38,13 @@ impl Served {
         }
     }
 
+    /// Whether it would be the same under these settings. What they call the same may stand in another folder,
+    /// and then name other files.
+    pub(super) fn is_under(&self, settings: &processor::Settings) -> bool {
+        let mut own = self.prepared.files().iter();
+        self.settings == *settings && own.all(|file| self.settings.own_table(file) == settings.own_table(file))
+    }
+
     /// The same without a candidate.
     pub(super) fn alone(&self) -> Self {
         Self { candidate: None, ..self.clone() }

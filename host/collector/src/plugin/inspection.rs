@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sluice_sandbox::{Access, Description, Module, Prepared, Provenance};
+use sluice_state::{Format, OwnFile};
 
 /// A plugin as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,22 @@ pub struct Inspection {
     pub capabilities: Capabilities,
     /// What it may see and edit.
     pub access: Rights,
+    /// The files that it names with its configuration, as tables of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+}
+
+/// A file that a plugin names as a table of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// The table.
+    pub table: String,
+    /// The file, as it stands in the plugin's configuration.
+    pub path: String,
+    /// How it is written.
+    pub format: String,
+    /// Where in the plugin's configuration it stands.
+    pub place: String,
 }
 
 /// Whether anybody vouches for a module.
@@ -107,6 +124,7 @@ impl Inspection {
                 granted: None,
             },
             access: Rights { read: steps(&description.access.read), write: steps(&description.access.write) },
+            files: Vec::new(),
         }
     }
 
@@ -124,8 +142,21 @@ impl Inspection {
             plugin: Some(id.to_owned()),
             capabilities: Capabilities { granted: Some(description.capabilities.clone()), ..module.capabilities },
             access: Rights { read: steps(|access| &access.read), write: steps(|access| &access.write) },
+            files: prepared.files().iter().map(File::of).collect(),
             ..module
         }
+    }
+}
+
+impl File {
+    fn of(file: &OwnFile) -> Self {
+        let OwnFile { named, format, place } = file;
+        let format = match format {
+            Format::Csv => "csv",
+            Format::JsonLines => "jsonl",
+            Format::MaxMind => "mmdb",
+        };
+        Self { table: named.name.clone(), path: named.path.clone(), format: format.to_owned(), place: place.clone() }
     }
 }
 
@@ -183,6 +214,12 @@ impl fmt::Display for Inspection {
             ];
             let lines = all.into_iter().filter_map(|(step, tables)| Some((step, words(tables?))));
             block(f, name, &lines.collect::<Vec<_>>())?;
+        }
+        if !self.files.is_empty() {
+            writeln!(f, "files")?;
+        }
+        for File { table, path, format, place } in &self.files {
+            writeln!(f, "  {path} ({format}, `{place}`) is the table {table}")?;
         }
         Ok(())
     }

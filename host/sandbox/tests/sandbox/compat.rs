@@ -1,12 +1,15 @@
 //! WASI is there for those who insist on it, if the operator allows it, and gives nothing away.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use sluice_sandbox::{
-    Effects, FailureKind, Instance, Limits, LoadError, Profile, Sandbox, Settings, Source, Trust, Verified,
+    Effects, FailureKind, Instance, InstantiateError, Limits, LoadError, Prepared, Profile, Sandbox, Settings, Source,
+    Trust, Verified,
 };
+use sluice_state::{LiveTable, Table};
 
-use crate::guest::Guest;
+use crate::guest::{Guest, little_endian};
 use crate::stage::{batch, fails, sandbox, settings};
 use crate::wasi::{COARSE_AND_RANDOM, FINDS_NOTHING, component};
 
@@ -17,11 +20,15 @@ fn verified(sandbox: &Sandbox, component: &[u8], profile: Profile) -> Result<Ver
     sandbox.verify(&Source::File(file.path().to_owned()), &Limits::default(), &trust)
 }
 
-fn instance(guest: Guest, settings: Settings) -> Instance {
+fn prepared(guest: Guest, settings: Settings) -> Prepared {
     let sandbox = sandbox();
     let verified = verified(&sandbox, &component(guest), Profile::Compat).unwrap();
     let module = sandbox.compile(verified, &Limits::default()).unwrap();
-    sandbox.prepare(&module, settings).unwrap().instantiate().unwrap()
+    sandbox.prepare(&module, settings).unwrap()
+}
+
+fn instance(guest: Guest, settings: Settings) -> Instance {
+    prepared(guest, settings).instantiate().unwrap()
 }
 
 fn default() -> Settings {
@@ -58,6 +65,30 @@ fn random_numbers_follow_from_the_seed_if_there_is_one() {
     let guest = Guest::new().configure("(drop (call $random)) (i32.const 2048)").with_many(first);
     let seeded = Settings { seed: Some(1_234_567), ..default() };
     instance(guest, seeded).process(&mut batch(3), &mut Effects::default()).unwrap();
+}
+
+/// Cores must not differ in what they know.
+#[test]
+fn an_instance_that_names_another_file_than_the_first_does_not_serve() {
+    // The result's ok case: two empty lists of access, and one file, whose key is made of random letters.
+    let guest = || {
+        Guest::new()
+            .capabilities(&["tables"])
+            .data(4200, little_endian(&[0, 0, 0, 0, 0, 4240, 1]))
+            .data(4240, little_endian(&[4320, 1, 4321, 1, 1, 4300, 8]))
+            .data(4300, "constant")
+            .data(4320, "tx")
+    };
+    let given = || Settings {
+        config_json: r#"{"path": "x"}"#.to_owned(),
+        tables: vec![("t".to_owned(), Arc::new(LiveTable::new(Table::of_pairs([("a", "b")]).unwrap())))],
+        ..default()
+    };
+    drop(instance(guest().configure("(drop (call $random)) (i32.const 4200)"), given()));
+    let fickle =
+        "(i64.store (i32.const 4300) (i64.and (call $random) (i64.const 0x7f7f7f7f7f7f7f7f))) (i32.const 4200)";
+    let error = prepared(guest().configure(fickle), given()).instantiate().map(drop).unwrap_err();
+    assert!(matches!(error, InstantiateError::OtherFiles), "{error}");
 }
 
 #[test]

@@ -75,6 +75,7 @@ pub struct Guest {
     capabilities: Vec<&'static str>,
     described: [Vec<&'static str>; 2],
     configured: Option<[Vec<&'static str>; 2]>,
+    files: Vec<(&'static str, &'static str, u32, &'static str)>,
     traits: u32,
 }
 
@@ -98,6 +99,7 @@ impl Guest {
             capabilities: Vec::new(),
             described: [vec!["*"], vec!["*"]],
             configured: None,
+            files: Vec::new(),
             traits: 0,
         }
     }
@@ -183,6 +185,12 @@ impl Guest {
         self
     }
 
+    /// A file that `configure` names: the table, the path, the format's number and the key.
+    pub fn names(mut self, table: &'static str, path: &'static str, format: u32, key: &'static str) -> Self {
+        self.files.push((table, path, format, key));
+        self
+    }
+
     pub fn traits(mut self, traits: u32) -> Self {
         self.traits = traits;
         self
@@ -251,9 +259,14 @@ impl Guest {
         let (described_read, described_write) = (layout.texts(read), layout.texts(write));
         let [read, write] = self.configured.as_ref().unwrap_or(&self.described);
         let (read, write) = (layout.texts(read), layout.texts(write));
+        let mut files = Vec::new();
+        for (table, path, format, key) in &self.files {
+            files.extend([layout.text(table), layout.text(path), vec![*format], layout.text(key)].concat());
+        }
+        let files = layout.place(little_endian(&files), self.files.len());
         let mut record = [name, version, capabilities, described_read, described_write].concat();
         record.extend([self.traits, 7]);
-        let configured = [vec![0], read, write].concat();
+        let configured = [vec![0], read, write, files].concat();
         for (at, bytes) in layout.segments {
             self.segment(at, &bytes);
         }

@@ -1,6 +1,7 @@
 //! Everything around a guest: a sandbox, batches, and the promise that every failure keeps.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -11,6 +12,7 @@ use sluice_sandbox::{
     Prepared, Sandbox, Settings, Source,
 };
 use sluice_spans::Batch;
+use sluice_state::{LiveTable, OwnFile};
 
 use crate::guest::Guest;
 
@@ -45,6 +47,17 @@ pub fn prepare_with(guest: Guest, settings: Settings) -> Result<Prepared, Prepar
     let sandbox = sandbox();
     let module = load_bytes(&sandbox, &guest.component()).unwrap();
     sandbox.prepare(&module, settings)
+}
+
+/// The same, where files that the guest names are opened like this.
+pub fn prepare_opening(
+    guest: Guest,
+    settings: Settings,
+    open: &dyn Fn(&OwnFile) -> Result<Arc<LiveTable>, String>,
+) -> Result<Prepared, PrepareError> {
+    let sandbox = sandbox();
+    let module = load_bytes(&sandbox, &guest.component()).unwrap();
+    sandbox.prepare_with_files(&module, settings, open)
 }
 
 pub fn prepare(guest: Guest) -> Result<Prepared, PrepareError> {

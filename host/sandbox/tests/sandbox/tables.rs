@@ -1,12 +1,13 @@
 //! Look-up tables, from a guest's side. How they are read is tested where they live.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use sluice_sandbox::{Access, Effects, Instance, Limits, PrepareError, Prepared, Settings};
-use sluice_state::{Format, LiveTable, Table};
+use sluice_state::{Format, LiveTable, NotItsFile, Table};
 
 use crate::guest::{Guest, little_endian};
-use crate::stage::{batch, prepare_with, settings};
+use crate::stage::{batch, prepare_opening, prepare_with, settings};
 
 const LOOK_UP: &str = r#"(import "sluice:plugin/tables@0.1.0" "look-up"
     (func $look_up (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
@@ -112,4 +113,69 @@ fn the_operator_can_refuse_the_capability() {
     let none = Settings { capabilities: Some(vec!["metrics".to_owned()]), ..given("t", &live("id,a\nx,M\n")) };
     let error = prepare_with(guest(), none).map(drop).unwrap_err();
     assert!(matches!(&error, PrepareError::Capability(name, _) if name == "tables"), "{error}");
+}
+
+/// A configuration in which `x.csv` stands.
+fn with_path() -> Settings {
+    Settings { config_json: r#"{"files": ["x.csv"]}"#.to_owned(), ..settings(Limits::default()) }
+}
+
+#[test]
+fn a_file_that_the_plugin_names_is_opened_once_and_read_without_more_words() {
+    let guest = guest().access(&["spans.name"], &[]).names("t", "x.csv", 1, "id");
+    let opened = Cell::new(0);
+    let prepared = prepare_opening(guest, with_path(), &|file| {
+        opened.set(opened.get() + 1);
+        let named = &file.named;
+        let said = (named.name.as_str(), named.path.as_str(), file.format, named.key.as_str(), file.place.as_str());
+        assert_eq!(said, ("t", "x.csv", Format::Csv, "id", "files[0]"));
+        Ok(live("id,a\nx,M\n"))
+    });
+    let prepared = prepared.unwrap();
+    assert_eq!(prepared.granted().read, ["spans.name", "tables:t"]);
+    assert_eq!(prepared.files().len(), 1);
+    for _ in 0..2 {
+        assert_eq!(told(&mut prepared.instantiate().unwrap()), [1, 0, u32::from(b'M')]);
+    }
+    assert_eq!(opened.get(), 1);
+}
+
+#[test]
+fn the_operator_has_the_last_word_on_files_that_a_plugin_names() {
+    let names = || guest().names("t", "x.csv", 1, "id");
+    let table = live("id,a\nx,M\n");
+    let given = Settings { config_json: with_path().config_json, ..given("t", &table) };
+    let prepared = prepare_opening(names(), given, &|_| panic!("the operator gives this table"));
+    assert_eq!(tells(prepared), [1, 0, u32::from(b'M')]);
+    let access = Some(Access { read: vec!["spans.*".to_owned()], write: Vec::new() });
+    let narrowed = prepare_opening(names(), Settings { access, ..with_path() }, &|_| Ok(Arc::clone(&table)));
+    assert_eq!(tells(narrowed), [101]);
+}
+
+#[test]
+fn a_file_that_the_configuration_does_not_name_is_not_opened() {
+    let refused =
+        |guest: Guest| prepare_opening(guest, with_path(), &|file| panic!("{file:?} is opened")).map(drop).unwrap_err();
+    let error = refused(guest().names("t", "/etc/passwd", 1, "id"));
+    assert!(
+        matches!(&error, PrepareError::NotItsFile(NotItsFile::NotInConfiguration(path)) if path == "/etc/passwd"),
+        "{error}"
+    );
+    // Nor is one that comes first.
+    refused(guest().names("t", "x.csv", 1, "id").names("u", "/etc/passwd", 1, "id"));
+    let undeclared = refused(Guest::new().names("t", "x.csv", 1, "id"));
+    assert!(matches!(&undeclared, PrepareError::Capability(name, _) if name == "tables"), "{undeclared}");
+}
+
+#[test]
+fn files_that_cannot_be_opened_are_told_of_with_their_places() {
+    let guest = guest().names("t", "x.csv", 1, "id").names("u", "x.csv", 2, "id");
+    let failed = prepare_opening(guest, with_path(), &|file| Err(format!("no {}", file.named.name)));
+    match failed.map(drop) {
+        Err(PrepareError::Files(problems)) => {
+            let problems: Vec<_> = problems.iter().map(|one| (one.path.as_str(), one.message.as_str())).collect();
+            assert_eq!(problems, [("files[0]", "no t"), ("files[0]", "no u")]);
+        }
+        other => panic!("{other:?}"),
+    }
 }

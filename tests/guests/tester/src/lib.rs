@@ -1,5 +1,5 @@
-//! A plugin that does on demand what no plugin should: trap, loop, eat memory, overstep its access;
-//! or sets the stamp that it was built with.
+//! A plugin that does on demand what no plugin should: trap, loop, eat memory, overstep its access, name
+//! files that are not its own; or sets the stamp that it was built with.
 
 use serde::Deserialize;
 use sluice_sdk::prelude::*;
@@ -18,6 +18,8 @@ struct Config {
     does: Deed,
     /// Only in a call with a span of this name; in every call if it is not given.
     to: Option<String>,
+    /// A CSV file of stations, by their `id`.
+    stations: Option<String>,
 }
 
 #[derive(Deserialize, Clone, Copy)]
@@ -45,6 +47,10 @@ enum Deed {
     Names,
     /// Trap in `flush`.
     Flush,
+    /// Set it to the city of the station `GVA`.
+    City,
+    /// Name a file that the operator has not.
+    Pry,
     /// Set it to the host's name, to the variable `TOLD`, to whether there is a variable `UNTOLD`, and to the
     /// pod's label `color`.
     Host,
@@ -67,7 +73,12 @@ impl Plugin for Tester {
     }
 
     fn configure(config: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
-        Ok(Configured::new(Self(config)))
+        let file = match (config.does, &config.stations) {
+            (Deed::Pry, _) => Some(TableFile::csv("passwd", "/etc/passwd", "root")),
+            (_, stations) => stations.as_ref().map(|path| TableFile::csv("stations", path, "id")),
+        };
+        let configured = Configured::new(Self(config));
+        Ok(if let Some(file) = file { configured.file(file) } else { configured })
     }
 
     fn process(&mut self, batch: &Batch) -> Result<(), Failure> {
@@ -107,6 +118,15 @@ impl Plugin for Tester {
                 }
                 Ok(())
             }
+            Deed::City => {
+                let found = tables::look_up("stations", "city", &Texts::one("GVA"))?;
+                for span in batch.spans()? {
+                    span.set_attribute("stamp", found.str(0).unwrap_or("none"));
+                }
+                Ok(())
+            }
+            // It is never configured.
+            Deed::Pry => Ok(()),
             Deed::Trap => core::arch::wasm32::unreachable(),
             Deed::Loop => loop {
                 core::hint::black_box(());

@@ -2,18 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use sluice_state::{Format, Spec};
+use sluice_state::{Format, HOST_TABLE, OwnFile, Spec};
 
 use super::super::section::Section;
+use super::Settings;
 
 /// The table that the host fills itself.
-pub const HOST: &str = "host";
+pub const HOST: &str = HOST_TABLE;
 
 /// What begins the names that Sluice gives in that table.
 const TAKEN: [&str; 6] = ["os.", "host.", "container.", "env.", "k8s.pod.label.", "k8s.pod.annotation."];
 
 /// Memory of a table. The whole of a country's stations, or a million short rows, fits.
 const DEFAULT_MAX_MIB: u64 = 64;
+
+/// Memory of a database that a plugin's own key names: who writes there cannot say how much. The free ones of
+/// cities have 60 MiB, the largest that are sold a few hundred.
+const DATABASE_BYTES: usize = 1 << 30;
 
 /// Positions in a table have 32 bits.
 const MOST_MIB: u64 = 4095;
@@ -47,6 +52,26 @@ impl Facts {
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let pod = self.pod_labels.iter().chain(&self.pod_annotations);
         self.files.iter().map(|(_, file)| file).chain(pod).map(PathBuf::as_path)
+    }
+}
+
+impl Settings {
+    /// How a file is read that the plugin names itself: beside the file in which its path stands.
+    pub fn own_table(&self, file: &OwnFile) -> Spec {
+        let OwnFile { named, format, place } = file;
+        let mark = self.config_mark(place);
+        let is_database = *format == Format::MaxMind;
+        Spec {
+            file: mark.map_or_else(|| PathBuf::from(&named.path), |mark| mark.resolve(&named.path)),
+            format: *format,
+            key: named.key.clone(),
+            most_bytes: if is_database { DATABASE_BYTES } else { (DEFAULT_MAX_MIB * MIB) as usize },
+        }
+    }
+
+    /// Whether the operator gives the plugin a table of this name.
+    pub fn gives_table(&self, name: &str) -> bool {
+        self.tables.iter().any(|(given, _)| given == name)
     }
 }
 

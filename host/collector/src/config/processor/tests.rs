@@ -1,13 +1,15 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use sluice_sandbox::{Access, Limits, Profile};
-use sluice_state::{Format, Spec};
+use sluice_state::{Format, NamedFile, OwnFile, Spec};
 
-use super::{Facts, OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Strategy, Table, read};
+use super::{Facts, Marks, OnFailure, OnPoison, Processor, Restart, Rollout, Settings, Strategy, Table, read};
+use crate::config::mark::{Mark, Origin};
 use crate::config::section::read_text;
 
 fn plugin(kind: &str, yaml: &str) -> Settings {
@@ -185,24 +187,39 @@ fn a_bundled_type_without_the_block_has_the_defaults() {
 }
 
 #[test]
-fn a_database_is_a_table_of_the_plugin_that_names_it() {
-    let yaml = "providers: { maxmind: { database_path: places/City.mmdb } }\nsluice: { tables: { other: { file: a.csv, key: a } } }\n";
-    let settings = plugin("geoip", yaml);
-    let spec = |file: &str, format, key: &str, mib: usize| {
-        Table::File(Spec { file: file.into(), format, key: key.to_owned(), most_bytes: mib << 20 })
+fn a_file_that_a_plugin_names_is_beside_the_file_that_its_path_stands_in() {
+    let yaml = "providers: { maxmind: { database_path: City.mmdb } }\nsluice: { tables: { other: { file: a.csv, key: a } } }\n";
+    let origin = Arc::new(Origin { folder: "/etc/sluice".into(), ..Origin::default() });
+    let mut settings = plugin("geoip", yaml);
+    assert_eq!(settings.config_json, "{\"providers\":{\"maxmind\":{\"database_path\":\"City.mmdb\"}}}");
+    settings.config_marks = Marks(vec![("providers/maxmind/database_path".to_owned(), Mark::new(&origin, 1, 1))]);
+    let own = |path: &str, format, key: &str, place: &str| {
+        let (name, path, key) = ("t".to_owned(), path.to_owned(), key.to_owned());
+        settings.own_table(&OwnFile {
+            named: NamedFile { name, path, format: 0, key },
+            format,
+            place: place.to_owned(),
+        })
     };
-    let expected = [
-        ("other".to_owned(), spec("a.csv", Format::Csv, "a", 64)),
-        ("maxmind".to_owned(), spec("places/City.mmdb", Format::MaxMind, "", 1024)),
-    ];
-    assert_eq!(settings.tables, expected);
-    assert_eq!(settings.config_json, "{\"providers\":{\"maxmind\":{\"database_path\":\"places/City.mmdb\"}}}");
-    assert_eq!(plugin("filter", yaml).tables.len(), 1, "no other plugin gets it");
-    // What is not there the plugin asks for.
-    assert!(plugin("geoip", "context: record\n").tables.is_empty());
-    let twice = "providers: { maxmind: { database_path: a } }\nsluice: { tables: { maxmind: { file: a.mmdb } } }\n";
-    let (_, problems) = read_text("c.yaml", twice, |section| read("geoip", section));
-    let told = "c.yaml:1:1: error: the table `maxmind` comes with the processor: take it out of `sluice.tables`";
+    let spec = |file: &str, format, key: &str, mib: usize| Spec {
+        file: file.into(),
+        format,
+        key: key.to_owned(),
+        most_bytes: mib << 20,
+    };
+    let database = own("City.mmdb", Format::MaxMind, "", "providers.maxmind.database_path");
+    assert_eq!(database, spec("/etc/sluice/City.mmdb", Format::MaxMind, "", 1024));
+    let elsewhere = own("/var/a.csv", Format::Csv, "id", "providers.maxmind.database_path");
+    assert_eq!(elsewhere, spec("/var/a.csv", Format::Csv, "id", 64));
+    assert_eq!(own("a.csv", Format::Csv, "id", "nowhere"), spec("a.csv", Format::Csv, "id", 64));
+    assert!(settings.gives_table("other") && !settings.gives_table("t"));
+}
+
+#[test]
+fn the_table_of_resource_detection_is_given_once() {
+    let (_, problems) =
+        read_text("c.yaml", "sluice: { tables: { host: {} } }\n", |section| read("resource_detection", section));
+    let told = "c.yaml:1:1: error: the table `host` comes with the processor: take it out of `sluice.tables`";
     assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [told]);
 }
 
