@@ -7,6 +7,7 @@
 
 mod candidate;
 mod columns;
+mod refused;
 mod served;
 mod settings;
 

@@ -39,7 +39,10 @@ impl Collector {
         let prepare = move || {
             // Tables are data: they are current whatever becomes of the configuration.
             workshop.tables.refresh();
-            let loaded = config::load(&sources).map_err(Problem::Config)?;
+            let loaded = config::load(&sources).map_err(|broken| {
+                let unfit = workshop.refused(&broken.config, &present);
+                Problem::Config(broken.problems, unfit)
+            })?;
             let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok((loaded, processors))
         };
@@ -209,16 +212,14 @@ impl Collector {
     }
 
     fn tell_refused(&self, problem: Problem, trigger: Trigger) -> Done {
-        let unfit = match problem {
-            Problem::Config(problems) => {
-                for problem in problems.iter() {
-                    let trigger = trigger.as_str();
-                    tracing::error!(event = "reload", trigger, outcome = "failed", reason = %problem);
-                }
-                return failed(problems.to_string().trim_end(), Vec::new());
-            }
-            Problem::Processors(unfit) => unfit,
+        let (problems, unfit) = match problem {
+            Problem::Config(problems, unfit) => (problems, unfit),
+            Problem::Processors(unfit) => (config::Diagnostics::default(), unfit),
         };
+        for problem in problems.iter() {
+            let trigger = trigger.as_str();
+            tracing::error!(event = "reload", trigger, outcome = "failed", reason = %problem);
+        }
         let mut swaps = Vec::new();
         for Unfit { id, step, reason, config, from, to, steps } in unfit {
             let details: Vec<_> = config.iter().map(|(path, message)| format!("{path}: {message}")).collect();
@@ -241,7 +242,8 @@ impl Collector {
             swaps.push(swap);
         }
         let reasons = swaps.iter().filter_map(|swap| Some(format!("{}: {}", swap.plugin, swap.reason.as_ref()?)));
-        failed(&reasons.collect::<Vec<_>>().join("; "), swaps)
+        let reasons = format!("{problems}{}", reasons.collect::<Vec<_>>().join("; "));
+        failed(reasons.trim_end(), swaps)
     }
 
     /// Tells of a processor that the cores have just taken over, and shows it as serving.
@@ -308,7 +310,9 @@ pub(super) enum Which {
 
 /// Why there is no next generation.
 enum Problem {
-    Config(config::Diagnostics),
+    /// The configuration is wrong; and what its plugins refuse.
+    Config(config::Diagnostics, Vec<Unfit>),
+    /// Plugins cannot serve.
     Processors(Vec<Unfit>),
 }
 
