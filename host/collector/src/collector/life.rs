@@ -20,7 +20,7 @@ use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::{ConfigArgs, RunArgs};
 use crate::config::{self, Config, Loaded};
 use crate::cores::Cores;
-use crate::extension::{Readiness, admin::Desk};
+use crate::extension::{Readiness, admin::Desk, state_dir};
 use crate::generation::{Bundle, Look, Workshop};
 use crate::handover::{self, Door, Visit};
 use crate::memory;
@@ -187,6 +187,10 @@ impl Signals {
 
 /// Starts, after the process that serves if it is to be taken over from, and serves.
 async fn begin(args: &RunArgs, loaded: Loaded, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
+    if let Some((sluice, folder)) = loaded.config.sluice().and_then(|sluice| Some((sluice, sluice.state_dir.as_ref()?)))
+    {
+        state_dir::open(folder).with_context(|| format!("{}: error", sluice.state_dir_mark))?;
+    }
     let (mut signals, mut sockets) = (Signals::listen()?, Sockets::default());
     sockets.give(passed).context("cannot use what `LISTEN_FDS` passes")?;
     let mut follows = Follows::Nobody;
