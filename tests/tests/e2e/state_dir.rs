@@ -43,7 +43,7 @@ fn a_state_dir_that_others_may_enter_is_closed_to_them_and_told() {
         let sluice = Sluice::start_in(folder);
         assert_eq!(mode(&sluice.folder().path("state")), 0o700, "{open:o}");
         let told = sluice.log().find("state_dir").unwrap();
-        assert_eq!((told["level"].as_str(), told["mode"].as_str()), (Some("WARN"), Some(&*format!("{open:04o}"))));
+        assert_eq!((told["level"].as_str(), told["mode"].as_str()), (Some("warn"), Some(&*format!("{open:04o}"))));
         assert_eq!(fs::read(sluice.folder().path("state").join("ours")).unwrap(), b"kept");
         assert_eq!(sluice.terminate().code, 0);
     }
