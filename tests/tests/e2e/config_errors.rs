@@ -94,7 +94,7 @@ fn a_reload_tells_what_is_wrong_and_what_plugins_refuse_and_the_mended_file_come
     let started = sluice.swaps("filter").len();
     sluice.folder().write("config.yaml", broken().0);
     for (plugin, says, seen) in
-        [("filter", "====", started), ("wasm/mine", "nowhere.wasm", 0), ("redaction", "unsafe_fail_open", 0)]
+        [("filter", "traces.span[0]", started), ("wasm/mine", "nowhere.wasm", 0), ("redaction", "unsafe_fail_open", 0)]
     {
         let refused = sluice.wait_swap(plugin, seen);
         assert_eq!(refused["outcome"], "failed", "{refused}");
@@ -123,7 +123,7 @@ fn an_endpoint_that_cannot_work_is_refused_before_it_is_bound() {
         let yaml = good().replace("'127.0.0.1:0' }, http", &format!("'{endpoint}' }}, http"));
         fails(&validate(&yaml), &[&place(&yaml, "endpoint:"), reason]);
     }
-    let yaml = Config::to(&Sink::start()).exporter("otlp_grpc", "endpoint: 'localhost:99999'").yaml();
+    let yaml = Config::to(&Sink::start()).exporter("otlp_grpc/far", "endpoint: 'localhost:99999'").yaml();
     fails(&validate(&yaml), &["config.yaml:", "error: `https://localhost:99999` is no address"]);
 }
 
