@@ -7,6 +7,7 @@ mod leaving;
 mod life;
 mod listening;
 mod preparing;
+mod problems;
 mod readiness;
 mod reload;
 mod rollout;
@@ -37,8 +38,9 @@ use alone::Refused;
 use flush::Flushes;
 use leaving::Leaving;
 
-pub(crate) use life::{diagnostics, load, workshop_for_a_look};
+pub(crate) use life::workshop_for_a_look;
 pub use life::{run, validate};
+pub(crate) use problems::{diagnostics, load};
 
 /// The running collector: the present generation and what serves it.
 pub struct Collector {

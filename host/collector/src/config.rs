@@ -18,6 +18,7 @@ pub mod processor;
 pub mod section;
 mod service;
 pub mod show;
+mod sound;
 mod source;
 mod storage;
 mod substitute;
@@ -83,42 +84,41 @@ pub struct Loaded {
     pub warnings: Diagnostics,
 }
 
+/// A configuration that cannot be used.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// Everything that is wrong, warnings included.
+    pub problems: Diagnostics,
+    /// What could be read of it. Of the processors only those are in it that can be judged by
+    /// themselves: nothing is wrong with their settings, nor with what these build on.
+    pub config: Config,
+}
+
 /// Reads sources, a later one over an earlier one. Plugins are not loaded: whether they take their
 /// configuration is found out later.
 ///
 /// # Errors
-/// Everything that is wrong, warnings included.
-pub fn load(sources: &[Source]) -> Result<Loaded, Diagnostics> {
+/// When anything is wrong but for warnings.
+pub fn load(sources: &[Source]) -> Result<Loaded, Box<Broken>> {
     load_in(sources, &substitute::process_environment)
 }
 
 /// [`load`] with other environment variables.
-pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Result<Loaded, Diagnostics> {
-    load_all(sources, environment, &mut Vec::new())
-}
-
-/// [`load`] that adds to `files` what [`Config::files`] would be, as far as it is known when something is wrong: a
-/// file that is missing may come.
-///
-/// # Errors
-/// As `load`.
-pub fn load_noting(sources: &[Source], files: &mut Vec<PathBuf>) -> Result<Loaded, Diagnostics> {
-    load_all(sources, &substitute::process_environment, files)
-}
-
-fn load_all(sources: &[Source], environment: Environment<'_>, noted: &mut Vec<PathBuf>) -> Result<Loaded, Diagnostics> {
+pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Result<Loaded, Box<Broken>> {
     let mut problems = Diagnostics::default();
     let mut files = Vec::new();
     let tree = gather(sources, environment, &mut problems, &mut files);
     let problems = Problems::new(problems);
-    let mut config = tree.map(|tree| read(&tree, &problems)).unwrap_or_default();
+    let mut config = tree.as_ref().map(|tree| read(tree, &problems)).unwrap_or_default();
     let problems = problems.into_inner();
     files.extend(config.processors.iter().flat_map(|component| component.settings.files()));
-    noted.extend_from_slice(&files);
-    if problems.has_errors() {
-        return Err(problems);
-    }
     config.files = files;
+    if problems.has_errors() {
+        if let Some(tree) = tree {
+            sound::retain(&mut config.processors, &tree, &problems);
+        }
+        return Err(Box::new(Broken { problems, config }));
+    }
     Ok(Loaded { config, warnings: problems })
 }
 

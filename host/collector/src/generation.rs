@@ -8,6 +8,7 @@
 mod candidate;
 mod columns;
 mod files;
+mod refused;
 mod served;
 mod settings;
 mod unfit;

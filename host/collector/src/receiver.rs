@@ -6,6 +6,7 @@
 //! sender goes away its request goes with it.
 
 pub mod admission;
+mod endpoint;
 mod life;
 pub mod listener;
 pub mod otlp;
@@ -19,11 +20,12 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::auth::Auth;
 use crate::config::Component;
-use crate::config::section::{Mark, Section};
+use crate::config::section::Section;
 use crate::cores::Dealer;
 use crate::intake::{Accepted, Intake, Refused};
 
 pub use admission::Admission;
+pub use endpoint::Endpoint;
 pub(crate) use life::Life;
 pub use life::{Closing, Phase};
 pub use sockets::{BindError, Listener, Sockets, Want};
@@ -43,22 +45,6 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
     match kind {
         "otlp" => Some(Settings::Otlp(otlp::Settings::read(section))),
         _ => None,
-    }
-}
-
-/// Where a receiver listens, and where the configuration says so.
-#[derive(Debug, Clone)]
-pub struct Endpoint {
-    /// `host:port`.
-    pub text: String,
-    /// For messages.
-    pub mark: Mark,
-}
-
-/// Two endpoints are the same when they name the same place, wherever that is written.
-impl PartialEq for Endpoint {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
     }
 }
 

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use sluice_state::{LiveTable, Store};
 
+/// The names of all capabilities, as descriptions and configurations write them.
+pub const CAPABILITIES: [&str; 6] = ["log", "metrics", "clock", "random", "store", "tables"];
+
 /// The capability interfaces of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Capability {
@@ -21,13 +24,14 @@ impl Capability {
 
     /// Its name in descriptions and configurations, and of its interface.
     pub(crate) fn name(self) -> &'static str {
+        let [log, metrics, clock, random, store, tables] = CAPABILITIES;
         match self {
-            Self::Log => "log",
-            Self::Metrics => "metrics",
-            Self::Clock => "clock",
-            Self::Random => "random",
-            Self::Store => "store",
-            Self::Tables => "tables",
+            Self::Log => log,
+            Self::Metrics => metrics,
+            Self::Clock => clock,
+            Self::Random => random,
+            Self::Store => store,
+            Self::Tables => tables,
         }
     }
 

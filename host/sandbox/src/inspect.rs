@@ -7,6 +7,8 @@ use crate::abi::{VERSION, wasi};
 use crate::capability::Capability;
 use crate::trust::Profile;
 
+/// What WebAssembly begins with.
+const MAGIC: &[u8] = b"\0asm";
 const PACKAGE: &str = "sluice:plugin/";
 /// Interfaces that need no capability.
 const ALWAYS: [&str; 3] = ["batches", "columns", "lifecycle"];
@@ -62,6 +64,10 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), NotAPlugin> {
 
 /// Checks the component; gives the capabilities that it imports.
 pub(crate) fn inspect(bytes: &[u8], profile: Profile) -> Result<Vec<String>, NotAPlugin> {
+    // The parser tells so as well, but with a dump of the bytes over ten lines.
+    if !bytes.starts_with(MAGIC) {
+        return Err(NotAPlugin::NotWasm("it does not begin with `\\0asm`".to_owned()));
+    }
     let not_wasm = |error: wasmparser::BinaryReaderError| NotAPlugin::NotWasm(error.to_string());
     let (mut depth, mut capabilities, mut exports) = (0_usize, Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(bytes) {

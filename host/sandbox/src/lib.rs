@@ -28,6 +28,7 @@ pub mod fuzzing {
 }
 
 pub use access::{Access, BadGrant};
+pub use capability::CAPABILITIES;
 pub use compile::compile_child_main;
 pub use effects::{Effects, Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
 pub use engine::{Compiler, Error, Options, Sandbox, precompile};

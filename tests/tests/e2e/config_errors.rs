@@ -1,7 +1,9 @@
 //! A config that is wrong is told so: where, what, and what to do; all of it in one run.
 
-use sluice_tests::collector::{Config, Folder, Output, run};
+use serde_json::Value;
+use sluice_tests::collector::{Config, Folder, Output, Sluice, run};
 use sluice_tests::sink::Sink;
+use sluice_tests::wait;
 
 use crate::guests;
 
@@ -48,6 +50,90 @@ fn all_problems_come_in_one_run() {
     fails(&validate(&yaml), &[&place(&yaml, "retry_on_failures"), &place(&yaml, "perhaps")]);
 }
 
+/// A mistyped key of an exporter and one of a plugin, and what three plugins refuse; the mistyped
+/// plugin's module is missing as well, but it is not asked.
+fn broken() -> (String, [(String, &'static str); 5]) {
+    let yaml = Config::to(&Sink::start())
+        .processor("filter", "traces:\n  span:\n    - 'name ==== \"x\"'")
+        .processor("wasm/mine", "module: nowhere.wasm")
+        .processor("wasm/slip", "module: nowhere_either.wasm\nlimits: { memory_mb: 1 }")
+        .processor("redaction", "allow_all_keys: true\nsluice: { on_failure: open }")
+        .yaml()
+        .replace("retry_on_failure", "retry_on_failures");
+    let told = [
+        ("retry_on_failures", "`retry_on_failures`"),
+        ("'name ====", "filter"),
+        ("wasm/mine:", "nowhere.wasm"),
+        ("memory_mb:", "`memory_mib`"),
+        ("redaction:", "unsafe_fail_open"),
+    ];
+    let told = told.map(|(text, says)| (place(&yaml, text), says));
+    (yaml, told)
+}
+
+#[test]
+fn what_plugins_refuse_comes_with_the_rest_and_each_problem_once() {
+    let (yaml, told) = broken();
+    let folder = Folder::new(&yaml);
+    for command in ["validate", "run"] {
+        let output = run(&[command], Some(&folder.config()));
+        assert_eq!(output.code, 1, "{output:?}");
+        let errors: Vec<_> = output.stderr.lines().filter(|line| line.contains(": error: ")).collect();
+        for (place, says) in &told {
+            let found = errors.iter().filter(|line| line.contains(place.as_str()) && line.contains(says)).count();
+            assert_eq!(found, 1, "{command}: `{place} … {says}` in {errors:#?}");
+        }
+        assert_eq!(errors.len(), told.len(), "{command}: {errors:#?}");
+    }
+}
+
+#[test]
+fn a_reload_tells_what_is_wrong_and_what_plugins_refuse_and_the_mended_file_comes_in() {
+    let upstream = Sink::start();
+    let sluice = Sluice::start(&Config::to(&upstream).processor("filter", "traces: { span: ['name == \"x\"'] }"));
+    let started = sluice.swaps("filter").len();
+    sluice.folder().write("config.yaml", broken().0);
+    for (plugin, says, seen) in
+        [("filter", "traces.span[0]", started), ("wasm/mine", "nowhere.wasm", 0), ("redaction", "unsafe_fail_open", 0)]
+    {
+        let refused = sluice.wait_swap(plugin, seen);
+        assert_eq!(refused["outcome"], "failed", "{refused}");
+        assert!(refused["reason"].as_str().unwrap().contains(says), "{refused}");
+    }
+    let reasons: Vec<_> = sluice.log().events("reload").iter().map(|event| event["reason"].to_string()).collect();
+    for says in ["`retry_on_failures`", "`memory_mib`"] {
+        assert!(reasons.iter().any(|reason| reason.contains(says)), "{says}: {reasons:#?}");
+    }
+    assert!(sluice.swaps("wasm/slip").is_empty(), "it was not asked");
+    sluice.rewrite(&Config::to(&upstream).processor("filter", "traces: { span: ['name == \"y\"'] }"));
+    wait::until("the mended file", || {
+        sluice.log().events("reload").into_iter().find(|event: &Value| event["outcome"] == "applied")
+    });
+}
+
+#[test]
+fn an_endpoint_that_cannot_work_is_refused_before_it_is_bound() {
+    for (endpoint, reason) in [
+        ("localhost:99999", "`99999` is no port"),
+        ("localhost", "host:port"),
+        ("localhost:abc", "`abc` is no port"),
+        ("", "host:port"),
+        ("http://localhost:4317", "without `http://`"),
+    ] {
+        let yaml = good().replace("'127.0.0.1:0' }, http", &format!("'{endpoint}' }}, http"));
+        fails(&validate(&yaml), &[&place(&yaml, "endpoint:"), reason]);
+    }
+    let yaml = Config::to(&Sink::start()).exporter("otlp_grpc/far", "endpoint: 'localhost:99999'").yaml();
+    fails(&validate(&yaml), &["config.yaml:", "error: `https://localhost:99999` is no address"]);
+}
+
+#[test]
+fn a_capability_that_does_not_exist_is_refused_with_the_nearest() {
+    let settings = "traces: { span: ['name == \"x\"'] }\nsluice: { capabilities: [stroe] }";
+    let yaml = Config::to(&Sink::start()).processor("filter", settings).yaml();
+    fails(&validate(&yaml), &[&place(&yaml, "stroe"), "did you mean `store`?"]);
+}
+
 #[test]
 fn an_unknown_component_type_is_named_with_the_nearest_known() {
     let yaml = Config::to(&Sink::start()).processor("filterr", "traces: { span: ['name == \"x\"'] }").yaml();
@@ -75,7 +161,9 @@ fn a_module_that_cannot_be_used_is_refused_with_the_reason() {
 
     let folder = Folder::new(&wasm("noise.wasm"));
     folder.write("noise.wasm", "this is no component");
-    fails(&run(&["validate"], Some(&folder.config())), &["wasm/mine", "component"]);
+    let output = run(&["validate"], Some(&folder.config()));
+    fails(&output, &["wasm/mine", "component"]);
+    assert_eq!(output.stderr.lines().count(), 1, "a line a problem: {output:?}");
 
     // The eight bytes of an empty core module: WebAssembly, but no component.
     folder.write("noise.wasm", b"\0asm\x01\0\0\0");

@@ -64,6 +64,7 @@ mod soak;
 mod spanmetrics;
 mod start;
 mod state;
+mod state_dir;
 mod swap;
 mod tls;
 mod together;

@@ -13,14 +13,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Collector;
+use super::problems::{check, diagnostics, load_all};
 use super::succession::{Follows, Succession};
 use crate::account::{self, Account, Keeper};
 use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::{ConfigArgs, RunArgs};
-use crate::config::{self, Loaded};
+use crate::config::{self, Config, Loaded};
 use crate::cores::Cores;
-use crate::extension::{Readiness, admin::Desk};
-use crate::generation::{Bundle, Look, Unfit, Workshop, watched};
+use crate::extension::{Readiness, admin::Desk, state_dir};
+use crate::generation::{Bundle, Look, Workshop, watched};
 use crate::handover::{self, Door, Visit};
 use crate::memory;
 use crate::quarantine::{self, Quarantine};
@@ -53,7 +54,7 @@ pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
     memory::set_up();
     let passed = handover::passed();
     telemetry::logs::init();
-    let Some(loaded) = load(&args.config) else { return ExitCode::from(COULD_NOT_START) };
+    let Some(loaded) = load_all(&args.config, &bundle) else { return ExitCode::from(COULD_NOT_START) };
     telemetry::logs::configure(&loaded.config.service.telemetry.logs);
     raise_file_limit();
     let passed = passed.context("cannot use what `LISTEN_FDS` passes");
@@ -68,8 +69,8 @@ pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
 /// port. 0 if `run` would start with it, else 1 with every problem on stderr.
 pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
-    let Some(loaded) = load(args) else { return ExitCode::from(COULD_NOT_START) };
-    match check(&loaded, bundle) {
+    let Some(loaded) = load_all(args, &bundle) else { return ExitCode::from(COULD_NOT_START) };
+    match check(&loaded.config, bundle) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(COULD_NOT_START),
         Err(error) => {
@@ -77,48 +78,6 @@ pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
             ExitCode::from(COULD_NOT_START)
         }
     }
-}
-
-/// Whether every plugin could serve; tells on stderr why one could not.
-pub(super) fn check(loaded: &Loaded, bundle: Bundle) -> anyhow::Result<bool> {
-    let workshop = workshop_for_a_look(loaded, bundle)?;
-    let Err(unfit) = workshop.processors(&loaded.config, &HashMap::new(), Look::Start) else { return Ok(true) };
-    config::print(&diagnostics(loaded, unfit));
-    Ok(false)
-}
-
-/// Reads the configuration; tells on stderr what is wrong with it.
-pub(crate) fn load(args: &ConfigArgs) -> Option<Loaded> {
-    match config::load(&args.sources()) {
-        Ok(loaded) => {
-            config::print(&loaded.warnings);
-            Some(loaded)
-        }
-        Err(problems) => {
-            config::print(&problems);
-            None
-        }
-    }
-}
-
-/// Places what is wrong with a processor where its settings stand.
-pub(crate) fn diagnostics(loaded: &Loaded, unfit: Vec<Unfit>) -> config::Diagnostics {
-    let mut problems = config::Diagnostics::default();
-    for unfit in unfit {
-        let Some(component) = loaded.config.processors.iter().find(|component| component.id.to_string() == unfit.id)
-        else {
-            continue;
-        };
-        if unfit.config.is_empty() {
-            problems.error(&component.mark, format!("processor `{}`: {}", unfit.id, unfit.reason));
-        }
-        for (path, message) in unfit.config {
-            let mark = component.settings.config_mark(&path).unwrap_or(&component.mark);
-            let place = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
-            problems.error(mark, format!("processor `{}`: {place}{message}", unfit.id));
-        }
-    }
-    problems
 }
 
 fn control_runtime() -> anyhow::Result<tokio::runtime::Runtime> {
@@ -142,13 +101,13 @@ fn raise_file_limit() {
 }
 
 /// What plugins of a configuration are made with that are not to serve.
-pub(crate) fn workshop_for_a_look(loaded: &Loaded, bundle: Bundle) -> anyhow::Result<Workshop> {
-    workshop(loaded, bundle, &Metrics::default(), &Readiness::default(), None, 1)
+pub(crate) fn workshop_for_a_look(config: &Config, bundle: Bundle) -> anyhow::Result<Workshop> {
+    workshop(config, bundle, &Metrics::default(), &Readiness::default(), None, 1)
 }
 
 /// What plugins of a configuration are made with.
 fn workshop(
-    loaded: &Loaded,
+    config: &Config,
     bundle: Bundle,
     metrics: &Metrics,
     readiness: &Readiness,
@@ -157,9 +116,9 @@ fn workshop(
 ) -> anyhow::Result<Workshop> {
     let exe =
         std::env::current_exe().context("cannot find the path of this program, which compiles plugins in a child")?;
-    let versions = Versions::open(loaded.config.state_dir()).context("cannot make a folder for versions of plugins")?;
+    let versions = Versions::open(config.state_dir()).context("cannot make a folder for versions of plugins")?;
     Ok(Workshop {
-        sandbox: sandbox(loaded.config.cache_dir(), exe)?,
+        sandbox: sandbox(config.cache_dir(), exe)?,
         bundle: Arc::new(bundle),
         metrics: PluginMetrics::new(metrics.registry(), metrics.series())?,
         tables: Shelf::new(metrics.registry())?,
@@ -228,6 +187,10 @@ impl Signals {
 
 /// Starts, after the process that serves if it is to be taken over from, and serves.
 async fn begin(args: &RunArgs, loaded: Loaded, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
+    if let Some((sluice, folder)) = loaded.config.sluice().and_then(|sluice| Some((sluice, sluice.state_dir.as_ref()?)))
+    {
+        state_dir::open(folder).with_context(|| format!("{}: error", sluice.state_dir_mark))?;
+    }
     let (mut signals, mut sockets) = (Signals::listen()?, Sockets::default());
     sockets.give(passed).context("cannot use what `LISTEN_FDS` passes")?;
     let mut follows = Follows::Nobody;
@@ -260,14 +223,14 @@ async fn serve(
     let (desk, mut orders) = Desk::new(account.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
-    let workshop = workshop(&loaded, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
+    let workshop = workshop(&loaded.config, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let files = Watch::start(tell);
     files.files(loaded.config.files());
     let processors = match workshop.processors(&loaded.config, &HashMap::new(), Look::Start) {
         Ok(processors) => processors,
         Err(unfit) => {
-            config::print(&diagnostics(&loaded, unfit));
+            config::print(&diagnostics(&loaded.config, unfit));
             return Ok(ExitCode::from(COULD_NOT_START));
         }
     };

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,12 +41,17 @@ impl Collector {
         let (serving, watch, refused) = (self.config.clone(), self.files.clone(), self.refused.clone());
         let prepare = move || {
             let mut files = watched(&serving, &present);
-            let loaded = config::load_noting(&sources, &mut files);
+            let loaded = config::load(&sources);
             // Those of a configuration that is refused as well: what it lacks may come.
+            let read = loaded.as_ref().map_or_else(|broken| &broken.config, |loaded| &loaded.config);
+            files.extend(read.files().map(Path::to_owned));
             watch.files(files.iter().map(PathBuf::as_path));
             // Tables are data: they are current whatever becomes of the configuration.
             workshop.tables.refresh();
-            let loaded = loaded.map_err(Problem::Config)?;
+            let loaded = loaded.map_err(|broken| {
+                let unfit = workshop.refused(&broken.config, &present);
+                Problem::Config(broken.problems, unfit)
+            })?;
             if loaded.config == serving {
                 let (processors, judged) = alone::judge(&workshop, &serving, present, &refused, trigger);
                 return Ok(Next { loaded, processors, judged: Some(judged) });
@@ -252,16 +257,14 @@ impl Collector {
     }
 
     fn tell_refused(&self, problem: Problem, trigger: Trigger) -> Done {
-        let unfit = match problem {
-            Problem::Config(problems) => {
-                for problem in problems.iter() {
-                    let trigger = trigger.as_str();
-                    tracing::error!(event = "reload", trigger, outcome = "failed", reason = %problem);
-                }
-                return failed(problems.to_string().trim_end(), Vec::new());
-            }
-            Problem::Processors(unfit) => unfit,
+        let (problems, unfit) = match problem {
+            Problem::Config(problems, unfit) => (problems, unfit),
+            Problem::Processors(unfit) => (config::Diagnostics::default(), unfit),
         };
+        for problem in problems.iter() {
+            let trigger = trigger.as_str();
+            tracing::error!(event = "reload", trigger, outcome = "failed", reason = %problem);
+        }
         let mut swaps = Vec::new();
         for Unfit { id, step, reason, word, config, from, to, steps } in unfit {
             let details: Vec<_> = config.iter().map(|(path, message)| format!("{path}: {message}")).collect();
@@ -285,7 +288,8 @@ impl Collector {
             swaps.push(swap);
         }
         let reasons = swaps.iter().filter_map(|swap| Some(format!("{}: {}", swap.plugin, swap.reason.as_ref()?)));
-        failed(&reasons.collect::<Vec<_>>().join("; "), swaps)
+        let reasons = format!("{problems}{}", reasons.collect::<Vec<_>>().join("; "));
+        failed(reasons.trim_end(), swaps)
     }
 
     /// Tells of a processor that the cores have just taken over, and shows it as serving.
@@ -360,7 +364,9 @@ struct Next {
 
 /// Why there is no next generation.
 enum Problem {
-    Config(config::Diagnostics),
+    /// The configuration is wrong; and what its plugins refuse.
+    Config(config::Diagnostics, Vec<Unfit>),
+    /// Plugins cannot serve.
     Processors(Vec<Unfit>),
 }
 

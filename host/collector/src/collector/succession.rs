@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
-use super::life::{check, save_stores};
+use super::life::save_stores;
+use super::problems::check;
 use super::{Collector, Receiving, Serving, listening};
 use crate::config::Loaded;
 use crate::exporter;
@@ -51,7 +52,7 @@ impl Follows {
             loaded.config.state_dir().context("`--take-over` needs `state_dir` of the extension `sluice`")?;
         let Some((predecessor, passed)) = Predecessor::find(state_dir).await? else { return Ok(Self::Nobody) };
         let pid = predecessor.pid;
-        if !check(loaded, bundle)? {
+        if !check(&loaded.config, bundle)? {
             return Ok(Self::Unfit);
         }
         for component in loaded.config.used_exporters() {

@@ -60,6 +60,13 @@ impl Diagnostics {
         }
     }
 
+    /// Adds all of `others`.
+    pub fn extend(&mut self, others: Self) {
+        for Diagnostic { mark, severity, message } in others.0 {
+            self.add(&mark, severity, message);
+        }
+    }
+
     /// In the order of places.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.0.iter()

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod broken;
 mod connectors;
 mod docs;
 mod failover;
@@ -39,7 +40,7 @@ fn environment(name: &str) -> Result<Option<String>, String> {
 }
 
 fn load(sources: &[Source]) -> Result<Loaded, Diagnostics> {
-    load_in(sources, &environment)
+    load_in(sources, &environment).map_err(|broken| broken.problems)
 }
 
 fn config(sources: &[Source]) -> Config {

@@ -206,10 +206,21 @@ pub(super) fn with_scheme(endpoint: &str, insecure: bool) -> String {
 /// A URL that we can send to.
 pub(super) fn parse(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no address: {error}"))?;
+    // What follows the host can be anything to `Uri`.
+    if let Some(port) = port_of(&uri).filter(|_| matches!(uri.port_u16(), None | Some(0))) {
+        return Err(format!("`{url}` is no address: `{port}` is no port to send to"));
+    }
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
         _ => Err(format!("`{url}` is no address: it has to be `host:port`, `http://…` or `https://…`")),
     }
+}
+
+/// The port as it is written, if one is.
+fn port_of(uri: &Uri) -> Option<&str> {
+    let authority = uri.authority()?;
+    let host_and_port = authority.as_str().rsplit('@').next()?;
+    host_and_port.strip_prefix(authority.host())?.strip_prefix(':')
 }
 
 /// An error with what is behind it, which is where the reason is.
@@ -226,6 +237,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -246,5 +258,18 @@ mod tests {
         assert_eq!(with_scheme("https://host:4317", true), "https://host:4317");
         assert!(parse("ftp://host").is_err());
         assert!(parse("https://").is_err());
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_refused_and_none_at_all_is_the_scheme_s() {
+        for good in ["http://h", "https://h:1", "http://me:99999@h:65535/v1", "http://[::1]:4317", "http://[::1]/x"] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for port in ["0", "65536", "99999", "abc", "", "-1"] {
+            let refused = parse(&format!("http://h:{port}/v1")).unwrap_err();
+            assert!(refused.contains(&format!("h:{port}")), "{refused}");
+        }
+        let refused = parse("https://localhost:99999").unwrap_err();
+        assert_eq!(refused, "`https://localhost:99999` is no address: `99999` is no port to send to");
     }
 }

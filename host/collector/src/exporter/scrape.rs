@@ -35,10 +35,12 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
-        let endpoint = Endpoint { text: section.str_or("endpoint", ""), mark: section.mark("endpoint") };
-        if endpoint.text.is_empty() {
+        let endpoint = if section.str("endpoint").is_some_and(|text| !text.is_empty()) {
+            Endpoint::read(&mut section, "")
+        } else {
             section.error("endpoint", "an `endpoint` is needed: where `/metrics` is served, like `localhost:8889`");
-        }
+            Endpoint { text: String::new(), mark: section.mark("endpoint") }
+        };
         let mut suffixes = section.bool_or("add_metric_suffixes", true);
         match section.one_of("translation_strategy", &STRATEGIES, "") {
             "UnderscoreEscapingWithSuffixes" => suffixes = true,

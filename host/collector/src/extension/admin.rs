@@ -45,8 +45,8 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
-        let endpoint = Endpoint { text: section.str_or("endpoint", DEFAULT_ENDPOINT), mark: section.mark("endpoint") };
-        if !host_of(&endpoint.text).is_some_and(is_here) {
+        let endpoint = Endpoint::read(&mut section, DEFAULT_ENDPOINT);
+        if endpoint.problem().is_none() && !host_of(&endpoint.text).is_some_and(is_here) {
             section.error(
                 "endpoint",
                 "the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",

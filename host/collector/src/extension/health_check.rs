@@ -40,7 +40,7 @@ impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
         let configured = section.has("endpoint");
-        let endpoint = Endpoint { text: section.str_or("endpoint", DEFAULT_ENDPOINT), mark: section.mark("endpoint") };
+        let endpoint = Endpoint::read(&mut section, DEFAULT_ENDPOINT);
         let path = section.str_or("path", "/");
         if !path.starts_with('/') {
             section.error("path", "a path begins with `/`");

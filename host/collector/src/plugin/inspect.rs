@@ -17,7 +17,7 @@ use crate::telemetry::logs;
 pub fn run(args: &InspectArgs, bundle: Bundle) -> ExitCode {
     logs::init();
     let Some(loaded) = configured(&args.config) else { return ExitCode::FAILURE };
-    let shown = workshop_for_a_look(&loaded, bundle).and_then(|workshop| {
+    let shown = workshop_for_a_look(&loaded.config, bundle).and_then(|workshop| {
         let configured = loaded.config.processors.iter().find(|component| component.id.to_string() == args.target);
         let Some(component) = configured else { return Ok(Ok(module(&args.target, &loaded.config, &workshop)?)) };
         let prepared = workshop.prepared(component, &loaded.config);
@@ -26,7 +26,7 @@ pub fn run(args: &InspectArgs, bundle: Bundle) -> ExitCode {
     });
     match shown {
         Ok(Ok(inspection)) => super::print(&inspection, args.json),
-        Ok(Err(unfit)) => refused(&loaded, *unfit),
+        Ok(Err(unfit)) => refused(&loaded.config, *unfit),
         Err(error) => super::complain(&error),
     }
 }
@@ -39,8 +39,8 @@ fn configured(args: &ConfigArgs) -> Option<Loaded> {
     Some(Loaded { config: Config::default(), warnings: config::Diagnostics::default() })
 }
 
-fn refused(loaded: &Loaded, unfit: Unfit) -> ExitCode {
-    config::print(&diagnostics(loaded, vec![unfit]));
+fn refused(config: &Config, unfit: Unfit) -> ExitCode {
+    config::print(&diagnostics(config, vec![unfit]));
     ExitCode::FAILURE
 }
 

@@ -133,7 +133,7 @@ impl Place {
         if let Some(state_dir) = &self.state_dir {
             return Ok(folder_in(state_dir));
         }
-        let loaded = config::load(&self.config.sources()).map_err(Failed::Config)?;
+        let loaded = config::load(&self.config.sources()).map_err(|broken| Failed::Config(broken.problems))?;
         loaded.config.state_dir().map(folder_in).ok_or(Failed::NoPlace)
     }
 }

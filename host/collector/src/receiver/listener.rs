@@ -9,6 +9,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::endpoint::parts;
+
 /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
@@ -47,11 +49,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 /// The addresses of a `host:port`, IPv4 first. An empty host is every address of the machine.
 pub(super) fn resolve(endpoint: &str) -> Result<Vec<SocketAddr>, String> {
-    let Some((host, port)) = endpoint.rsplit_once(':') else {
-        return Err("it has to be `host:port`".to_owned());
-    };
-    let port: u16 = port.parse().map_err(|_| format!("`{port}` is no port"))?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let (host, port) = parts(endpoint)?;
     if host.is_empty() {
         return Ok(vec![SocketAddr::new(IpAddr::from([0u16; 8]), port)]);
     }

@@ -130,10 +130,6 @@ impl Settings {
     }
 }
 
-fn endpoint(section: &mut Section<'_>, default: &str) -> Endpoint {
-    Endpoint { text: section.str_or("endpoint", default), mark: section.mark("endpoint") }
-}
-
 fn only_tcp(section: &mut Section<'_>) {
     section.one_of("transport", &["tcp"], "tcp");
 }
@@ -141,7 +137,7 @@ fn only_tcp(section: &mut Section<'_>) {
 impl Grpc {
     fn read(mut section: Section<'_>) -> Self {
         let mut settings = Self {
-            endpoint: endpoint(&mut section, "localhost:4317"),
+            endpoint: Endpoint::read(&mut section, "localhost:4317"),
             max_request_bytes: mebibytes(section.u64_or("max_recv_msg_size_mib", MAX_REQUEST_MIB)),
             max_streams: u32::try_from(section.u64_or("max_concurrent_streams", MAX_STREAMS.into()))
                 .unwrap_or(u32::MAX),
@@ -180,7 +176,7 @@ impl Http {
     fn read(mut section: Section<'_>) -> Self {
         let max_request_bytes = section.u64_or("max_request_body_size", 0);
         let settings = Self {
-            endpoint: endpoint(&mut section, "localhost:4318"),
+            endpoint: Endpoint::read(&mut section, "localhost:4318"),
             traces_path: section.str_or("traces_url_path", TRACES_PATH),
             max_request_bytes: match usize::try_from(max_request_bytes) {
                 Ok(0) => mebibytes(MAX_REQUEST_MIB),

@@ -60,7 +60,11 @@ impl Settings {
                 section.error("address", "`address` and `readers` say the same; take `address` out");
             } else {
                 section.warning("address", "`address` is the Collector's older way; name a `pull` reader in `readers`");
-                settings.readers = vec![Reader::new(&address, section.mark("address"), true)];
+                let reader = Reader::new(&address, section.mark("address"), true);
+                if let Some(problem) = reader.endpoint.problem() {
+                    section.error("address", problem);
+                }
+                settings.readers = vec![reader];
             }
         }
         if section.one_of("level", &["none", "basic", "normal", "detailed"], "normal") == "none" {
@@ -97,8 +101,12 @@ fn reader(mut section: Section<'_>) -> Option<Reader> {
     let configured = prometheus.has("port") || prometheus.has("host");
     let host = prometheus.str_or("host", DEFAULT_HOST);
     let port = prometheus.u64_or("port", DEFAULT_PORT);
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
+    let reader = Reader::new(&format!("{host}:{port}"), mark, configured);
     if u16::try_from(port).is_err() {
         prometheus.error("port", format!("{port} is no port"));
+    } else if let Some(problem) = reader.endpoint.problem() {
+        prometheus.error("host", problem);
     }
     for key in ["without_scope_info", "without_type_suffix", "without_units"] {
         if !prometheus.bool_or(key, true) {
@@ -107,8 +115,7 @@ fn reader(mut section: Section<'_>) -> Option<Reader> {
     }
     prometheus.unsupported("with_resource_constant_labels", NOT_YET);
     prometheus.finish();
-    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
-    Some(Reader::new(&format!("{host}:{port}"), mark, configured))
+    Some(reader)
 }
 
 /// All figures of the process. Cheap to clone; all clones are one.

@@ -22,7 +22,8 @@ fn refusal(bytes: &[u8]) -> String {
 
 #[test]
 fn what_is_no_plugin_is_refused_with_a_hint() {
-    assert!(refusal(b"#!/bin/sh\n").starts_with("it is not a WebAssembly component"));
+    let script = refusal(b"#!/bin/sh\n");
+    assert_eq!(script, "it is not a WebAssembly component: it does not begin with `\\0asm`");
     let core = refusal(&wat::parse_str("(module)").unwrap());
     assert!(core.contains("cargo xtask componentize"), "{core}");
     assert!(refusal(&wat::parse_str("(component)").unwrap()).starts_with("it does not export `describe`"));

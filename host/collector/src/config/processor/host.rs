@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use sluice_sandbox::{Access, Limits, Profile, PublicKey};
+use sluice_sandbox::{Access, CAPABILITIES, Limits, Profile, PublicKey};
 
+use super::super::nearest::nearest;
+use super::super::node::Node;
 use super::super::section::Section;
 use super::{Marks, OnFailure, OnPoison, Restart, Rollout, Settings, rollout, tables};
 
@@ -59,7 +61,7 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     }
     settings.unsafe_fail_open = section.bool_or("unsafe_fail_open", false);
     settings.access = section.section("access").map(access);
-    settings.capabilities = section.has("capabilities").then(|| section.strings("capabilities"));
+    settings.capabilities = section.has("capabilities").then(|| capabilities(section));
     if let Some(block) = section.section("rollout") {
         settings.rollout = rollout::read(block);
     }
@@ -131,6 +133,22 @@ fn access(mut section: Section<'_>) -> Access {
     let access = Access { read: section.strings("read"), write: section.strings("write") };
     section.finish();
     access
+}
+
+fn capabilities(section: &mut Section<'_>) -> Vec<String> {
+    let named = section.node("capabilities").map(Node::into_list).unwrap_or_default();
+    let capability = |node: &Node<'_>| {
+        let name = node.str()?;
+        if !CAPABILITIES.contains(&name.as_str()) {
+            let hint = match nearest(&name, CAPABILITIES) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("there are `{}`", CAPABILITIES.join("`, `")),
+            };
+            node.error(format!("unknown capability `{name}`; {hint}"));
+        }
+        Some(name)
+    };
+    named.iter().filter_map(capability).collect()
 }
 
 fn limits(mut section: Section<'_>) -> Limits {

@@ -177,6 +177,18 @@ fn the_code_in_the_binary_needs_no_key() {
 }
 
 #[test]
+fn a_capability_that_does_not_exist_is_a_slip_in_its_place() {
+    let read = |list: &str| {
+        let yaml = format!("sluice:\n  capabilities: {list}\n");
+        read_text("c.yaml", &yaml, |section| read("filter", section)).1.to_string()
+    };
+    assert_eq!(read("[log, metrics, clock, random, store, tables]"), "");
+    assert_eq!(read("[log, stroe]"), "c.yaml:2:23: error: unknown capability `stroe`; did you mean `store`?\n");
+    let all = "there are `log`, `metrics`, `clock`, `random`, `store`, `tables`";
+    assert_eq!(read("[bogus]"), format!("c.yaml:2:18: error: unknown capability `bogus`; {all}\n"));
+}
+
+#[test]
 fn a_bundled_type_without_the_block_has_the_defaults() {
     let settings = plugin("filter", "error_mode: ignore\n");
     assert_eq!(settings.config_json, "{\"error_mode\":\"ignore\"}");

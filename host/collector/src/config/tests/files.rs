@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{GOOD, Source, config, load, text};
+use crate::config::DEFAULT;
 use crate::config::processor::OnFailure::{Closed, Drop, Open};
-use crate::config::{DEFAULT, load_noting};
 use crate::{exporter, receiver};
 
 fn endpoint(source: &[Source]) -> String {
@@ -70,8 +70,8 @@ fn files_of_a_configuration_with_something_wrong_are_known_as_well() {
     let path = |name: &str| folder.path().join(name);
     let yaml = format!("{GOOD}processors: {{ wasm: {{ module: a.wasm, config: '${{file:nope}}', nonsense: 1 }} }}\n");
     std::fs::write(path("c.yaml"), yaml).unwrap();
-    let mut files = Vec::new();
-    load_noting(&[Source::File(path("c.yaml"))], &mut files).unwrap_err();
+    let broken = crate::config::load(&[Source::File(path("c.yaml"))]).unwrap_err();
+    let files: Vec<_> = broken.config.files().collect();
     assert_eq!(files, ["c.yaml", "nope", "a.wasm", "a.wasm.minisig"].map(path));
 }
 
