@@ -144,18 +144,17 @@ fn an_endpoint_in_use_fails_the_reload_and_nothing_of_it_is_applied() {
 fn an_address_that_cannot_be_had_fails_the_reload() {
     let upstream = Sink::start();
     let sluice = Sluice::start(&Config::to(&upstream));
-    // No port; and an address of the documentation's, which no machine has (RFC 5737).
-    for bad in ["nowhere", "192.0.2.1:0"] {
+    // No port, which the configuration's reader tells with its place; and an address of the documentation's, which no
+    // machine has (RFC 5737).
+    let refusals = [
+        ("nowhere", "cannot listen on `nowhere`: it has to be `host:port`"),
+        ("192.0.2.1:0", "receiver otlp: cannot listen on http endpoint `192.0.2.1:0`"),
+    ];
+    for (bad, why) in refusals {
         let receiver = otlp(OTHER, &format!("endpoint: '{bad}'"));
         let told = reload(&sluice, &Config::to(&upstream).receiver("otlp", &receiver).yaml());
         assert_eq!(told["outcome"], "failed", "{told}");
-        assert!(
-            told["reason"]
-                .as_str()
-                .unwrap()
-                .contains(&format!("receiver otlp: cannot listen on http endpoint `{bad}`")),
-            "{told}"
-        );
+        assert!(told["reason"].as_str().unwrap().contains(why), "{told}");
         send::all(sluice.grpc(), &[Exporter::new(155).request(5)]).unwrap();
     }
     assert_eq!(addresses(&sluice, "otlp", "grpc").len(), 1);
