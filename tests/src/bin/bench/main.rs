@@ -33,8 +33,24 @@ use sluice_tests::traffic;
 use crate::round::{Length, Load, Measured};
 use crate::subject::Shape;
 
-/// Requests on their way at a time end to end, over all connections together.
+/// Requests on their way at a time end to end on each connection.
 const IN_FLIGHT: usize = 8;
+
+/// How broad the traffic of a run is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Width {
+    connections: usize,
+    /// Requests on their way at a time, over all connections together.
+    in_flight: usize,
+}
+
+/// With so many connections: as many requests on each, and where there are more connections than that, as many
+/// on all of them together, too.
+fn widths(connections: usize) -> Vec<Width> {
+    let each = Width { connections, in_flight: connections * IN_FLIGHT };
+    let together = Width { connections, in_flight: IN_FLIGHT };
+    if connections > IN_FLIGHT { vec![each, together] } else { vec![each] }
+}
 
 /// Measures Sluice.
 #[derive(Parser)]
@@ -120,21 +136,23 @@ fn main() -> Result<()> {
 }
 
 /// All runs of a table.
-type Runs = [(Shape, usize, Measured)];
+type Runs = [(Shape, Width, Measured)];
 
 fn end_to_end(args: &Args) -> Result<Tables> {
     let shapes = if args.shapes.is_empty() { Shape::value_variants().to_vec() } else { args.shapes.clone() };
+    let widths: Vec<_> = args.connections.iter().flat_map(|&connections| widths(connections)).collect();
     let mut runs = Vec::new();
     for round in 1..=args.rounds {
-        for &connections in &args.connections {
+        for &width in &widths {
+            let Width { connections, in_flight } = width;
             for &shape in &shapes {
                 eprintln!("round {round} of {}: {}, {connections} connections", args.rounds, shape.title());
-                let load = Load { connections, in_flight: IN_FLIGHT, gzip: false, length: Length::Spans(args.spans) };
-                runs.push((shape, connections, round::measure(shape, load)?));
+                let load = Load { connections, in_flight, gzip: false, length: Length::Spans(args.spans) };
+                runs.push((shape, width, round::measure(shape, load)?));
             }
         }
     }
-    let rows = table::rows(&shapes, &args.connections, &runs);
+    let rows = table::rows(&shapes, &widths, &runs);
     let source = traffic::requests()?.source;
     Ok((table::render(&rows, &source, args.rounds), table::json(&rows)))
 }

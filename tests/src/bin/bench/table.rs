@@ -1,28 +1,28 @@
 //! Tables in Markdown. The end-to-end one: the median of every row, and its ratio to the null proxy
-//! with as many connections.
+//! with as many connections and requests in flight.
 
 use serde_json::{Value, json};
 
-use crate::Runs;
 use crate::round::Measured;
 use crate::subject::Shape;
+use crate::{Runs, Width};
 
 /// A row of the table.
 pub struct Row {
     shape: Shape,
-    connections: usize,
+    width: Width,
     median: Measured,
     null_cpu_ns: Option<f64>,
 }
 
-/// One row for every shape and number of connections.
-pub fn rows(shapes: &[Shape], connections: &[usize], runs: &Runs) -> Vec<Row> {
+/// One row for every shape and width.
+pub fn rows(shapes: &[Shape], widths: &[Width], runs: &Runs) -> Vec<Row> {
     let mut rows = Vec::new();
-    for &connections in connections {
-        let null = median(runs, Shape::Null, connections);
+    for &width in widths {
+        let null = median(runs, Shape::Null, width);
         for &shape in shapes {
-            if let Some(median) = median(runs, shape, connections) {
-                rows.push(Row { shape, connections, median, null_cpu_ns: null.map(|null| null.cpu_ns) });
+            if let Some(median) = median(runs, shape, width) {
+                rows.push(Row { shape, width, median, null_cpu_ns: null.map(|null| null.cpu_ns) });
             }
         }
     }
@@ -30,8 +30,8 @@ pub fn rows(shapes: &[Shape], connections: &[usize], runs: &Runs) -> Vec<Row> {
 }
 
 /// The run that is in the middle by CPU per span.
-fn median(runs: &Runs, shape: Shape, connections: usize) -> Option<Measured> {
-    let ours = runs.iter().filter(|run| run.0 == shape && run.1 == connections);
+fn median(runs: &Runs, shape: Shape, width: Width) -> Option<Measured> {
+    let ours = runs.iter().filter(|run| run.0 == shape && run.1 == width);
     let mut ours: Vec<Measured> = ours.map(|run| run.2).collect();
     ours.sort_by(|one, other| one.cpu_ns.total_cmp(&other.cpu_ns));
     ours.get(ours.len() / 2).copied()
@@ -39,13 +39,14 @@ fn median(runs: &Runs, shape: Shape, connections: usize) -> Option<Measured> {
 
 /// The table.
 pub fn render(rows: &[Row], source: &str, rounds: usize) -> String {
-    let heads = ["", "connections", "CPU ns/span", "× null", "bar", "spans/s", "cores", "peak MB", "left"];
+    let heads = ["", "connections", "in flight", "CPU ns/span", "× null", "bar", "spans/s", "cores", "peak MB", "left"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     for row in rows {
         let ratio = row.ratio();
         lines.push(vec![
             row.shape.title().to_owned(),
-            row.connections.to_string(),
+            row.width.connections.to_string(),
+            row.width.in_flight.to_string(),
             format!("{:.0}", row.median.cpu_ns),
             ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
             row.shape
@@ -58,7 +59,7 @@ pub fn render(rows: &[Row], source: &str, rounds: usize) -> String {
             format!("{:.1}%", row.median.left * 100.0),
         ]);
     }
-    format!("{}; requests: {source}; median of {rounds} rounds; 8 in flight.\n\n{}", machine(), grid(&lines))
+    format!("{}; requests: {source}; median of {rounds} rounds.\n\n{}", machine(), grid(&lines))
 }
 
 /// The same for programs.
@@ -66,7 +67,7 @@ pub fn json(rows: &[Row]) -> Value {
     let row = |row: &Row| {
         let Measured { cpu_ns, spans_per_second, cores, cores_left, peak_bytes, left, .. } = row.median;
         json!({
-            "shape": row.shape.title(), "connections": row.connections, "cpu_ns_per_span": cpu_ns,
+            "shape": row.shape.title(), "connections": row.width.connections, "in_flight": row.width.in_flight, "cpu_ns_per_span": cpu_ns,
             "ratio": row.ratio(), "bar_ratio": row.shape.bar(), "spans_per_second": spans_per_second,
             "cores": cores, "cores_left": cores_left, "peak_bytes": peak_bytes, "left": left,
         })
