@@ -14,7 +14,7 @@ use crate::table::{grid, machine, verdict};
 
 /// Requests on their way, which is what full load means here: so many that no core waits for the sender, while
 /// those that it has read wait for their chains and others are still to be read.
-const IN_FLIGHT: usize = 64;
+const IN_FLIGHT: usize = 100;
 
 /// Of two cores, how many one connection must be able to use.
 const BAR: f64 = 1.5;
