@@ -32,7 +32,11 @@ pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
 /// Arms the limits for a call that follows at once.
 pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
     store.data_mut().begin();
-    clock.call();
+    if store.data().is_watched() {
+        clock.goes_on()
+    } else {
+        clock.call()
+    }
     store.set_epoch_deadline(TICKS);
 }
 

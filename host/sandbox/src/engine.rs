@@ -15,11 +15,11 @@ use crate::cache::Cache;
 use crate::compile::Hands;
 
 /// How often it is looked whether guests run. Each look is a wake-up of a thread, which costs some 10 µs. The time of a call
-/// counts from the first look at it.
+/// counts from the first look at it, unless it is watched.
 const TICK: Duration = Duration::from_millis(2);
 
-/// How often while one does that was running at the last look: hardly any call takes so long, and by this it
-/// may exceed its time.
+/// How often while one does that was running at the last look, or is watched: hardly any call takes so long, and by
+/// this it may exceed its time.
 const CLOSE: Duration = Duration::from_millis(1);
 
 /// Ticks without a call after which the clock sleeps. Waking it costs some µs; a busy collector
@@ -197,7 +197,7 @@ pub(crate) struct Clock {
 struct ClockState {
     /// A call has begun since the last tick. Written once a tick, so that cores share it cheaply.
     used: AtomicBool,
-    /// A call was running at the last tick.
+    /// A call was running at the last tick, or is watched.
     seen: AtomicBool,
     asleep: AtomicBool,
 }
@@ -211,7 +211,7 @@ impl Clock {
         Ok(Self { thread: thread.thread().clone(), state })
     }
 
-    /// Notes that a call goes on that was running at the last tick.
+    /// Notes that a call goes on that was running at the last tick, or that one begins that is watched.
     pub(crate) fn goes_on(&self) {
         self.state.seen.store(true, Ordering::SeqCst);
         self.call();

@@ -38,6 +38,7 @@ pub struct Instance {
     live: Option<Live>,
     restarts: u64,
     timeout: Duration,
+    is_watched: bool,
 }
 
 /// A store and what was instantiated in it.
@@ -75,7 +76,8 @@ impl Instance {
 
     pub(crate) fn serving(plugin: &Arc<prepare::Inner>) -> Result<Self, InstantiateError> {
         let live = Live::serving(plugin)?;
-        Ok(Self { plugin: Arc::clone(plugin), live: Some(live), restarts: 0, timeout: plugin.limits.timeout })
+        let timeout = plugin.limits.timeout;
+        Ok(Self { plugin: Arc::clone(plugin), live: Some(live), restarts: 0, timeout, is_watched: false })
     }
 
     /// Calls the plugin with a batch. Its edits are in the batch afterwards, its log lines and
@@ -86,7 +88,7 @@ impl Instance {
     /// finds a fresh instance.
     pub fn process(&mut self, batch: &mut Batch, effects: &mut Effects) -> Result<Processed, CallError> {
         let mut live = self.take_live()?;
-        live.store.data_mut().set_timeout(self.timeout);
+        live.store.data_mut().set_timeout(self.timeout, self.is_watched);
         live.store.data_mut().batch = std::mem::take(batch);
         live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
         let result = live.run(|live| live.bindings.call_process(&mut live.store, batch_handle()));
@@ -143,6 +145,12 @@ impl Instance {
     /// Gives the next calls of `process` less CPU time than the plugin's limit, or as much again.
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout.min(self.plugin.limits.timeout);
+    }
+
+    /// Has the next calls of `process` interrupted within a millisecond of the end of their time, or within
+    /// three, as usual. It costs each call a system call, some 0.2 µs.
+    pub fn watch(&mut self, closely: bool) {
+        self.is_watched = closely;
     }
 
     /// Linear memory in bytes.

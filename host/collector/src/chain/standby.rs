@@ -26,6 +26,8 @@ impl Slot {
     #[must_use]
     pub fn relieved_by(mut self, before: Option<&Self>) -> Self {
         self.standby = before.map(|before| Rc::new(before.standing_by())).into();
+        // Who waits for a call that does not come back is to wait for no longer than for its time.
+        self.instance.borrow_mut().watch(before.is_some());
         self
     }
 
@@ -38,6 +40,7 @@ impl Slot {
     /// Lets the version before go: this one has proved itself.
     pub fn dismiss(&self) {
         self.standby.take();
+        self.instance.borrow_mut().watch(false);
     }
 
     /// Has the version before do a slice that this one has failed on or is not called for; tells whether it did.

@@ -105,7 +105,9 @@ pub(crate) struct Host {
     table_elements: usize,
     /// Size of the effects of this call.
     effect_bytes: usize,
-    /// Thread CPU time and wall time at the first look at this call.
+    /// Calls are timed from their beginning, which costs a system call.
+    is_watched: bool,
+    /// Thread CPU time and wall time at the first look at this call, or at its beginning if it is watched.
     began: Option<(Duration, Instant)>,
     /// The time of this call, once it has asked.
     now: Option<u64>,
@@ -147,6 +149,7 @@ impl Host {
             memory_bytes: 0,
             table_elements: 0,
             effect_bytes: 0,
+            is_watched: false,
             began: None,
             now: None,
             random: None,
@@ -171,12 +174,18 @@ impl Host {
         self.views = Default::default();
         self.forget_tables();
         (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
-        (self.broken, self.limited, self.began, self.now) = (None, (false, false), None, None);
+        (self.broken, self.limited, self.now) = (None, (false, false), None);
+        self.began = self.is_watched.then(|| (thread_cpu_time(), Instant::now()));
     }
 
-    /// CPU time of the next calls.
-    pub(crate) fn set_timeout(&mut self, timeout: Duration) {
-        self.limits.timeout = timeout;
+    /// CPU time of the next calls, and whether they are watched from their beginning.
+    pub(crate) fn set_timeout(&mut self, timeout: Duration, is_watched: bool) {
+        (self.limits.timeout, self.is_watched) = (timeout, is_watched);
+    }
+
+    /// Whether the next calls are watched from their beginning.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.is_watched
     }
 
     /// Lets go of the look-up tables, which may have been replaced since.

@@ -69,6 +69,29 @@ fn a_call_can_be_given_less_time_but_never_more_than_the_limit() {
 }
 
 #[test]
+fn a_watched_call_ends_sooner_after_its_time() {
+    const ROUNDS: u32 = 30;
+    // So little time is spent when the clock first ticks. Unless a call is watched, its time counts from then on.
+    let limits = Limits { timeout: Duration::from_micros(100), ..Limits::default() };
+    let guest = Guest::new().with_many("(loop $ever (br $ever))");
+    let mut instance = prepare_with(guest, settings(limits)).unwrap().instantiate().unwrap();
+    let mut used = [Duration::ZERO; 2];
+    // Side by side: what else the machine does meets both alike.
+    for _ in 0..ROUNDS {
+        for (closely, used) in [false, true].into_iter().zip(&mut used) {
+            instance.revive().unwrap();
+            instance.watch(closely);
+            let before = cpu_time();
+            fails(&mut instance, FailureKind::Timeout);
+            *used += cpu_time().saturating_sub(before);
+        }
+    }
+    // The clock ticks every millisecond then: up to one, and one more.
+    let [usual, watched] = used.map(|used| used / ROUNDS);
+    assert!(watched * 3 < usual * 2, "{watched:?} watched, {usual:?} otherwise");
+}
+
+#[test]
 fn an_instance_can_be_replaced_before_it_is_called() {
     let mut instance = instance(Guest::new().with_many("unreachable"));
     instance.process(&mut batch(3), &mut Effects::default()).unwrap_err();
