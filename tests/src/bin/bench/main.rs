@@ -119,7 +119,7 @@ fn main() -> Result<()> {
             Part::E2e => ("end to end", end_to_end(&args)?),
             Part::Plugins => ("in process", in_process::measure(args.plugin_rounds)?),
             Part::Processors => ("processors", processors::measure(args.plugin_rounds)?),
-            Part::One => ("one connection", one::measure(args.rounds, args.spans)?),
+            Part::One => ("one connection", one::measure(args.rounds)?),
             Part::Durable => ("queue on disk", durable::measure(args.rounds, args.spans)?),
             Part::Memory => ("memory", memory::measure(args.memory_seconds)?),
         };

@@ -16,11 +16,14 @@ use crate::table::{grid, machine, verdict};
 /// those that it has read wait for their chains and others are still to be read.
 const IN_FLIGHT: usize = 100;
 
+/// How long there is load in each round.
+const SECONDS: u64 = 6;
+
 /// Of two cores, how many one connection must be able to use.
 const BAR: f64 = 1.5;
 
 /// Measures it with requests as they are, with requests that gzip made smaller, and with a chain that costs more.
-pub fn measure(rounds: usize, spans: u64) -> Result<Tables> {
+pub fn measure(rounds: usize) -> Result<Tables> {
     let kinds = [
         ("four plugins", Shape::Four, false),
         ("four plugins, requests compressed by gzip", Shape::Four, true),
@@ -29,7 +32,8 @@ pub fn measure(rounds: usize, spans: u64) -> Result<Tables> {
     let mut runs = kinds.map(|_| Vec::<Measured>::new());
     for _ in 0..rounds.max(1) {
         for ((_, shape, gzip), runs) in kinds.iter().zip(&mut runs) {
-            let load = Load { connections: 1, in_flight: IN_FLIGHT, gzip: *gzip, length: Length::Spans(spans) };
+            let length = Length::Seconds(SECONDS);
+            let load = Load { connections: 1, in_flight: IN_FLIGHT, gzip: *gzip, length };
             runs.push(round::measure(*shape, load)?);
         }
     }
@@ -56,7 +60,7 @@ pub fn measure(rounds: usize, spans: u64) -> Result<Tables> {
     }
     let source = traffic::requests()?.source;
     let text = format!(
-        "{}; requests: {source}; 1 connection, {IN_FLIGHT} in flight; median of {rounds} rounds.\n\n{}",
+        "{}; requests: {source}; 1 connection, {IN_FLIGHT} in flight for {SECONDS} s; median of {rounds} rounds.\n\n{}",
         machine(),
         grid(&lines)
     );

@@ -2,12 +2,13 @@
 
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sluice_tests::process;
 use sluice_tests::talk::Talk;
+use sluice_tests::wait;
 
 use crate::subject::{Shape, Subject, cpu};
 
@@ -29,9 +30,18 @@ pub struct Load {
 pub enum Length {
     /// Until so many spans were answered for.
     Spans(u64),
-    /// So many seconds.
+    /// So many seconds, more than [`EDGES`]. What is told of cores is told of all but these.
     Seconds(u64),
 }
+
+/// CPU time of the measured process after which it is at full speed: connections are made, queues filled.
+const WARM: Duration = Duration::from_millis(300);
+
+/// Of a load that lasts, what is no part of what is told of cores: its beginning and its end.
+const EDGES: Duration = Duration::from_secs(1);
+
+/// How long it may take until there is load.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one run gave.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +50,7 @@ pub struct Measured {
     pub cpu_ns: f64,
     /// Spans answered for, a second.
     pub spans_per_second: f64,
-    /// Cores that it kept busy while there was load.
+    /// Cores that it kept busy while there was load, see [`Length`].
     pub cores: f64,
     /// The same, and cores that it would have kept busy had others not had them.
     pub cores_wanted: f64,
@@ -52,6 +62,17 @@ pub struct Measured {
     pub left: f64,
 }
 
+/// CPU time that was used in a time.
+struct Window {
+    seconds: f64,
+    /// By the measured process.
+    busy: Duration,
+    /// How long its threads were ready and waited for a core.
+    waited: Duration,
+    /// By the load generator and the sink.
+    others: Duration,
+}
+
 /// Measures one shape once.
 pub fn measure(shape: Shape, load: Load) -> Result<Measured> {
     let mut sink = Talk::start(Command::new(process::release("sink")).arg("--count-only"))?;
@@ -59,32 +80,71 @@ pub fn measure(shape: Shape, load: Load) -> Result<Measured> {
     let subject = Subject::start(shape, upstream)?;
     let sink_before = cpu(sink.pid())?;
     let waited_before = subject.waited()?;
-    let load = load.run(&subject)?;
+    let mut sender = load.start(&subject)?;
+    let middle = match load.length {
+        Length::Spans(_) => None,
+        Length::Seconds(seconds) => Some(Window::in_the_middle(seconds, &subject, &sink, &sender)?),
+    };
+    let load = end(&mut sender)?;
     let busy = subject.cpu()?;
     let waited = subject.waited()?.saturating_sub(waited_before);
     let sink_busy = cpu(sink.pid())?.saturating_sub(sink_before);
     let used = subject.end()?;
     let arrived = sink.ask("totals")?["spans"].as_f64().context("a number of spans")?;
     sink.finish()?;
-    let sent = load["spans"].as_f64().context("a number of spans")?;
-    let seconds = load["seconds"].as_f64().context("seconds")?;
-    let others = sink_busy.as_secs_f64() + load["cpu_seconds"].as_f64().context("CPU seconds")?;
-    let machine = thread::available_parallelism()?.get() as f64;
+    let number = |name: &str| load[name].as_f64().with_context(|| format!("{name} of the load"));
+    let (sent, seconds) = (number("spans")?, number("seconds")?);
     ensure!(sent > 0.0, "no span was sent");
+    let others = sink_busy + Duration::from_secs_f64(number("cpu_seconds")?);
+    let window = middle.unwrap_or(Window { seconds, busy, waited, others });
+    let machine = thread::available_parallelism()?.get() as f64;
     Ok(Measured {
         cpu_ns: used.cpu.as_secs_f64() * 1e9 / sent,
         spans_per_second: sent / seconds,
-        cores: busy.as_secs_f64() / seconds,
-        cores_wanted: (busy + waited).as_secs_f64() / seconds,
-        cores_left: machine - others / seconds,
+        cores: window.busy.as_secs_f64() / window.seconds,
+        cores_wanted: (window.busy + window.waited).as_secs_f64() / window.seconds,
+        cores_left: machine - window.others.as_secs_f64() / window.seconds,
         peak_bytes: used.peak.own,
         left: arrived / sent,
     })
 }
 
+impl Window {
+    /// Waits until all are at full speed, and nearly until the load ends.
+    fn in_the_middle(seconds: u64, subject: &Subject, sink: &Talk, sender: &Talk) -> Result<Self> {
+        let warm = wait::within(PATIENCE, || subject.cpu().map_or(Some(false), |used| (used > WARM).then_some(true)));
+        ensure!(warm == Some(true), "there is no load");
+        let others = || anyhow::Ok(cpu(sink.pid())? + cpu(sender.pid())?);
+        let (began, busy, waited, used) = (Instant::now(), subject.cpu()?, subject.waited()?, others()?);
+        let said = sender.hear_within(Duration::from_secs(seconds).saturating_sub(EDGES))?;
+        ensure!(said.is_none(), "the load has ended early: {said:?}");
+        Ok(Self {
+            seconds: began.elapsed().as_secs_f64(),
+            busy: subject.cpu()?.saturating_sub(busy),
+            waited: subject.waited()?.saturating_sub(waited),
+            others: others()?.saturating_sub(used),
+        })
+    }
+}
+
+/// What the load generator says in the end.
+fn end(sender: &mut Talk) -> Result<Value> {
+    let said = loop {
+        if let Some(said) = sender.hear_within(Duration::from_secs(600))? {
+            break said;
+        }
+    };
+    ensure!(sender.finish()?.success(), "the load generator failed");
+    Ok(said)
+}
+
 impl Load {
     /// Runs the load generator to its end.
     pub fn run(self, subject: &Subject) -> Result<Value> {
+        end(&mut self.start(subject)?)
+    }
+
+    fn start(self, subject: &Subject) -> Result<Talk> {
         let mut command = Command::new(process::release("load"));
         command.arg("--target").arg(subject.address().to_string());
         command.arg("--connections").arg(self.connections.to_string());
@@ -96,13 +156,6 @@ impl Load {
         if self.gzip {
             command.arg("--gzip");
         }
-        let mut load = Talk::start(&mut command)?;
-        let said = loop {
-            if let Some(said) = load.hear_within(Duration::from_secs(600))? {
-                break said;
-            }
-        };
-        ensure!(load.finish()?.success(), "the load generator failed");
-        Ok(said)
+        Talk::start(&mut command)
     }
 }
