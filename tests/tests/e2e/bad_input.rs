@@ -152,6 +152,28 @@ fn wrong_methods_paths_types_and_encodings_are_named() {
     });
 }
 
+/// More than the system takes from a sender that nobody reads from.
+const LARGE: usize = 10 << 20;
+
+#[test]
+fn what_is_no_request_for_traces_is_answered_however_large_it_is() {
+    survives(|sluice| {
+        for (line, kind, status) in [
+            ("POST /v1/metrics", "application/x-protobuf", "404"),
+            ("PUT /v1/traces", "application/x-protobuf", "405"),
+            ("POST /v1/traces", "text/plain", "415"),
+        ] {
+            let head = format!(
+                "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {LARGE}\r\n\r\n"
+            );
+            let answer = raw::ask(sluice.http(), &[head.as_bytes(), &vec![7; LARGE]].concat()).unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+            assert!(answer.contains(&format!("\r\n\r\n{status} ")), "{line}: {answer}");
+        }
+    });
+}
+
 #[test]
 fn noise_on_the_socket_disturbs_nobody() {
     survives(|sluice| {
