@@ -76,6 +76,8 @@ fn malformed_protobuf_is_refused_for_good() {
 #[test]
 fn malformed_json_is_refused_for_good() {
     let nested = format!(r#"{{"resourceSpans":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    let one = r#"[{"scopeSpans":[]}]"#;
+    let twice = format!(r#"{{"resourceSpans":{one},"resourceSpans":{one}}}"#);
     let wrong = [
         "",
         "{",
@@ -85,11 +87,23 @@ fn malformed_json_is_refused_for_good() {
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz","spanId":"00"}]}]}]}"#,
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"yesterday"}]}]}]}"#,
         &nested,
+        &twice,
     ];
     survives(|sluice| {
         for json in wrong {
             refused(&Post::json(json.to_owned()).to(sluice.http()).unwrap(), 400, "application/json");
         }
+    });
+}
+
+#[test]
+fn json_may_be_nested_as_deep_as_protobuf() {
+    survives(|sluice| {
+        let (open, close) = (r#"{"arrayValue":{"values":["#.repeat(48), "]}}".repeat(48));
+        let resource = format!(r#"{{"attributes":[{{"key":"deep","value":{open}{{"intValue":7}}{close}}}]}}"#);
+        let json = format!(r#"{{"resourceSpans":[{{"resource":{resource}}}]}}"#);
+        let reply = Post::json(json).to(sluice.http()).unwrap();
+        assert_eq!(reply.status.as_u16(), 200, "{reply:?}");
     });
 }
 
