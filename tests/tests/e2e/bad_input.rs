@@ -74,6 +74,38 @@ fn malformed_protobuf_is_refused_for_good() {
 }
 
 #[test]
+fn what_is_refused_is_counted_and_told_once_in_a_while() {
+    survives(|sluice| {
+        let client = Grpc::new(sluice.grpc()).unwrap();
+        let wrong_id = [odd::field(1, &[1; 15]), odd::field(2, &[1; 8])].concat();
+        // Two spans of which one has a wrong id, and bytes in which nothing can be counted.
+        client.send(&odd::request(&[odd::span(1, 1, &[]), wrong_id])).unwrap_err();
+        client.send(&Bytes::from_static(b"this is not protobuf")).unwrap_err();
+        Post::protobuf(vec![0; 2 << 20]).to(sluice.http()).unwrap();
+        Post::protobuf(Bytes::new()).path("/v1/metrics").to(sluice.http()).unwrap();
+        Post::protobuf(Bytes::new()).method(Method::PUT).to(sluice.http()).unwrap();
+        Post::json("{").to(sluice.http()).unwrap();
+        let metrics = sluice.metrics();
+        for (transport, reason, requests) in [
+            ("grpc", "malformed", 2.0),
+            ("grpc", "unsupported", 0.0),
+            ("http", "malformed", 1.0),
+            ("http", "too_large", 1.0),
+            ("http", "unsupported", 2.0),
+        ] {
+            let labels = [("receiver", "otlp"), ("transport", transport), ("reason", reason)];
+            assert_eq!(metrics.sum("sluice_receiver_refused_requests_total", &labels), requests, "{labels:?}");
+        }
+        assert_eq!(metrics.sum("otelcol_receiver_refused_spans", &[("transport", "grpc")]), 2.0);
+        let refused = [("level", "receiver"), ("outcome", "refused")];
+        assert_eq!(metrics.sum("sluice_account_spans", &refused), 2.0);
+        let told = sluice.log().events("request.refused");
+        let told: Vec<_> = told.iter().map(|event| (&event["protocol"], &event["kind"])).collect();
+        assert_eq!(told, [(&"grpc".into(), &"malformed".into()), (&"http".into(), &"too_large".into())]);
+    });
+}
+
+#[test]
 fn malformed_json_is_refused_for_good() {
     let nested = format!(r#"{{"resourceSpans":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
     let one = r#"[{"scopeSpans":[]}]"#;

@@ -27,6 +27,7 @@ pub(super) async fn answer<S: Submit>(
     let format = match format(settings, &request) {
         Ok(format) => format,
         Err((status, text)) => {
+            server.refused(&Problem::new(status, Code::Unimplemented, text));
             if is_discarded {
                 body::discard(&mut request.into_body()).await;
             }
@@ -56,7 +57,10 @@ pub(super) async fn answer<S: Submit>(
     };
     match taken {
         Ok(warning) => http_success(format, &warning),
-        Err(problem) => http_problem(format, &problem),
+        Err(problem) => {
+            server.refused(&problem);
+            http_problem(format, &problem)
+        }
     }
 }
 
