@@ -100,6 +100,16 @@ fn without_a_place_for_a_code_cache_it_runs_all_the_same() {
 }
 
 #[test]
+fn that_no_place_for_a_code_cache_is_named_is_told() {
+    let upstream = Sink::start();
+    let sluice = Sluice::spawn(Folder::new(&Config::to(&upstream).yaml()), &[("SLUICE_CACHE_DIR", "".into())]);
+    sluice.wait_ready();
+    let told = sluice.log().find("cache").expect("a warning");
+    assert_eq!(told["level"], "warn", "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("SLUICE_CACHE_DIR"), "{told}");
+}
+
+#[test]
 fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
     // Others of these tests, and other runs of them on this machine, wait for their turn.
     let turn = File::create(std::env::temp_dir().join("sluice-tests-usual-ports.lock")).unwrap();
