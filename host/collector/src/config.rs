@@ -11,6 +11,7 @@ mod connector;
 mod diagnostic;
 mod duration;
 mod failover;
+mod listeners;
 mod mark;
 mod nearest;
 mod node;
@@ -203,6 +204,7 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     let mut config =
         only_plugins(Config { receivers, exporters, extensions, scrapes, service, ..Config::default() }, processors);
     config.processors.extend(connectors);
+    listeners::judge(&mut config, problems);
     config
 }
 
