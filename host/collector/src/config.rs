@@ -44,7 +44,7 @@ use crate::receiver::admission;
 use crate::{account, exporter, extension, receiver};
 
 pub use component::{Component, Id};
-pub use connector::{Feed, Scrape};
+pub use connector::{Feed, Scrape, TYPES as CONNECTOR_TYPES};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
 pub use mark::{Mark, Origin};
 pub use node::Node;

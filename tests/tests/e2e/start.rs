@@ -133,6 +133,17 @@ fn an_address_of_ours_gives_way_to_one_that_the_configuration_names() {
 }
 
 #[test]
+fn commands_tell_what_there_is_and_what_is_not_there() {
+    let listed = run(&["components"], None);
+    for line in ["connectors:\n  - spanmetrics\n", "  - resourcedetection\n"] {
+        assert!(listed.stdout.contains(line), "{listed:?}");
+    }
+    let output = run(&["quarantine", "list", "--state-dir", "/nonexistent/here"], None);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("there is no folder /nonexistent/here"), "{output:?}");
+}
+
+#[test]
 fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
     // Others of these tests, and other runs of them on this machine, wait for their turn.
     let turn = File::create(std::env::temp_dir().join("sluice-tests-usual-ports.lock")).unwrap();
