@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Source, processor};
+use crate::config::{CONNECTOR_TYPES, Source, processor};
 use crate::extension::admin::DEFAULT_ENDPOINT;
 use crate::{exporter, extension, receiver};
 
@@ -196,6 +196,7 @@ pub fn components() -> ExitCode {
         ("receivers", receiver::TYPES),
         ("processors", processor::TYPES),
         ("exporters", exporter::TYPES),
+        ("connectors", CONNECTOR_TYPES),
         ("extensions", extension::TYPES),
     ];
     let mut text = String::new();

@@ -11,6 +11,7 @@ mod connector;
 mod diagnostic;
 mod duration;
 mod failover;
+mod listeners;
 mod mark;
 mod nearest;
 mod node;
@@ -34,6 +35,7 @@ use component::Kind;
 use connector::CONNECTORS;
 use processor::Processor;
 use section::{Problems, Section};
+use source::Pipes;
 use substitute::{Environment, Substitution};
 use tree::Tree;
 
@@ -42,7 +44,7 @@ use crate::receiver::admission;
 use crate::{account, exporter, extension, receiver};
 
 pub use component::{Component, Id};
-pub use connector::{Feed, Scrape};
+pub use connector::{Feed, Scrape, TYPES as CONNECTOR_TYPES};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
 pub use mark::{Mark, Origin};
 pub use node::Node;
@@ -103,19 +105,33 @@ pub fn load(sources: &[Source]) -> Result<Loaded, Box<Broken>> {
     load_in(sources, &substitute::process_environment)
 }
 
+/// [`load`] while the process serves: what is in a pipe was there once.
+pub(crate) fn load_again(sources: &[Source]) -> Result<Loaded, Box<Broken>> {
+    load_from(sources, &substitute::process_environment, Pipes::Refused)
+}
+
 /// [`load`] with other environment variables.
 pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Result<Loaded, Box<Broken>> {
+    load_from(sources, environment, Pipes::Waited)
+}
+
+fn load_from(sources: &[Source], environment: Environment<'_>, pipes: Pipes) -> Result<Loaded, Box<Broken>> {
     let mut problems = Diagnostics::default();
     let mut files = Vec::new();
-    let tree = gather(sources, environment, &mut problems, &mut files);
+    let tree = gather(sources, environment, pipes, &mut problems, &mut files);
+    judge(tree.as_ref(), problems, files)
+}
+
+/// What the sources come to as a configuration; `files` were read for it.
+fn judge(tree: Option<&Tree>, problems: Diagnostics, mut files: Vec<PathBuf>) -> Result<Loaded, Box<Broken>> {
     let problems = Problems::new(problems);
-    let mut config = tree.as_ref().map(|tree| read(tree, &problems)).unwrap_or_default();
+    let mut config = tree.map(|tree| read(tree, &problems)).unwrap_or_default();
     let problems = problems.into_inner();
     files.extend(config.processors.iter().flat_map(|component| component.settings.files()));
     config.files = files;
     if problems.has_errors() {
         if let Some(tree) = tree {
-            sound::retain(&mut config.processors, &tree, &problems);
+            sound::retain(&mut config.processors, tree, &problems);
         }
         return Err(Box::new(Broken { problems, config }));
     }
@@ -127,6 +143,7 @@ pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Resul
 fn gather(
     sources: &[Source],
     environment: Environment<'_>,
+    pipes: Pipes,
     problems: &mut Diagnostics,
     files: &mut Vec<PathBuf>,
 ) -> Option<Tree> {
@@ -135,8 +152,8 @@ fn gather(
         if let Source::File(path) = source {
             files.push(path.clone());
         }
-        let tree = source.read(order, problems).map(|mut tree| {
-            let mut substitution = Substitution { environment, problems, files: Vec::new() };
+        let tree = source.read(order, pipes, problems).map(|mut tree| {
+            let mut substitution = Substitution { environment, pipes, problems, files: Vec::new() };
             substitution.apply(&mut tree);
             files.append(&mut substitution.files);
             tree
@@ -187,6 +204,7 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
     let mut config =
         only_plugins(Config { receivers, exporters, extensions, scrapes, service, ..Config::default() }, processors);
     config.processors.extend(connectors);
+    listeners::judge(&mut config, problems);
     config
 }
 

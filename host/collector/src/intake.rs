@@ -152,10 +152,18 @@ async fn enter(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>
     }
     let has_processors = pipelines(&routes, receiver).any(|(_, pipeline)| !pipeline.processors.is_empty());
     // A request that no plugin looks into need not be indexed.
-    let mut indexed = if has_processors { Some(Batch::parse(wire.clone())?) } else { None };
+    let malformed = |malformed| {
+        // As far as its spans can be counted all the same.
+        let spans = sluice_spans::count_spans(&wire).unwrap_or(0);
+        receiver.account.received(spans);
+        receiver.account.answered(spans, false);
+        Refused::Malformed(malformed)
+    };
+    let indexed = has_processors.then(|| Batch::parse(wire.clone())).transpose();
+    let mut indexed = indexed.map_err(malformed)?;
     let verdict = match &indexed {
         Some(batch) => batch.verdict(),
-        None => sluice_spans::validate(&wire)?,
+        None => sluice_spans::validate(&wire).map_err(malformed)?,
     };
     let spans = verdict.spans;
     receiver.account.received(spans);

@@ -65,7 +65,12 @@ impl Submit for Intake {
 pub struct Metrics {
     accepted: IntCounterVec,
     refused: IntCounterVec,
+    refused_requests: IntCounterVec,
 }
+
+/// Why requests are refused.
+pub const REASONS: [&str; 7] =
+    ["broken_off", "failed", "malformed", "too_large", "unauthenticated", "unavailable", "unsupported"];
 
 /// The figures of one receiver and transport.
 #[derive(Debug, Clone)]
@@ -74,7 +79,20 @@ pub struct Counters {
     pub accepted: IntCounter,
     /// Spans of requests answered with an error.
     pub refused: IntCounter,
+    refused_requests: IntCounterVec,
+    labels: [String; 2],
 }
+
+impl Counters {
+    /// Counts a request answered with an error, for one of [`REASONS`].
+    pub fn refused_request(&self, reason: &str) {
+        let [receiver, transport] = &self.labels;
+        self.refused_requests.with_label_values(&[receiver, transport, reason]).inc();
+    }
+}
+
+const SPANS: &[&str] = &["receiver", "transport"];
+const REQUESTS: &[&str] = &["receiver", "transport", "reason"];
 
 impl Metrics {
     /// Registers the families.
@@ -82,23 +100,30 @@ impl Metrics {
     /// # Errors
     /// When the registry holds one of the names already.
     pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let family = |name: &str, help: &str| {
-            let family = IntCounterVec::new(Opts::new(name, help), &["receiver", "transport"])?;
+        let family = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
             registry.register(Box::new(family.clone()))?;
             Ok::<_, prometheus::Error>(family)
         };
         Ok(Self {
-            accepted: family("otelcol_receiver_accepted_spans", "Spans taken in and queued.")?,
-            refused: family("otelcol_receiver_refused_spans", "Spans that their sender was told to keep.")?,
+            accepted: family("otelcol_receiver_accepted_spans", "Spans taken in and queued.", SPANS)?,
+            refused: family("otelcol_receiver_refused_spans", "Spans that their sender was told to keep.", SPANS)?,
+            refused_requests: family("sluice_receiver_refused_requests_total", "Requests not taken.", REQUESTS)?,
         })
     }
 
     /// The figures of a receiver for one transport.
     pub fn counters(&self, receiver: &str, transport: &str) -> Counters {
         let labels = [receiver, transport];
+        for reason in REASONS {
+            // A rate shows the first one only if there was a figure before.
+            self.refused_requests.with_label_values(&[receiver, transport, reason]);
+        }
         Counters {
             accepted: self.accepted.with_label_values(&labels),
             refused: self.refused.with_label_values(&labels),
+            refused_requests: self.refused_requests.clone(),
+            labels: labels.map(str::to_owned),
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Something that is made of files, and made again when one of them has changed: certificates,
 //! keys, tokens, passwords. And how it is seen that a file has changed.
 
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
+
+use sluice_state::open_regular;
 
 type Make<T> = dyn Fn() -> Result<T, String> + Send + Sync;
 
@@ -80,6 +83,23 @@ impl<T> Reread<T> {
         }
         Arc::clone(&made.value)
     }
+}
+
+/// What is in such a file: a regular one, so that nobody waits for a pipe's writer.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+/// [`read`], of text.
+///
+/// # Errors
+/// When it cannot be read or is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    io::read_to_string(open_regular(path)?)
 }
 
 fn stamps(files: &[PathBuf]) -> Vec<Option<Stamp>> {

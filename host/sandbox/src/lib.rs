@@ -37,4 +37,4 @@ pub use instance::{Instance, Processed};
 pub use limits::Limits;
 pub use load::{LoadError, Module, Source, Verified};
 pub use prepare::{ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
-pub use trust::{BadKey, Profile, Provenance, PublicKey, Trust, Untrusted, signature_of};
+pub use trust::{BadKey, Profile, Provenance, PublicKey, Trust, Untrusted, read_signature, signature_of};

@@ -2,12 +2,12 @@
 //! checked, in this order, before anything is compiled.
 
 use std::borrow::Cow;
-use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread::yield_now;
 
 use sha2::{Digest, Sha256};
+use sluice_state::open_regular;
 use wasmtime::component::Component;
 
 use crate::abi::{BindingsPre, Host, VERSION, wasi};
@@ -280,7 +280,7 @@ fn deserialize(shared: &Shared, code: &[u8]) -> wasmtime::Result<Component> {
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, LoadError> {
     let failed = |error| LoadError::Read { path: path.to_owned(), error };
     let too_large = |found| LoadError::TooLarge { path: path.to_owned(), found, limit: most };
-    let file = fs::File::open(path).map_err(failed)?;
+    let file = open_regular(path).map_err(failed)?;
     let size = file.metadata().map_err(failed)?.len();
     if size > most {
         return Err(too_large(size));

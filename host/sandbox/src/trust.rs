@@ -5,11 +5,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use minisign_verify::Signature;
+use sluice_state::open_regular;
 
 /// The bytes of a signature's file that are looked at; minisign writes some 300.
 const SIGNATURE_BYTES: u64 = 16 << 10;
@@ -140,7 +140,7 @@ impl Trust {
             return Ok(Provenance::Unsigned);
         }
         let signature = signature_of(path);
-        let text = match read(&signature) {
+        let text = match read_signature(path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let Some(required_by) = required_by else { return Ok(Provenance::Unsigned) };
@@ -168,8 +168,12 @@ pub fn signature_of(module: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
+/// What is in the file of a module's signature, as far as it is looked at.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_signature(module: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    File::open(path)?.take(SIGNATURE_BYTES).read_to_end(&mut text)?;
+    open_regular(&signature_of(module))?.take(SIGNATURE_BYTES).read_to_end(&mut text)?;
     Ok(text)
 }

@@ -5,6 +5,7 @@
 //! understood on the way in.
 
 mod read;
+mod tree;
 mod write;
 
 pub use read::from_json;

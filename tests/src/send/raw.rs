@@ -31,6 +31,19 @@ pub fn exchange(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
+/// Writes these bytes and only then reads, until the server hangs up: what many clients do.
+///
+/// # Errors
+/// When nobody listens, or the server does not take all of it or has been silent for five seconds.
+pub fn ask(address: SocketAddr, bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(bytes)?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
 /// Writes these bytes and breaks the connection off.
 ///
 /// # Errors

@@ -74,8 +74,42 @@ fn malformed_protobuf_is_refused_for_good() {
 }
 
 #[test]
+fn what_is_refused_is_counted_and_told_once_in_a_while() {
+    survives(|sluice| {
+        let client = Grpc::new(sluice.grpc()).unwrap();
+        let wrong_id = [odd::field(1, &[1; 15]), odd::field(2, &[1; 8])].concat();
+        // Two spans of which one has a wrong id, and bytes in which nothing can be counted.
+        client.send(&odd::request(&[odd::span(1, 1, &[]), wrong_id])).unwrap_err();
+        client.send(&Bytes::from_static(b"this is not protobuf")).unwrap_err();
+        Post::protobuf(vec![0; 2 << 20]).to(sluice.http()).unwrap();
+        Post::protobuf(Bytes::new()).path("/v1/metrics").to(sluice.http()).unwrap();
+        Post::protobuf(Bytes::new()).method(Method::PUT).to(sluice.http()).unwrap();
+        Post::json("{").to(sluice.http()).unwrap();
+        let metrics = sluice.metrics();
+        for (transport, reason, requests) in [
+            ("grpc", "malformed", 2.0),
+            ("grpc", "unsupported", 0.0),
+            ("http", "malformed", 1.0),
+            ("http", "too_large", 1.0),
+            ("http", "unsupported", 2.0),
+        ] {
+            let labels = [("receiver", "otlp"), ("transport", transport), ("reason", reason)];
+            assert_eq!(metrics.sum("sluice_receiver_refused_requests_total", &labels), requests, "{labels:?}");
+        }
+        assert_eq!(metrics.sum("otelcol_receiver_refused_spans", &[("transport", "grpc")]), 2.0);
+        let refused = [("level", "receiver"), ("outcome", "refused")];
+        assert_eq!(metrics.sum("sluice_account_spans", &refused), 2.0);
+        let told = sluice.log().events("request.refused");
+        let told: Vec<_> = told.iter().map(|event| (&event["protocol"], &event["kind"])).collect();
+        assert_eq!(told, [(&"grpc".into(), &"malformed".into()), (&"http".into(), &"too_large".into())]);
+    });
+}
+
+#[test]
 fn malformed_json_is_refused_for_good() {
     let nested = format!(r#"{{"resourceSpans":{}1{}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    let one = r#"[{"scopeSpans":[]}]"#;
+    let twice = format!(r#"{{"resourceSpans":{one},"resourceSpans":{one}}}"#);
     let wrong = [
         "",
         "{",
@@ -85,11 +119,23 @@ fn malformed_json_is_refused_for_good() {
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"zz","spanId":"00"}]}]}]}"#,
         r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"yesterday"}]}]}]}"#,
         &nested,
+        &twice,
     ];
     survives(|sluice| {
         for json in wrong {
             refused(&Post::json(json.to_owned()).to(sluice.http()).unwrap(), 400, "application/json");
         }
+    });
+}
+
+#[test]
+fn json_may_be_nested_as_deep_as_protobuf() {
+    survives(|sluice| {
+        let (open, close) = (r#"{"arrayValue":{"values":["#.repeat(48), "]}}".repeat(48));
+        let resource = format!(r#"{{"attributes":[{{"key":"deep","value":{open}{{"intValue":7}}{close}}}]}}"#);
+        let json = format!(r#"{{"resourceSpans":[{{"resource":{resource}}}]}}"#);
+        let reply = Post::json(json).to(sluice.http()).unwrap();
+        assert_eq!(reply.status.as_u16(), 200, "{reply:?}");
     });
 }
 
@@ -149,6 +195,28 @@ fn wrong_methods_paths_types_and_encodings_are_named() {
         );
         let unknown = Post::protobuf(good).header("content-encoding", "br").to(sluice.http()).unwrap();
         assert!([400, 415].contains(&unknown.status.as_u16()), "{unknown:?}");
+    });
+}
+
+/// More than the system takes from a sender that nobody reads from.
+const LARGE: usize = 10 << 20;
+
+#[test]
+fn what_is_no_request_for_traces_is_answered_however_large_it_is() {
+    survives(|sluice| {
+        for (line, kind, status) in [
+            ("POST /v1/metrics", "application/x-protobuf", "404"),
+            ("PUT /v1/traces", "application/x-protobuf", "405"),
+            ("POST /v1/traces", "text/plain", "415"),
+        ] {
+            let head = format!(
+                "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {LARGE}\r\n\r\n"
+            );
+            let answer = raw::ask(sluice.http(), &[head.as_bytes(), &vec![7; LARGE]].concat()).unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+            assert!(answer.contains(&format!("\r\n\r\n{status} ")), "{line}: {answer}");
+        }
     });
 }
 

@@ -48,6 +48,7 @@ mod metrics;
 mod native_histograms;
 mod odd;
 mod own_files;
+mod pipes;
 mod poison;
 mod protocols;
 mod readiness;

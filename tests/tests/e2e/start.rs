@@ -100,6 +100,50 @@ fn without_a_place_for_a_code_cache_it_runs_all_the_same() {
 }
 
 #[test]
+fn that_no_place_for_a_code_cache_is_named_is_told() {
+    let upstream = Sink::start();
+    let sluice = Sluice::spawn(Folder::new(&Config::to(&upstream).yaml()), &[("SLUICE_CACHE_DIR", "".into())]);
+    sluice.wait_ready();
+    let told = sluice.log().find("cache").expect("a warning");
+    assert_eq!(told["level"], "warn", "{told}");
+    assert!(told["reason"].as_str().unwrap().contains("SLUICE_CACHE_DIR"), "{told}");
+}
+
+#[test]
+fn an_address_of_ours_gives_way_to_one_that_the_configuration_names() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Where nothing is said of `/metrics`, it is at port 8888.
+    let receiver = "protocols: { http: { endpoint: '127.0.0.1:8888' } }";
+    let yaml = Config::to(&Sink::start()).receiver("otlp", receiver).yaml();
+    let without = yaml.lines().filter(|line| !line.contains("readers:")).collect::<Vec<_>>().join("\n");
+    let output = run(&["validate"], Some(&Folder::new(&without).config()));
+    assert_eq!(output.code, 0, "{output:?}");
+    let told = "warning: `/metrics` is not served: receiver `otlp` (http) has its default place `localhost:8888`";
+    assert!(output.stderr.contains(told), "{output:?}");
+    // Two that are named exclude each other.
+    let receiver = format!("protocols:\n  grpc: {{ endpoint: '{port}' }}\n  http: {{ endpoint: '{port}' }}");
+    let yaml = Config::to(&Sink::start()).receiver("otlp", &receiver).yaml();
+    let line =
+        |what: &str| yaml.lines().position(|line| line.contains(what) && line.contains(&port.to_string())).unwrap() + 1;
+    let output = run(&["validate"], Some(&Folder::new(&yaml).config()));
+    assert_eq!(output.code, 1, "{output:?}");
+    for place in [format!("config.yaml:{}:", line("http:")), format!("config.yaml:{}:", line("grpc:"))] {
+        assert!(output.stderr.contains(&place), "{place}: {output:?}");
+    }
+}
+
+#[test]
+fn commands_tell_what_there_is_and_what_is_not_there() {
+    let listed = run(&["components"], None);
+    for line in ["connectors:\n  - spanmetrics\n", "  - resourcedetection\n"] {
+        assert!(listed.stdout.contains(line), "{listed:?}");
+    }
+    let output = run(&["quarantine", "list", "--state-dir", "/nonexistent/here"], None);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("there is no folder /nonexistent/here"), "{output:?}");
+}
+
+#[test]
 fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
     // Others of these tests, and other runs of them on this machine, wait for their turn.
     let turn = File::create(std::env::temp_dir().join("sluice-tests-usual-ports.lock")).unwrap();

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::secret::Secret;
 use crate::config::section::Section;
-use crate::reread::Reread;
+use crate::reread::{Reread, read_text};
 
 /// How many credentials are remembered as right: a hash that is slow on purpose is computed once
 /// for each sender, not once for each request.
@@ -71,7 +71,7 @@ impl Text {
     fn read(&self) -> Result<String, String> {
         match self {
             Self::Inline(secret) => Ok(secret.text().to_owned()),
-            Self::File(path) => std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display())),
+            Self::File(path) => read_text(path).map_err(|error| format!("{}: {error}", path.display())),
         }
     }
 }

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::secret::Secret;
 use crate::config::section::Section;
-use crate::reread::Reread;
+use crate::reread::{Reread, read_text};
 
 /// The extension. Cheap to clone.
 #[derive(Clone)]
@@ -112,7 +112,7 @@ fn tokens(source: &Source) -> Result<Vec<Secret>, String> {
         Source::Tokens(tokens) => return Ok(tokens.clone()),
         Source::File(path) => path,
     };
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text = read_text(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let tokens: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect();
     if tokens.is_empty() {
         return Err(format!("{}: it holds no token", path.display()));

@@ -25,6 +25,9 @@ const DURATIONS: [f64; 12] = [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3
 /// Durations of steps of a swap in seconds: from a module that is in the cache to a canary of an hour.
 const STEPS: [f64; 14] = [1e-4, 1e-3, 5e-3, 2.5e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0, 900.0, 3_600.0];
 
+/// How the Collector labels its figures of processors.
+const ITEMS: &[&str] = &["processor", "otel_signal"];
+
 /// Failures of one plugin that are logged in full, at most one in this time; the rest is counted.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,8 @@ pub struct PluginMetrics {
     info: IntGaugeVec,
     calls: IntCounterVec,
     spans: IntCounterVec,
+    incoming: IntCounterVec,
+    outgoing: IntCounterVec,
     duration: HistogramVec,
     memory: IntGaugeVec,
     failures: IntCounterVec,
@@ -57,6 +62,8 @@ pub struct PluginStats {
     entered: IntCounter,
     dropped: IntCounter,
     edited: IntCounter,
+    incoming: IntCounter,
+    outgoing: IntCounter,
     duration: Histogram,
     memory: IntGauge,
     restarts: IntCounter,
@@ -101,6 +108,9 @@ struct Tally {
     entered: LocalIntCounter,
     dropped: LocalIntCounter,
     edited: LocalIntCounter,
+    /// The Collector's figures, which are made of ours.
+    incoming: IntCounter,
+    outgoing: IntCounter,
     duration: LocalHistogram,
     memory: (IntGauge, i64),
     own: Arc<Own>,
@@ -135,6 +145,9 @@ impl Tally {
         for (sum, counter) in [(calls, &self.calls), (spans, &self.entered), (dropped, &self.dropped)] {
             sum.fetch_add(counter.get(), Ordering::Relaxed);
         }
+        let entered = self.entered.get();
+        self.incoming.inc_by(entered);
+        self.outgoing.inc_by(entered.saturating_sub(self.dropped.get()));
         for counter in [&mut self.calls, &mut self.entered, &mut self.dropped, &mut self.edited] {
             counter.flush();
         }
@@ -168,6 +181,8 @@ impl PluginMetrics {
                 "Spans of requests that were accepted.",
                 &["plugin", "outcome"],
             )?,
+            incoming: counter("otelcol_processor_incoming_items", "Spans that a processor got.", ITEMS)?,
+            outgoing: counter("otelcol_processor_outgoing_items", "Spans that a processor passed on.", ITEMS)?,
             duration: HistogramVec::new(durations, &["plugin"])?,
             memory: gauge("sluice_plugin_memory_bytes", "Linear memory of the instance called last.", &["plugin"])?,
             failures: counter("sluice_plugin_failures_total", "Failed calls.", &["plugin", "version", "kind"])?,
@@ -188,10 +203,10 @@ impl PluginMetrics {
         Ok(metrics)
     }
 
-    fn families(&self) -> [&dyn Collector; 11] {
-        let Self { info, calls, spans, duration, memory, failures, restarts, breaker, .. } = self;
+    fn families(&self) -> [&dyn Collector; 13] {
+        let Self { info, calls, spans, incoming, outgoing, duration, memory, failures, restarts, breaker, .. } = self;
         let Self { swaps, steps, refusals, .. } = self;
-        [info, calls, spans, duration, memory, failures, restarts, breaker, swaps, steps, refusals]
+        [info, calls, spans, incoming, outgoing, duration, memory, failures, restarts, breaker, swaps, steps, refusals]
     }
 
     /// The series of a plugin, if it is a connector.
@@ -209,6 +224,8 @@ impl PluginMetrics {
             entered: self.spans.with_label_values(&[id, "in"]),
             dropped: self.spans.with_label_values(&[id, "dropped"]),
             edited: self.spans.with_label_values(&[id, "edited"]),
+            incoming: self.incoming.with_label_values(&[id, "traces"]),
+            outgoing: self.outgoing.with_label_values(&[id, "traces"]),
             duration: self.duration.with_label_values(&[id]),
             memory: self.memory.with_label_values(&[id]),
             restarts: self.restarts.with_label_values(&[id]),
@@ -289,6 +306,8 @@ impl PluginStats {
             entered: self.entered.local(),
             dropped: self.dropped.local(),
             edited: self.edited.local(),
+            incoming: self.incoming.clone(),
+            outgoing: self.outgoing.clone(),
             duration: self.duration.local(),
             memory: (self.memory.clone(), 0),
             own: Arc::clone(&self.own),

@@ -134,6 +134,10 @@ fn workshop(
 
 /// The sandbox, with a cache if there is a place for one: without it start is slower, no more.
 fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> {
+    if cache_dir.is_none() {
+        let reason = "none of SLUICE_CACHE_DIR, `state_dir`, XDG_CACHE_HOME and HOME says where";
+        tracing::warn!(event = "cache", reason, "compiled plugins are not kept");
+    }
     let options = Options { cache_dir, compiler: Compiler::Child { exe } };
     match Sandbox::new(options.clone()) {
         Err(sandbox::Error::Cache(error)) if options.cache_dir.is_some() => {

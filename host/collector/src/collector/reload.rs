@@ -41,7 +41,7 @@ impl Collector {
         let (serving, watch, refused) = (self.config.clone(), self.files.clone(), self.refused.clone());
         let prepare = move || {
             let mut files = watched(&serving, &present);
-            let loaded = config::load(&sources);
+            let loaded = config::load_again(&sources);
             // Those of a configuration that is refused as well: what it lacks may come.
             let read = loaded.as_ref().map_or_else(|broken| &broken.config, |loaded| &loaded.config);
             files.extend(read.files().map(Path::to_owned));

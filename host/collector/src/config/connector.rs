@@ -15,8 +15,11 @@ use super::{EXPORTERS, Names, check};
 use crate::exporter::scrape;
 use crate::series;
 
+/// The types of connectors there are.
+pub const TYPES: &[&str] = &["spanmetrics"];
+
 /// Connectors, as they are listed.
-pub(super) const CONNECTORS: Kind = Kind { name: "connector", key: "connectors", types: &["spanmetrics"] };
+pub(super) const CONNECTORS: Kind = Kind { name: "connector", key: "connectors", types: TYPES };
 
 /// The exporter that takes series.
 const PROMETHEUS: &str = "prometheus";

@@ -39,6 +39,7 @@ pub const TYPES: &[&str] = &[
     "redaction",
     "resource",
     "resource_detection",
+    "resourcedetection",
     "span",
     "strategy_sampler",
     "transform",

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use saphyr::{Mapping, Scalar, Yaml, YamlEmitter};
 
 use super::diagnostic::Diagnostics;
-use super::source::Source;
+use super::mark::Mark;
+use super::source::{Pipes, Source};
 use super::substitute::{self, Environment};
 use super::tree::{Entry, Tree, Value};
 
@@ -41,10 +42,10 @@ pub fn run(sources: &[Source]) -> ExitCode {
 
 /// The text, and what is probably not meant.
 pub(super) fn shown(sources: &[Source], environment: Environment<'_>) -> Result<(String, Diagnostics), Diagnostics> {
-    let warnings = super::load_in(sources, environment).map_err(|broken| broken.problems)?.warnings;
-    let mut problems = Diagnostics::default();
-    let tree = super::gather(sources, environment, &mut problems, &mut Vec::new());
-    let Some(tree) = tree.filter(|_| !problems.has_errors()) else { return Err(problems) };
+    let (mut problems, mut files) = (Diagnostics::default(), Vec::new());
+    let tree = super::gather(sources, environment, Pipes::Waited, &mut problems, &mut files);
+    let warnings = super::judge(tree.as_ref(), problems, files).map_err(|broken| broken.problems)?.warnings;
+    let tree = tree.unwrap_or_else(|| Tree::null(Mark::default()));
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = YamlEmitter::new(&mut text).dump(&yaml(&tree, false));

@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sluice_state::open_regular;
+
 use super::diagnostic::Diagnostics;
 use super::mark::{Mark, Origin};
 use super::tree::{Entry, Tree, Value};
@@ -34,12 +36,12 @@ impl Source {
     }
 
     /// Reads the source; what is wrong goes to `problems`.
-    pub(super) fn read(&self, order: usize, problems: &mut Diagnostics) -> Option<Tree> {
+    pub(super) fn read(&self, order: usize, pipes: Pipes, problems: &mut Diagnostics) -> Option<Tree> {
         match self {
             Self::File(path) => {
                 let folder = path.parent().unwrap_or(Path::new("")).to_owned();
                 let origin = Arc::new(Origin { order, name: path.display().to_string(), folder });
-                match read(path) {
+                match read(path, pipes) {
                     Ok(text) => yaml::parse(&origin, &text, problems),
                     Err(reason) => {
                         problems.error(&Mark::new(&origin, 0, 0), format!("cannot read: {reason}"));
@@ -82,9 +84,22 @@ fn set(argument: &str, order: usize, problems: &mut Diagnostics) -> Option<Tree>
     Some(tree)
 }
 
+/// Whether what is read may come from a pipe, such as a shell's `<(…)`, or from a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pipes {
+    /// It may, and is waited for: nothing is served yet, and a signal ends the process.
+    Waited,
+    /// It may not: what was in it is gone, and whoever waits for more holds up a process that serves.
+    Refused,
+}
+
 /// Reads a file of bounded size.
-pub(super) fn read(path: &Path) -> Result<String, String> {
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+pub(super) fn read(path: &Path, pipes: Pipes) -> Result<String, String> {
+    let file = match pipes {
+        Pipes::Waited => std::fs::File::open(path),
+        Pipes::Refused => open_regular(path),
+    };
+    let file = file.map_err(|error| error.to_string())?;
     let mut text = Vec::new();
     // A pipe or a device does not tell its size.
     file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;

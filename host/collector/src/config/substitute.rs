@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::diagnostic::Diagnostics;
 use super::mark::{Mark, Origin};
-use super::source;
+use super::source::{self, Pipes};
 use super::tree::{Tree, Value};
 use super::yaml;
 
@@ -20,6 +20,8 @@ pub type Environment<'e> = &'e dyn Fn(&str) -> Result<Option<String>, String>;
 pub struct Substitution<'s> {
     /// The process environment.
     pub environment: Environment<'s>,
+    /// Whether a file that is named may be a pipe.
+    pub pipes: Pipes,
     /// What cannot be substituted.
     pub problems: &'s mut Diagnostics,
     /// The files that were read, or were to be.
@@ -116,7 +118,7 @@ impl Substitution<'_> {
 
     fn file(&mut self, path: &Path, mark: &Mark) -> Option<String> {
         self.files.push(path.to_owned());
-        match source::read(path) {
+        match source::read(path, self.pipes) {
             Ok(mut text) => {
                 // Whoever puts a password into a file ends the line.
                 if text.ends_with('\n') {

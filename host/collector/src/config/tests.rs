@@ -5,6 +5,7 @@ mod connectors;
 mod docs;
 mod failover;
 mod files;
+mod listeners;
 mod problems;
 mod substitution;
 

@@ -21,6 +21,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::config::section::Section;
 use crate::receiver::Endpoint;
+use crate::reread::read_text;
 use crate::telemetry::logs::rfc3339;
 use crate::telemetry::server::{self, Answer, Reply, Site};
 
@@ -210,8 +211,7 @@ fn may_change(headers: &HeaderMap, token_file: Option<&Path>) -> Result<(), Refu
 /// # Errors
 /// With the reason, when there is none.
 pub fn token(file: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| format!("cannot read the token from {}: {error}", file.display()))?;
+    let text = read_text(file).map_err(|error| format!("cannot read the token from {}: {error}", file.display()))?;
     let token = text.trim();
     if token.is_empty() { Err(format!("there is no token in {}", file.display())) } else { Ok(token.to_owned()) }
 }

@@ -80,6 +80,8 @@ enum Failed {
     Config(config::Diagnostics),
     #[error("the configuration has no `state_dir` in the extension `sluice`, so it has no quarantine")]
     NoPlace,
+    #[error("there is no folder {}: name the `state_dir` of the extension `sluice`", .0.display())]
+    NoStateDir(PathBuf),
     #[error("cannot read {}: {error}", folder.display())]
     Folder { folder: PathBuf, error: std::io::Error },
     #[error("there is no record `{0}` in the quarantine; it may have been replayed or be older than `max_age`")]
@@ -131,6 +133,9 @@ fn say(text: &str) -> Result<(), Failed> {
 impl Place {
     fn folder(&self) -> Result<PathBuf, Failed> {
         if let Some(state_dir) = &self.state_dir {
+            if !state_dir.is_dir() {
+                return Err(Failed::NoStateDir(state_dir.clone()));
+            }
             return Ok(folder_in(state_dir));
         }
         let loaded = config::load(&self.config.sources()).map_err(|broken| Failed::Config(broken.problems))?;

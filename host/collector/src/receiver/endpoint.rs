@@ -1,6 +1,6 @@
 //! Addresses to listen on, as a configuration writes them.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::section::{Mark, Section};
 
@@ -38,6 +38,31 @@ impl Endpoint {
         let reason = parts(&self.text).err()?;
         Some(format!("cannot listen on `{}`: {reason}", self.text))
     }
+}
+
+impl Endpoint {
+    /// Whether nobody could listen at both. Of hosts' names only `localhost` is known; one that is the same is.
+    pub fn excludes(&self, other: &Self) -> bool {
+        let (Ok((host, port)), Ok((other, same_port))) = (parts(&self.text), parts(&other.text)) else { return false };
+        let others = addresses(other);
+        let shares = |one: IpAddr| others.iter().any(|other| share(one, *other));
+        port == same_port && port != 0 && (host == other || addresses(host).into_iter().any(shares))
+    }
+}
+
+/// The addresses of a host as far as it is no name.
+fn addresses(host: &str) -> Vec<IpAddr> {
+    match host {
+        "" => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        other => other.parse().into_iter().collect(),
+    }
+}
+
+/// Whether a connection to one could be one to the other. `::` takes those by IPv4 as well.
+fn share(one: IpAddr, other: IpAddr) -> bool {
+    let takes = |all: IpAddr, other: IpAddr| all.is_unspecified() && (all.is_ipv6() || other.is_ipv4());
+    one == other || takes(one, other) || takes(other, one)
 }
 
 /// Host and port of a `host:port`. An empty host is every address of the machine. No name is looked up.
@@ -81,6 +106,34 @@ mod tests {
             ("bücher.example:1", ("bücher.example", 1)),
         ] {
             assert_eq!(super::parts(endpoint).as_ref(), Ok(&parts), "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn who_takes_the_connections_of_another_excludes_it() {
+        let at = |text: &str| Endpoint { text: text.to_owned(), mark: Mark::default() };
+        for (one, other, excludes) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("localhost:1", "127.0.0.1:1", true),
+            ("localhost:1", "[::1]:1", true),
+            ("localhost:1", "127.0.0.2:1", false),
+            ("0.0.0.0:1", "127.0.0.2:1", true),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("[::]:1", "127.0.0.1:1", true),
+            (":1", "[::1]:1", true),
+            ("[::1]:1", "127.0.0.1:1", false),
+            ("host.example:1", "host.example:1", true),
+            ("host.example:1", "127.0.0.1:1", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("127.0.0.1", "127.0.0.1", false),
+        ] {
+            assert_eq!(
+                (at(one).excludes(&at(other)), at(other).excludes(&at(one))),
+                (excludes, excludes),
+                "{one} {other}"
+            );
         }
     }
 

@@ -25,7 +25,6 @@ use crate::auth::Auth;
 use crate::config::processor::memory_limiter;
 use crate::config::section::{NOT_YET, Section};
 use crate::cores::Dealer;
-use crate::intake::Refused;
 use crate::otlp::TRACES_PATH;
 use crate::tls::server::Tls;
 
@@ -40,7 +39,7 @@ const MAX_STREAMS: u32 = 256;
 const GRPC: &str = "grpc";
 const HTTP: &str = "http";
 
-/// Senders that a port turns away sooner after one another are not told of.
+/// Senders that a port turns away, or requests that it refuses, sooner after one another are not told of.
 const TELL_AGAIN: Duration = Duration::from_secs(10);
 
 /// gRPC's own default: a ping after two hours of silence.
@@ -209,22 +208,46 @@ struct Server {
     protocol: Protocol,
     admission: Admission,
     counters: Counters,
-    /// When it was told last that a sender was turned away.
-    told: Mutex<Option<Instant>>,
+    turned_away: Told,
+    refused: Told,
+}
+
+/// When something was told last; of one in a while, because anybody can have it told.
+#[derive(Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    fn is_due(&self) -> bool {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = told.is_none_or(|told| told.elapsed() >= TELL_AGAIN);
+        if is_due {
+            *told = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 impl Server {
     fn new(protocol: Protocol, admission: Admission, counters: Counters) -> Self {
-        Self { protocol, admission, counters, told: Mutex::default() }
+        Self { protocol, admission, counters, turned_away: Told::default(), refused: Told::default() }
     }
 
-    /// Tells that a sender was turned away; of one in a while, because anybody can be.
+    /// Tells that a sender was turned away.
     fn turned_away(&self, reason: impl Display) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= TELL_AGAIN) {
-            *told = Some(Instant::now());
+        if self.turned_away.is_due() {
             let (protocol, address) = (self.protocol.name(), &self.protocol.endpoint().text);
             tracing::warn!(event = "sender.refused", protocol, address, %reason, "a sender was turned away");
+        }
+    }
+
+    /// Counts a request that is not taken, and tells of it if that is its sender's mistake and nobody else tells.
+    fn refused(&self, problem: &Problem) {
+        let kind = problem.reason();
+        self.counters.refused_request(kind);
+        if matches!(kind, "malformed" | "too_large" | "unsupported") && self.refused.is_due() {
+            let (protocol, address) = (self.protocol.name(), &self.protocol.endpoint().text);
+            let reason = problem.message();
+            tracing::warn!(event = "request.refused", protocol, address, kind, reason, "a request was refused");
         }
     }
 }
@@ -345,12 +368,8 @@ async fn hand_in<S: Submit>(
             Ok(accepted.warning)
         }
         Err(refused) => {
-            // What is malformed has no number of spans.
-            let spans = if matches!(refused, Refused::Malformed(_)) {
-                0
-            } else {
-                sluice_spans::count_spans(&wire).unwrap_or(0)
-            };
+            // What is malformed may have no number of spans.
+            let spans = sluice_spans::count_spans(&wire).unwrap_or(0);
             server.counters.refused.inc_by(u64::from(spans));
             Err(refused.into())
         }

@@ -12,7 +12,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sluice_sandbox::signature_of;
+use sluice_sandbox::{read_signature, signature_of};
 use tempfile::{NamedTempFile, TempDir};
 
 /// Versions of a plugin that are kept, the one that serves included.
@@ -97,7 +97,7 @@ impl Versions {
         order.push(digest.to_owned());
         if file != kept {
             place(&folder, &kept, module)?;
-            match fs::read(signature_of(file)) {
+            match read_signature(file) {
                 Ok(signature) => place(&folder, &signature_of(&kept), &signature)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),

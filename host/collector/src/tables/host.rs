@@ -2,12 +2,11 @@
 //! OpenTelemetry's names. What cannot be found out is not in it; a file that the configuration names must be
 //! there.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use sluice_state::{LiveTable, Table};
+use sluice_state::{LiveTable, Table, open_regular};
 
 use crate::config::processor::Facts;
 
@@ -125,12 +124,8 @@ fn find(facts: &Facts, proc: &Path) -> Result<Pairs, String> {
 
 fn read(file: &Path) -> Result<String, String> {
     let failed = |error: std::io::Error| format!("cannot read {}: {error}", file.display());
-    // Looked at first, because opening a pipe waits for a writer.
-    if !std::fs::metadata(file).map_err(failed)?.is_file() {
-        return Err(format!("cannot read {}: it is no file", file.display()));
-    }
     let mut text = String::new();
-    File::open(file).map_err(failed)?.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    open_regular(file).map_err(failed)?.take(FILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > FILE_BYTES {
         return Err(format!("{} has more than {FILE_BYTES} bytes", file.display()));
     }

@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::config::section::Section;
+use crate::reread::read;
 
 /// PEM text and the key of the configuration that it comes from.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Pem {
 
     fn bytes(&self) -> Result<Vec<u8>, String> {
         match &self.from {
-            From::File(path) => std::fs::read(path).map_err(|error| format!("{}: {error}", self.name())),
+            From::File(path) => read(path).map_err(|error| format!("{}: {error}", self.name())),
             From::Inline(text) => Ok(text.clone().into_bytes()),
         }
     }

@@ -6,9 +6,9 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
-use serde_json::{Map, Value};
 
 use super::JsonError;
+use super::tree::{Json, parse};
 use crate::schema::{ANY_VALUE, FieldDef, Kind, REQUEST, Schema};
 use crate::wire::{MAX_DEPTH, put_bytes, put_frame, put_key, put_varint};
 
@@ -16,9 +16,10 @@ use crate::wire::{MAX_DEPTH, put_bytes, put_frame, put_key, put_varint};
 ///
 /// # Errors
 /// Says where the document is not JSON, or where a value is not what its field holds: a number
-/// that does not fit, an id of a wrong length or none, two members of one value.
+/// that does not fit, an id of a wrong length or none, two members of one value, a field given twice, or messages
+/// that are nested deeper than [`crate::validate`] allows.
 pub fn from_json(json: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let document: Value = serde_json::from_slice(json).map_err(|error| JsonError::new(error.to_string()))?;
+    let document = parse(json)?;
     let mut out = Vec::with_capacity(json.len() / 2);
     message(&REQUEST, &document, MAX_DEPTH, &mut out)?;
     Ok(out)
@@ -27,13 +28,13 @@ pub fn from_json(json: &[u8]) -> Result<Vec<u8>, JsonError> {
 /// Most messages are shorter than 128 bytes: one byte is left for their length.
 const USUAL_LEN: usize = 100;
 
-fn message(schema: &'static Schema, value: &Value, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    let Value::Object(object) = value else {
+fn message(schema: &'static Schema, value: &Json<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
+    let Json::Object(object) = value else {
         return Err(expected("an object", value));
     };
-    let mut found: [Option<&Value>; 17] = [None; 17];
+    let mut found: [Option<&Json<'_>>; 17] = [None; 17];
     let mut seen = 0;
-    for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+    for (key, value) in object.iter().filter(|(_, value)| !matches!(value, Json::Null)) {
         let Some((number, def)) = schema.known().find(|(_, def)| is_name(def.name, key)) else {
             continue;
         };
@@ -75,13 +76,13 @@ fn is_name(name: &str, key: &str) -> bool {
             && key_bytes.next().is_none()
 }
 
-fn field(number: u32, def: &FieldDef, value: &Value, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
+fn field(number: u32, def: &FieldDef, value: &Json<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
     if !def.is_repeated() {
         // A member of a oneof is written whatever it holds, any other only if it says something.
         let is_member = def.excludes != 1 << number;
         return scalar(number, def.kind, value, is_member, depth, out);
     }
-    let Value::Array(items) = value else {
+    let Json::List(items) = value else {
         return Err(expected("an array", value));
     };
     for (i, item) in items.iter().enumerate() {
@@ -93,7 +94,7 @@ fn field(number: u32, def: &FieldDef, value: &Value, depth: u32, out: &mut Vec<u
 fn scalar(
     number: u32,
     kind: Kind,
-    value: &Value,
+    value: &Json<'_>,
     writes_default: bool,
     depth: u32,
     out: &mut Vec<u8>,
@@ -130,13 +131,19 @@ fn scalar(
     Ok(())
 }
 
-fn nested(number: u32, schema: &'static Schema, value: &Value, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
+fn nested(
+    number: u32,
+    schema: &'static Schema,
+    value: &Json<'_>,
+    depth: u32,
+    out: &mut Vec<u8>,
+) -> Result<(), JsonError> {
     if depth == 0 {
         return Err(JsonError::new("nested more than 100 deep"));
     }
     // An array may hold a value that is nothing.
-    let nothing = Value::Object(Map::new());
-    let is_nothing = value.is_null() && std::ptr::eq(schema, &raw const ANY_VALUE);
+    let nothing = Json::Object(Vec::new());
+    let is_nothing = matches!(value, Json::Null) && std::ptr::eq(schema, &raw const ANY_VALUE);
     let value = if is_nothing { &nothing } else { value };
     let mut result = Ok(());
     put_frame(out, number, USUAL_LEN, |out| {
@@ -145,15 +152,15 @@ fn nested(number: u32, schema: &'static Schema, value: &Value, depth: u32, out: 
     result
 }
 
-fn bytes_of(kind: Kind, value: &Value) -> Result<Vec<u8>, JsonError> {
-    let Value::String(text) = value else {
+fn bytes_of(kind: Kind, value: &Json<'_>) -> Result<Vec<u8>, JsonError> {
+    let Json::Text(text) = value else {
         return Err(expected("a string", value));
     };
     match kind {
         Kind::Bytes => base64_bytes(text).ok_or_else(|| JsonError::new("no valid base64")),
         Kind::OptionalId(_) if text.is_empty() => Ok(Vec::new()),
         Kind::Id(size) | Kind::OptionalId(size) => hex_bytes(text, size),
-        _ => Ok(text.clone().into_bytes()),
+        _ => Ok(text.as_bytes().to_vec()),
     }
 }
 
@@ -192,17 +199,17 @@ fn base64_bytes(text: &str) -> Option<Vec<u8>> {
 
 /// The value of a numeric field as it goes into the wire: a varint's value, or a fixed field's
 /// bits.
-fn number_of(kind: Kind, value: &Value) -> Result<u64, JsonError> {
+fn number_of(kind: Kind, value: &Json<'_>) -> Result<u64, JsonError> {
     match kind {
         Kind::Bool => match value {
-            Value::Bool(value) => Ok(u64::from(*value)),
-            Value::String(text) if text == "true" => Ok(1),
-            Value::String(text) if text == "false" => Ok(0),
+            Json::Bool(value) => Ok(u64::from(*value)),
+            Json::Text(text) if text == "true" => Ok(1),
+            Json::Text(text) if text == "false" => Ok(0),
             _ => Err(expected("true or false", value)),
         },
         Kind::Double => double(value).map(f64::to_bits),
         Kind::Enum(names) => match value {
-            Value::String(name) if name.starts_with(|c: char| c.is_ascii_alphabetic()) => names
+            Json::Text(name) if name.starts_with(|c: char| c.is_ascii_alphabetic()) => names
                 .iter()
                 .position(|known| known == name)
                 .map(|number| number as u64)
@@ -216,10 +223,10 @@ fn number_of(kind: Kind, value: &Value) -> Result<u64, JsonError> {
     }
 }
 
-fn double(value: &Value) -> Result<f64, JsonError> {
+fn double(value: &Json<'_>) -> Result<f64, JsonError> {
     let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => match text.as_str() {
+        Json::Number(number) => number.as_f64(),
+        Json::Text(text) => match &**text {
             "NaN" => Some(f64::NAN),
             "Infinity" => Some(f64::INFINITY),
             "-Infinity" => Some(f64::NEG_INFINITY),
@@ -230,14 +237,14 @@ fn double(value: &Value) -> Result<f64, JsonError> {
     number.ok_or_else(|| expected("a number", value))
 }
 
-fn integer(value: &Value, least: i128, most: i128) -> Result<u64, JsonError> {
+fn integer(value: &Json<'_>, least: i128, most: i128) -> Result<u64, JsonError> {
     let number = match value {
-        Value::Number(number) => number
+        Json::Number(number) => number
             .as_i64()
             .map(i128::from)
             .or_else(|| number.as_u64().map(i128::from))
             .or_else(|| number.as_f64().and_then(whole)),
-        Value::String(text) => text.parse::<i128>().ok().or_else(|| text.parse().ok().and_then(whole)),
+        Json::Text(text) => text.parse::<i128>().ok().or_else(|| text.parse().ok().and_then(whole)),
         _ => None,
     };
     let number = number.ok_or_else(|| expected("an integer", value))?;
@@ -253,14 +260,14 @@ fn whole(number: f64) -> Option<i128> {
     (number.is_finite() && number.fract() == 0.0).then_some(number as i128)
 }
 
-fn expected(what: &str, value: &Value) -> JsonError {
+fn expected(what: &str, value: &Json<'_>) -> JsonError {
     let got = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+        Json::Null => "null",
+        Json::Bool(_) => "true or false",
+        Json::Number(_) => "a number",
+        Json::Text(_) => "a string",
+        Json::List(_) => "an array",
+        Json::Object(_) => "an object",
     };
     if got == what {
         return JsonError::new(format!("not {what} that fits"));

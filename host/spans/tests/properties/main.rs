@@ -17,6 +17,7 @@ mod edits;
 mod faithful;
 mod generator;
 mod json;
+mod json_shape;
 mod mangle;
 mod model;
 mod parts;

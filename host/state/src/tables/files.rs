@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{BadTable, Format, LiveTable, Table};
+use crate::open_regular;
 
 /// A table file, and how it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,11 +141,7 @@ impl Known {
 
 fn open(spec: &Spec) -> Result<(File, Stamp), NotLoaded> {
     let failed = |error| NotLoaded::Read { file: spec.file.clone(), error };
-    // Looked at first, because opening a pipe waits for a writer.
-    if !std::fs::metadata(&spec.file).map_err(failed)?.is_file() {
-        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
-    }
-    let file = File::open(&spec.file).map_err(failed)?;
+    let file = open_regular(&spec.file).map_err(failed)?;
     let stamp = Stamp::of(&file.metadata().map_err(failed)?);
     Ok((file, stamp))
 }

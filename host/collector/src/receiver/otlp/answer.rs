@@ -115,7 +115,23 @@ impl Problem {
         }
     }
 
-    fn message(&self) -> &str {
+    /// One of [`REASONS`](crate::receiver::REASONS).
+    pub fn reason(&self) -> &'static str {
+        match self.http {
+            StatusCode::UNAUTHORIZED => "unauthenticated",
+            StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                "unsupported"
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            StatusCode::INTERNAL_SERVER_ERROR => "failed",
+            StatusCode::REQUEST_TIMEOUT => "broken_off",
+            _ if self.code == Code::Cancelled => "broken_off",
+            _ => "malformed",
+        }
+    }
+
+    pub fn message(&self) -> &str {
         cut(&self.message)
     }
 

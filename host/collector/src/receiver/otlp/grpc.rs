@@ -30,27 +30,25 @@ pub(super) async fn answer<S: Submit>(
     request: Box<Request<Incoming>>,
 ) -> Response<Body> {
     if request.method() != Method::POST {
-        return http_text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]");
+        return no_grpc(server, StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]");
     }
     let is_grpc =
         request.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     if !is_grpc {
-        return http_text(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "415 unsupported media type, supported: [application/grpc]",
-        );
+        let text = "415 unsupported media type, supported: [application/grpc]";
+        return no_grpc(server, StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
     if request.uri().path() != EXPORT_PATH {
         let message = format!("unknown method {}", request.uri().path());
-        return grpc_problem(&Problem::new(StatusCode::NOT_FOUND, Code::Unimplemented, message));
+        return refuse(server, &Problem::new(StatusCode::NOT_FOUND, Code::Unimplemented, message));
     }
     if let Err(problem) = super::admit(server, settings.auth.as_ref(), request.headers()).await {
-        return grpc_problem(&problem);
+        return refuse(server, &problem);
     }
     let deadline = request.headers().get(GRPC_TIMEOUT).and_then(timeout).map(|timeout| Instant::now() + timeout);
     let encoding = match encoding(request.headers()) {
         Ok(encoding) => encoding,
-        Err(problem) => return grpc_problem(&problem),
+        Err(problem) => return refuse(server, &problem),
     };
     // Its head is not kept while it comes, which may take long.
     let mut body = request.into_body();
@@ -63,8 +61,18 @@ pub(super) async fn answer<S: Submit>(
     };
     match taken {
         Ok(warning) => grpc_success(&warning),
-        Err(problem) => grpc_problem(&problem),
+        Err(problem) => refuse(server, &problem),
     }
+}
+
+fn refuse(server: &Server, problem: &Problem) -> Response<Body> {
+    server.refused(problem);
+    grpc_problem(problem)
+}
+
+fn no_grpc(server: &Server, status: StatusCode, text: &'static str) -> Response<Body> {
+    server.refused(&Problem::new(status, Code::Unimplemented, text));
+    http_text(status, text)
 }
 
 async fn message(

@@ -21,23 +21,23 @@ pub(super) async fn answer<S: Submit>(
     submit: &S,
     request: Box<Request<Incoming>>,
 ) -> Response<Body> {
-    if request.uri().path() != settings.traces_path {
-        return http_text(StatusCode::NOT_FOUND, "404 page not found");
-    }
-    if request.method() != Method::POST {
-        return http_text(StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]");
-    }
-    let Some(format) = Format::of(request.headers().get(CONTENT_TYPE)) else {
-        let text = "415 unsupported media type, supported: [application/json, application/x-protobuf]";
-        return http_text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    // Over HTTP/1 a refused sender in the middle of its body would see a reset instead of the answer. One
+    // that waits for leave to send it (`Expect`) must not be given that.
+    let is_discarded = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
+    let format = match format(settings, &request) {
+        Ok(format) => format,
+        Err((status, text)) => {
+            server.refused(&Problem::new(status, Code::Unimplemented, text));
+            if is_discarded {
+                body::discard(&mut request.into_body()).await;
+            }
+            return http_text(status, text);
+        }
     };
     // The charge lasts until the request is answered.
     let mut charge = share.charge();
     let admitted = super::admit(server, settings.auth.as_ref(), request.headers()).await;
     let encoding = admitted.and_then(|()| encoding(request.headers()));
-    // Over HTTP/1 a refused sender in the middle of its body would see a reset instead of the answer. One
-    // that waits for leave to send it (`Expect`) must not be given that.
-    let is_discarded = request.version() < Version::HTTP_2 && !request.headers().contains_key(EXPECT);
     // Its head is not kept while it comes, which may take long.
     let mut body = request.into_body();
     let message = match encoding {
@@ -57,8 +57,25 @@ pub(super) async fn answer<S: Submit>(
     };
     match taken {
         Ok(warning) => http_success(format, &warning),
-        Err(problem) => http_problem(format, &problem),
+        Err(problem) => {
+            server.refused(&problem);
+            http_problem(format, &problem)
+        }
     }
+}
+
+/// The format of a request for traces, or how what is none is answered.
+fn format(settings: &Http, request: &Request<Incoming>) -> Result<Format, (StatusCode, &'static str)> {
+    if request.uri().path() != settings.traces_path {
+        return Err((StatusCode::NOT_FOUND, "404 page not found"));
+    }
+    if request.method() != Method::POST {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, "405 method not allowed, supported: [POST]"));
+    }
+    Format::of(request.headers().get(CONTENT_TYPE)).ok_or((
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "415 unsupported media type, supported: [application/json, application/x-protobuf]",
+    ))
 }
 
 async fn message(

@@ -116,7 +116,7 @@ fn a_file_that_is_missing_or_broken_is_told_with_its_place() {
     fs::remove_file(folder.path().join("labels")).unwrap();
     assert!(wrong(&facts).starts_with("cannot read "), "{}", wrong(&facts));
     let folder = Facts { pod_labels: Some(folder.path().to_owned()), ..facts };
-    assert!(wrong(&folder).ends_with("it is no file"));
+    assert!(wrong(&folder).ends_with("it is not a regular file"));
 }
 
 #[test]
