@@ -274,7 +274,6 @@ impl PluginStats {
     /// Shows this version as the one that serves.
     pub fn serves(&self) {
         self.info.set(1);
-        self.breaker.set(State::Closed as i64);
     }
 
     /// Shows the state of its breaker.

@@ -1,5 +1,6 @@
 //! What no generation has any more, and what still has to be done for it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -7,11 +8,22 @@ use tokio::task::JoinSet;
 
 use crate::config::Id;
 use crate::exporter::{Exporter, Undelivered};
+use crate::generation::Served;
 use crate::receiver::Closing;
 
 /// How long after their deadline all may take to cut what they have and to say what they have not
 /// delivered.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// Has versions of plugins that `next` does not have show nothing any more. They may live on for a while: with requests
+/// that are under way, or as who stands by.
+pub(super) fn retire_plugins(before: &HashMap<String, Served>, next: &HashMap<String, Served>) {
+    let serves_on =
+        |id: &String, served: &Served| next.get(id).is_some_and(|next| Arc::ptr_eq(&next.guard, &served.guard));
+    for (_, served) in before.iter().filter(|(id, served)| !serves_on(id, served)) {
+        served.guard.retire();
+    }
+}
 
 /// Ports whose connections finish and exporters that deliver what they hold.
 #[derive(Default)]

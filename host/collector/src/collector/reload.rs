@@ -309,6 +309,7 @@ impl Collector {
         let tried = self.served.get(&fresh.id).and_then(|before| before.candidate.as_ref());
         let trial = tried.filter(|tried| Arc::ptr_eq(&tried.served.stats, &now.stats)).map(|tried| tried.report());
         now.stats.serves();
+        now.guard.begin_to_serve();
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
         let swap = Swap {
