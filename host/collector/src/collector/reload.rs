@@ -8,16 +8,13 @@ use std::time::SystemTime;
 
 use super::alone::{self, Judged};
 use super::{Collector, preparing};
-use crate::chain::Slot;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
 use crate::generation::{Fresh, Look, Processors, Served, Unfit, watched};
 use crate::plugin::Inspection;
-use crate::route::Routes;
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
-use crate::swap::probation::Verdict;
 use crate::telemetry::logs::rfc3339;
 
 impl Collector {
@@ -89,49 +86,8 @@ impl Collector {
         done
     }
 
-    /// Sends new versions away that go beyond a bound.
-    pub(super) async fn watch_probations(&mut self) {
-        for mut probation in std::mem::take(&mut self.probations) {
-            let serves = |served: &Served| probation.is_of(&served.stats);
-            if !self.served.get(&probation.plugin).is_some_and(serves) {
-                continue;
-            }
-            let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
-            match probation.judge() {
-                Verdict::Watch => self.probations.push(probation),
-                Verdict::Passed => {
-                    tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed");
-                    self.dismiss(plugin).await;
-                }
-                Verdict::Failed(reason) => {
-                    tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
-                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation).await.error {
-                        tracing::error!(
-                            event = "plugin.probation",
-                            plugin,
-                            digest,
-                            outcome = "serves_on",
-                            reason = error
-                        );
-                        self.dismiss(plugin).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Has no version before stand by any more for a plugin.
-    async fn dismiss(&self, plugin: String) {
-        let dismiss = move |routes: &Routes| {
-            let slots = routes.slots.iter().flatten().filter(|slot| slot.plan.id == plugin);
-            slots.for_each(Slot::dismiss);
-        };
-        // Cores that have stopped have none; the process is ending.
-        let _ = self.cores.ask(dismiss).await;
-    }
-
     /// Goes back to the version of a module that served before, under the present configuration.
-    async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
+    pub(super) async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
         let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
         let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
         if served.candidate.is_some() && trigger == Trigger::Rollback {
@@ -141,7 +97,12 @@ impl Collector {
             return refused("`sha256` says which version is meant: change it in the configuration");
         }
         let digest = served.prepared.digest().to_owned();
-        let Some(instead) = self.workshop.versions.before(plugin, &digest) else {
+        let versions = &self.workshop.versions;
+        // What nobody asks for goes back to what is known to be good.
+        let by_itself = trigger == Trigger::Probation;
+        let instead =
+            if by_itself { versions.proved_before(plugin, &digest) } else { versions.before(plugin, &digest) };
+        let Some(instead) = instead else {
             return refused("no version before this one is kept");
         };
         let done = self.look_at(plugin, Which::Kept(instead.clone()), trigger).await;
@@ -151,14 +112,16 @@ impl Collector {
         done
     }
 
-    /// Keeps the modules of what serves now: plugin, digest, bytes, and where they were read. Writing
-    /// blocks; the control thread keeps accepting meanwhile.
-    pub(super) async fn keep(&self, modules: Vec<(String, String, Vec<u8>, PathBuf)>) {
+    /// Keeps the modules of what serves now. Writing blocks; the control thread keeps accepting meanwhile.
+    pub(super) async fn keep(&self, modules: Vec<Module>) {
         let versions = Arc::clone(&self.workshop.versions);
-        let plugins: Vec<_> = modules.iter().map(|(plugin, ..)| plugin.clone()).collect();
+        let plugins: Vec<_> = modules.iter().map(|module| module.plugin.clone()).collect();
         let kept = tokio::task::spawn_blocking(move || {
-            for (plugin, digest, module, file) in &modules {
-                versions.keep(plugin, digest, module, file);
+            for Module { plugin, digest, bytes, file, has_proved } in &modules {
+                versions.keep(plugin, digest, bytes, file);
+                if *has_proved {
+                    versions.prove(plugin, digest);
+                }
             }
         });
         if let Err(error) = kept.await {
@@ -341,6 +304,17 @@ fn tell_failed(reason: &str, trigger: Trigger) -> Done {
 
 pub(super) fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
     Done { outcome: "failed", error: Some(reason.to_owned()), swaps }
+}
+
+/// A module that serves from now on.
+pub(super) struct Module {
+    pub(super) plugin: String,
+    pub(super) digest: String,
+    pub(super) bytes: Vec<u8>,
+    /// Where it was read.
+    pub(super) file: PathBuf,
+    /// It is not on probation.
+    pub(super) has_proved: bool,
 }
 
 /// What of a plugin is to serve.
