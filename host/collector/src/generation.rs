@@ -104,6 +104,8 @@ pub struct Fresh {
     pub is_candidate: bool,
     /// It is to be watched when it serves.
     pub is_on_probation: bool,
+    /// Why the version before has to go, if it is not for this one.
+    pub reason: Option<String>,
 }
 
 /// An attempt to make a processor.
@@ -191,6 +193,7 @@ impl Workshop {
                         module: attempt.module,
                         is_candidate: attempt.is_candidate,
                         is_on_probation: false,
+                        reason: None,
                         instances,
                     }));
                 }

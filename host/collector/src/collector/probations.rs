@@ -47,7 +47,7 @@ impl Collector {
                 }
                 Verdict::Failed(reason) => {
                     tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
-                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation).await.error {
+                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation, Some(reason)).await.error {
                         tracing::error!(
                             event = "plugin.probation",
                             plugin,

@@ -23,7 +23,7 @@ impl Collector {
         let done = match &order.asked {
             Asked::Reload => self.reload(args, Trigger::Admin).await,
             Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
-            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback).await,
+            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback, None).await,
             Asked::Promote(plugin) => self.promote(plugin, Trigger::Promote).await,
             Asked::Abort(plugin) => self.abort(plugin, Trigger::Abort, None).await,
         };
@@ -86,8 +86,9 @@ impl Collector {
         done
     }
 
-    /// Goes back to the version of a module that served before, under the present configuration.
-    pub(super) async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
+    /// Goes back to the version of a module that served before, under the present configuration. The reason is
+    /// there if it was not an operator who wanted that.
+    pub(super) async fn roll_back(&mut self, plugin: &str, trigger: Trigger, reason: Option<String>) -> Done {
         let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
         let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
         if served.candidate.is_some() && trigger == Trigger::Rollback {
@@ -105,7 +106,7 @@ impl Collector {
         let Some(instead) = instead else {
             return refused("no version before this one is kept");
         };
-        let done = self.look_at(plugin, Which::Kept(instead.clone()), trigger).await;
+        let done = self.look_at(plugin, Which::Kept(instead.clone(), reason), trigger).await;
         if done.is_ok() {
             self.remember(plugin, &digest, &instead);
         }
@@ -160,11 +161,14 @@ impl Collector {
         let prepare = move || {
             let look = match &which {
                 Which::Module => Look::Only(&plugin),
-                Which::Kept(digest) => Look::Kept(&plugin, digest),
+                Which::Kept(digest, _) => Look::Kept(&plugin, digest),
                 Which::Candidate => Look::Promote(&plugin),
                 Which::Present => Look::Abort(&plugin),
             };
-            let processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
+            let mut processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
+            if let Which::Kept(_, Some(reason)) = which {
+                processors.fresh.iter_mut().for_each(|fresh| fresh.reason = Some(reason.clone()));
+            }
             let loaded = Loaded { config, warnings: config::Diagnostics::default() };
             Ok(Next { loaded, processors, judged: None })
         };
@@ -284,7 +288,7 @@ impl Collector {
             outcome,
             self_test: fresh.self_test,
             trial,
-            reason: None,
+            reason: fresh.reason,
             plugin: fresh.id,
         };
         self.workshop.metrics.swapped(&swap);
@@ -321,8 +325,8 @@ pub(super) struct Module {
 pub(super) enum Which {
     /// Its module.
     Module,
-    /// A version that is kept, by its digest.
-    Kept(String),
+    /// A version that is kept, by its digest; and why, if it was not an operator who wanted that.
+    Kept(String, Option<String>),
     /// Its candidate.
     Candidate,
     /// What serves now, without the candidate.
