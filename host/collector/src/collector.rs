@@ -192,7 +192,7 @@ impl Collector {
                 modules.push(Module { plugin, digest, bytes, file, has_proved: !fresh.is_on_probation });
             }
             let watched = served.get(&fresh.id).filter(|_| fresh.is_on_probation);
-            self.probations.extend(watched.map(|now| Probation::begin(&fresh.id, now)));
+            self.probations.extend(watched.map(|now| Probation::begin(&fresh.id, now, self.served.get(&fresh.id))));
             swaps.extend(self.tell_swapped(fresh, &served, trigger));
         }
         self.tell_superseded(&served, trigger);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Collector;
+use super::rollout::compare;
 use crate::chain::Slot;
 use crate::generation::{Fresh, Served};
 use crate::route::Routes;
@@ -33,9 +34,15 @@ impl Collector {
     /// Sends new versions away that go beyond a bound.
     pub(super) async fn watch_probations(&mut self) {
         for mut probation in std::mem::take(&mut self.probations) {
-            let serves = |served: &Served| probation.is_of(&served.stats);
-            if !self.served.get(&probation.plugin).is_some_and(serves) {
+            let Some(served) = self.served.get(&probation.plugin).filter(|served| probation.is_of(&served.stats))
+            else {
                 continue;
+            };
+            if let Some(before) = probation.is_to_be_compared() {
+                let versions = [before, &served.prepared];
+                let (times, cost) =
+                    compare(&probation.plugin, versions, served.recent.batches(), Trigger::Probation).await;
+                probation.compared(times, cost);
             }
             let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
             match probation.judge() {

@@ -15,6 +15,7 @@ use sluice_sandbox::{LogLevel, LogLine, MetricUpdate};
 use super::bounds::{Times, Window};
 use super::counts::{Counted, Counts, Side};
 use super::probation::Verdict;
+use super::side_by_side;
 use crate::config::processor::Rollout;
 use crate::telemetry::logs::rfc3339;
 
@@ -42,11 +43,6 @@ impl Phase {
 /// later is counted together, as [`OTHERS`].
 const MAX_NAMES: usize = 100;
 const OTHERS: &str = "…";
-
-/// How long after both versions were compared side by side that is done again: what turns slow late has to be
-/// found within seconds. It takes at most one part in so many of that time.
-const COMPARE_EVERY: Duration = Duration::from_secs(1);
-const COMPARE_PART: u32 = 10;
 
 /// See the module.
 pub struct Trial {
@@ -189,8 +185,7 @@ impl Trial {
             // Another thread may have found another reason; then that stands.
             drop(self.halted.set(reason));
         }
-        let next = Instant::now() + COMPARE_EVERY.max(cost * COMPARE_PART);
-        let counted = (next, self.candidate.until_now(), self.current.until_now());
+        let counted = (side_by_side::again(cost), self.candidate.until_now(), self.current.until_now());
         *self.compare.lock().unwrap_or_else(PoisonError::into_inner) = counted;
     }
 
