@@ -197,7 +197,7 @@ impl Slot {
             },
             _ => None,
         };
-        if self.is_relieved(admission, batch, done) {
+        if self.relieve(admission, batch, done) {
             return Ok(());
         }
         if admission == Admission::Away {

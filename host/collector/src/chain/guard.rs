@@ -112,7 +112,7 @@ impl Guard {
     }
 
     /// Tells, once, that the version before does what this one fails on.
-    pub(super) fn is_relieved(&self) {
+    pub(super) fn tell_relief(&self) {
         if !self.is_told.swap(true, Ordering::Relaxed) {
             let version = &self.prepared.description().version;
             let why = "the version before does what this one fails on";
