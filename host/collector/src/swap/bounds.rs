@@ -83,6 +83,11 @@ impl Window {
 }
 
 impl Times {
+    /// How many times as long the calls of one take as those of the other.
+    pub fn ratio(&self) -> f64 {
+        self.took.as_secs_f64() / self.usual.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
     /// Whether the bound on time is broken.
     pub fn is_beyond(&self, rollout: &Rollout) -> bool {
         let most = self.usual.as_secs_f64() * rollout.max_latency_ratio;

@@ -198,8 +198,7 @@ mod tests {
     #[test]
     fn batches_grow_by_their_spans_or_by_their_bytes() {
         let usual = |spans, bytes| Usual { took: Duration::ZERO, spans, bytes };
-        assert_eq!(usual(2, 100).growth(&usual(8, 200)), 4.0);
-        assert_eq!(usual(2, 100).growth(&usual(2, 500)), 5.0);
-        assert_eq!(usual(2, 100).growth(&usual(1, 50)), 1.0);
+        let grows = |to| (usual(2, 100).growth(&to) * 10.0).round() as u32;
+        assert_eq!([usual(8, 200), usual(2, 500), usual(1, 50)].map(grows), [40, 50, 10]);
     }
 }

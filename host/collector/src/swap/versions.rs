@@ -190,6 +190,16 @@ impl Versions {
         Ok(())
     }
 
+    /// This version may serve again.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn forgive(&self, plugin: &str, digest: &str) -> io::Result<()> {
+        let Some(mut rolled_back) = self.rolled_back(plugin).filter(|one| one.has(digest)) else { return Ok(()) };
+        rolled_back.digests.retain(|known| known != digest);
+        if rolled_back.digests.is_empty() { self.allow(plugin) } else { self.write_down(plugin, &rolled_back) }
+    }
+
     /// Any version may serve again.
     ///
     /// # Errors
@@ -329,7 +339,7 @@ mod tests {
         let back = |versions: &Versions, letter| versions.proved_before(PLUGIN, &digest(letter));
         assert_eq!(back(&versions, 'd'), Some(digest('c')), "none has: the one before");
         assert!(!versions.has_to_prove(PLUGIN, &digest('d')));
-        ["a", "b", "z"].iter().for_each(|letter| versions.prove(PLUGIN, &letter.repeat(64)));
+        "abz".chars().for_each(|letter| versions.prove(PLUGIN, &digest(letter)));
         let again = Versions::open(Some(state.path())).unwrap();
         assert_eq!((back(&again, 'd'), back(&again, 'b')), (Some(digest('b')), Some(digest('a'))));
         assert!(again.has_proved(PLUGIN, &digest('a')) && !again.has_proved(PLUGIN, &digest('d')));
