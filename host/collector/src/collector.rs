@@ -177,7 +177,7 @@ impl Collector {
         let started = Instant::now();
         self.cores.install(self.reroutes(&plan, &served, &mut fresh, trigger)).await?;
         // Nothing can fail any more.
-        leaving::retire_plugins(&self.served, &served);
+        leaving::retire_plugins(&self.workshop.metrics, &self.served, &served);
         logs::configure(&config.service.telemetry.logs);
         self.receiving.admission.resize(config.admission_bytes());
         let (mut swaps, mut modules) = (Vec::new(), Vec::new());

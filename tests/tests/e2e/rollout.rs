@@ -2,6 +2,7 @@
 
 mod canary;
 mod fair;
+mod meanwhile;
 mod proved;
 mod shadow;
 mod standby;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use crate::chain::PluginMetrics;
 use crate::config::Id;
 use crate::exporter::{Exporter, Undelivered};
 use crate::generation::Served;
@@ -15,13 +16,27 @@ use crate::receiver::Closing;
 /// delivered.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// Has versions of plugins that `next` does not have show nothing any more. They may live on for a while: with requests
-/// that are under way, or as who stands by.
-pub(super) fn retire_plugins(before: &HashMap<String, Served>, next: &HashMap<String, Served>) {
-    let serves_on =
-        |id: &String, served: &Served| next.get(id).is_some_and(|next| Arc::ptr_eq(&next.guard, &served.guard));
-    for (_, served) in before.iter().filter(|(id, served)| !serves_on(id, served)) {
+/// Has plugins, and versions of them, that `next` does not have show nothing any more. They may live on for a while: with
+/// requests that are under way, or as who stands by.
+pub(super) fn retire_plugins(
+    metrics: &PluginMetrics,
+    before: &HashMap<String, Served>,
+    next: &HashMap<String, Served>,
+) {
+    for (id, served) in before {
+        let now = next.get(id);
+        if now.is_some_and(|now| Arc::ptr_eq(&now.guard, &served.guard)) {
+            continue;
+        }
         served.guard.retire();
+        // The same code under another configuration goes on being shown.
+        let digest = served.prepared.digest();
+        if now.is_none_or(|now| now.prepared.digest() != digest) {
+            metrics.retire(id, &served.prepared.description().version, digest);
+        }
+        if now.is_none() {
+            metrics.leaves(id);
+        }
     }
 }
 

@@ -267,12 +267,6 @@ impl Collector {
         trigger: Option<Trigger>,
     ) -> Option<Swap> {
         let now = served.get(&fresh.id)?;
-        // The same code under another configuration goes on being shown.
-        let other = |before: &&Served| before.prepared.digest() != now.prepared.digest();
-        if let Some(before) = self.served.get(&fresh.id).filter(other) {
-            let version = &before.prepared.description().version;
-            self.workshop.metrics.retire(&fresh.id, version, before.prepared.digest());
-        }
         let tried = self.served.get(&fresh.id).and_then(|before| before.candidate.as_ref());
         let trial = tried.filter(|tried| Arc::ptr_eq(&tried.served.stats, &now.stats)).map(|tried| tried.report());
         now.stats.serves();

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::sink::Sink;
-use sluice_tests::wait;
 
 use super::{Flow, ONE, PLUGIN, TWO, arrived, flows, replace, shown};
 use crate::guests::{self, Fails, Version};
