@@ -6,6 +6,7 @@ mod hand_over;
 mod leaving;
 mod life;
 mod listening;
+mod pins;
 mod preparing;
 mod probations;
 mod problems;

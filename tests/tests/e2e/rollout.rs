@@ -3,6 +3,7 @@
 mod canary;
 mod fair;
 mod meanwhile;
+mod pinned;
 mod proved;
 mod shadow;
 mod standby;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::alone::{self, Judged};
-use super::{Collector, preparing};
+use super::{Collector, pins, preparing};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
@@ -53,6 +53,7 @@ impl Collector {
                 let (processors, judged) = alone::judge(&workshop, &serving, present, &refused, trigger);
                 return Ok(Next { loaded, processors, judged: Some(judged) });
             }
+            pins::forgive_new(&workshop.versions, &serving, &loaded.config);
             let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok(Next { loaded, processors, judged: None })
         };
@@ -145,7 +146,7 @@ impl Collector {
         self.show_versions(plugin);
     }
 
-    fn show_versions(&self, plugin: &str) {
+    pub(super) fn show_versions(&self, plugin: &str) {
         let versions = &self.workshop.versions;
         self.desk.versions(
             plugin,

@@ -148,6 +148,8 @@ impl Collector {
         swap.log(&candidate.served.prepared.description().capabilities);
         let shown = Shown { digest: candidate.digest().to_owned(), trial: Arc::clone(&candidate.trial) };
         self.desk.tries(&swap, Some(shown));
+        // It is not shown as rolled back while it is tried again.
+        self.show_versions(&swap.plugin);
         Some(swap)
     }
 
