@@ -35,7 +35,7 @@ use crate::config::processor::OnFailure;
 use crate::intake::Refused;
 use crate::route::{PipelinePlan, Routes};
 use crate::swap::counts::Counts;
-use crate::swap::recent::Recent;
+use crate::swap::recent::{Call, Recent};
 
 pub use aside::Aside;
 pub use canary::Canary;
@@ -154,12 +154,14 @@ impl Slot {
                 if let Some(kept) = &kept {
                     self.plan.recent.keep(kept);
                 }
-                match (cpu_time, counts) {
-                    (Some(took), Some(counts)) => {
+                match (cpu_time, counts, &kept) {
+                    (Some(took), Some(counts), _) => {
                         counts.called(entered, processed.dropped, took, instance.memory_bytes());
                     }
                     // Beside a candidate, it gets only parts of what is usual.
-                    (Some(took), None) if self.beside.is_none() => self.plan.recent.note(started, took),
+                    (Some(took), None, Some(kept)) if self.beside.is_none() => {
+                        self.plan.recent.note(Call { at: started, took, spans: entered, bytes: kept.len() });
+                    }
                     _ => {}
                 }
                 done.entered += u64::from(entered);
@@ -195,7 +197,7 @@ impl Slot {
             },
             _ => None,
         };
-        if self.is_relieved(admission, batch, done) {
+        if self.relieve(admission, batch, done) {
             return Ok(());
         }
         if admission == Admission::Away {

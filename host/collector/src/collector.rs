@@ -6,7 +6,9 @@ mod hand_over;
 mod leaving;
 mod life;
 mod listening;
+mod pins;
 mod preparing;
+mod probations;
 mod problems;
 mod readiness;
 mod reload;
@@ -37,6 +39,7 @@ use crate::telemetry::server::Servers;
 use alone::Refused;
 use flush::Flushes;
 use leaving::Leaving;
+use reload::Module;
 
 pub(crate) use life::workshop_for_a_look;
 pub use life::{run, validate};
@@ -170,11 +173,12 @@ impl Collector {
         let plan = Arc::new(self.plan(&config, &processors, &exporters));
         let Processors { served, mut fresh, .. } = processors;
         for fresh in &mut fresh {
-            fresh.is_on_probation = is_on_probation(fresh, &served, trigger);
+            fresh.is_on_probation = self.is_on_probation(fresh, &served, trigger);
         }
         let started = Instant::now();
-        self.cores.install(self.reroutes(&plan, &served, &mut fresh)).await?;
+        self.cores.install(self.reroutes(&plan, &served, &mut fresh, trigger)).await?;
         // Nothing can fail any more.
+        leaving::retire_plugins(&self.workshop.metrics, &self.served, &served);
         logs::configure(&config.service.telemetry.logs);
         self.receiving.admission.resize(config.admission_bytes());
         let (mut swaps, mut modules) = (Vec::new(), Vec::new());
@@ -185,10 +189,11 @@ impl Collector {
             }
             fresh.steps.took(Step::Swap, started);
             if let Some(((bytes, file), now)) = fresh.module.take().zip(served.get(&fresh.id)) {
-                modules.push((fresh.id.clone(), now.prepared.digest().to_owned(), bytes, file));
+                let (plugin, digest) = (fresh.id.clone(), now.prepared.digest().to_owned());
+                modules.push(Module { plugin, digest, bytes, file, has_proved: !fresh.is_on_probation });
             }
             let watched = served.get(&fresh.id).filter(|_| fresh.is_on_probation);
-            self.probations.extend(watched.map(|now| Probation::begin(&fresh.id, now)));
+            self.probations.extend(watched.map(|now| Probation::begin(&fresh.id, now, self.served.get(&fresh.id))));
             swaps.extend(self.tell_swapped(fresh, &served, trigger));
         }
         self.tell_superseded(&served, trigger);
@@ -266,13 +271,21 @@ impl Collector {
     }
 
     /// What makes the next routes of each core.
-    fn reroutes(&self, plan: &Arc<Plan>, served: &HashMap<String, Served>, fresh: &mut [Fresh]) -> Vec<Reroute> {
+    fn reroutes(
+        &self,
+        plan: &Arc<Plan>,
+        served: &HashMap<String, Served>,
+        fresh: &mut [Fresh],
+        trigger: Option<Trigger>,
+    ) -> Vec<Reroute> {
+        // A version that has to go does not stand by.
+        let may_stand_by = !trigger.is_some_and(Trigger::goes_back);
         // A rollback goes back to the module, not to the configuration; so does who stands by.
         let is_same = |id: &&String| {
             let both = self.served.get(*id).zip(served.get(*id));
             both.is_some_and(|(before, now)| before.settings.is_same_but_for_module(&now.settings))
         };
-        let watched = fresh.iter().filter(|fresh| fresh.is_on_probation).map(|fresh| &fresh.id);
+        let watched = fresh.iter().filter(|fresh| may_stand_by && fresh.is_on_probation).map(|fresh| &fresh.id);
         let standbys: HashSet<_> = watched.filter(is_same).cloned().collect();
         let reroute = |_| {
             let mut instances = Instances { standbys: standbys.clone(), ..Instances::default() };
@@ -299,12 +312,4 @@ impl Collector {
             }
         }
     }
-}
-
-/// Whether what was made is to be watched when it serves: another version, that neither is the first one nor comes
-/// back.
-fn is_on_probation(fresh: &Fresh, served: &HashMap<String, Served>, trigger: Option<Trigger>) -> bool {
-    let Some((from, now)) = fresh.from.as_ref().zip(served.get(&fresh.id)) else { return false };
-    let is_new = from != now.prepared.digest() && trigger.is_some_and(|trigger| !trigger.goes_back());
-    is_new && !fresh.is_candidate && !now.settings.rollout.probation.is_zero()
 }

@@ -104,6 +104,8 @@ pub struct Fresh {
     pub is_candidate: bool,
     /// It is to be watched when it serves.
     pub is_on_probation: bool,
+    /// Why the version before has to go, if it is not for this one.
+    pub reason: Option<String>,
 }
 
 /// An attempt to make a processor.
@@ -191,6 +193,7 @@ impl Workshop {
                         module: attempt.module,
                         is_candidate: attempt.is_candidate,
                         is_on_probation: false,
+                        reason: None,
                         instances,
                     }));
                 }
@@ -231,6 +234,9 @@ impl Workshop {
             _ => {}
         }
         let verified = self.verify(component, config, look, attempt)?;
+        if let Some(now) = present.filter(|now| now.goes_on_under(settings, verified.digest())) {
+            return Ok((now.alone(), None));
+        }
         let is_it = |served: &&Served| served.is_under(settings) && served.prepared.digest() == verified.digest();
         if let Some(now) = present.filter(is_it) {
             return Ok((now.alone(), None));
@@ -290,9 +296,9 @@ impl Workshop {
         let verify = |source: &Source, trust: &Trust| self.sandbox.verify(source, &settings.limits, trust);
         let verified = attempt.time(Step::Verify, || {
             let verified = verify(&source, &trust)?;
-            // A pin says which version is meant, whatever was before.
-            let pinned = trust.sha256.is_some() || settings.module.is_none();
-            let rolled_back = if pinned { None } else { self.versions.rolled_back(&id) };
+            // At the start a pin says which version is meant, whatever was before.
+            let is_meant = settings.module.is_none() || trust.sha256.is_some() && look == Look::Start;
+            let rolled_back = if is_meant { None } else { self.versions.rolled_back(&id) };
             let Some(rolled_back) = rolled_back.filter(|one| one.has(verified.digest())) else {
                 return Ok(verified);
             };

@@ -4,6 +4,7 @@ pub mod bounds;
 pub mod counts;
 pub mod differences;
 pub mod event;
+pub mod late;
 pub mod probation;
 pub mod recent;
 pub mod self_test;

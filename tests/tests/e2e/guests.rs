@@ -37,10 +37,11 @@ pub fn rollout(version: Version) -> Vec<u8> {
         fs::read(out).unwrap()
     };
     let mut module = built.get_or_insert_with(make).clone();
-    let Version { mark, drops, burns, fails } = version;
+    let Version { mark, drops, burns, each, fails } = version;
     let places: Vec<_> = memchr::memmem::find_iter(&module, b"sluice-rollout mark=").collect();
     let &[at] = &places[..] else { panic!("its block is there {} times", places.len()) };
-    let block = format!("sluice-rollout mark={mark:3} drops={drops:02} burns={burns:02} fails={}", fails as u8);
+    let block =
+        format!("sluice-rollout mark={mark:3} drops={drops:02} burns={burns:02} fails={} each={each:02}", fails as u8);
     module[at..at + block.len()].copy_from_slice(block.as_bytes());
     module
 }
@@ -54,7 +55,9 @@ pub struct Version {
     pub drops: u8,
     /// Units of time that a call burns.
     pub burns: u8,
-    /// What it does on spans that are named `bad`.
+    /// Hundredths of such a unit that it burns for each span.
+    pub each: u8,
+    /// How it fails, and when.
     pub fails: Fails,
 }
 
@@ -63,16 +66,18 @@ pub struct Version {
 pub enum Fails {
     /// It does not.
     Never = 0,
-    /// By a trap.
+    /// By a trap, on spans that are named `bad`.
     Traps = 1,
-    /// By not coming back.
+    /// By not coming back, on these.
     Spins = 2,
+    /// By burning ten times as much after 100 calls of an instance.
+    Slows = 3,
 }
 
 impl Version {
     /// One that marks, and burns one unit of time.
     pub const fn new(mark: &'static str) -> Self {
-        Self { mark, drops: 0, burns: 1, fails: Fails::Never }
+        Self { mark, drops: 0, burns: 1, each: 0, fails: Fails::Never }
     }
 }
 

@@ -5,6 +5,7 @@
 //! the plugin made of the rest, or the failure. Everything here but [`Guard::admission`] and
 //! [`Guard::succeeded`] runs on the side thread, or costs no more than a lock.
 
+mod serving;
 mod trials;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -55,6 +56,8 @@ pub struct Guard {
     care: Care,
     /// The side thread's instance, while calls are made there.
     spare: Mutex<Option<Instance>>,
+    /// Whether this version serves.
+    serves: Mutex<bool>,
     /// The plugin is about to be tried with a copy.
     is_to_be_tried: AtomicBool,
     /// That the version before does what this one fails on was told.
@@ -77,6 +80,7 @@ impl Guard {
             breaker: Breaker::new(settings.restart),
             care: care.clone(),
             spare: Mutex::default(),
+            serves: Mutex::default(),
             is_to_be_tried: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             failed_flushes: AtomicU32::new(0),
@@ -108,7 +112,7 @@ impl Guard {
     }
 
     /// Tells, once, that the version before does what this one fails on.
-    pub(super) fn is_relieved(&self) {
+    pub(super) fn tell_relief(&self) {
         if !self.is_told.swap(true, Ordering::Relaxed) {
             let version = &self.prepared.description().version;
             let why = "the version before does what this one fails on";
@@ -148,35 +152,11 @@ impl Guard {
         }
     }
 
-    fn tell(&self, state: State, pause: Duration) {
-        self.stats.breaker(state);
-        let who = format!("processor {}", self.id);
-        let word = match state {
-            State::Closed => "closed",
-            State::Probing => "probing",
-            State::Open => "open",
-        };
-        match state {
-            State::Closed => {
-                self.care.readiness.release(&who);
-                tracing::info!(event = "plugin.breaker", plugin = self.id, state = word);
-            }
-            State::Probing => tracing::debug!(event = "plugin.breaker", plugin = self.id, state = word),
-            State::Open => {
-                if self.on_failure == OnFailure::Closed {
-                    self.care.readiness.hold(&who, "the plugin fails and must not be passed by");
-                }
-                let probe_ms = pause.as_millis() as u64;
-                tracing::warn!(event = "plugin.breaker", plugin = self.id, state = word, probe_ms);
-            }
-        }
-    }
-
     fn schedule(&self, pause: Duration) {
         let me = Weak::clone(&self.me);
         self.care.aside.at(Instant::now() + pause, move || {
-            // A version that has been replaced needs no probe.
-            if let Some(guard) = me.upgrade() {
+            // A version that has been replaced needs no probe, although it may stand by.
+            if let Some(guard) = me.upgrade().filter(|guard| *guard.serves()) {
                 guard.probe();
             }
         });
@@ -339,14 +319,6 @@ impl Guard {
         *spent += thread_cpu_time().saturating_sub(began);
         let done = result?;
         Ok(Served { entered, dropped: done.dropped, edited: done.edited, ..Served::default() })
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if self.breaker.is_open() {
-            self.care.readiness.release(&format!("processor {}", self.id));
-        }
     }
 }
 

@@ -44,7 +44,7 @@ impl Slot {
     }
 
     /// Has the version before do a slice that this one has failed on or is not called for; tells whether it did.
-    pub(super) fn is_relieved(&self, admission: Admission, batch: &mut Batch, done: &mut Done) -> bool {
+    pub(super) fn relieve(&self, admission: Admission, batch: &mut Batch, done: &mut Done) -> bool {
         let standby = match &done.relief {
             Some(relief) => Some(Rc::clone(&relief.by)),
             None => self.standby.borrow().clone().filter(|_| done.entered == 0),
@@ -53,7 +53,7 @@ impl Slot {
         if admission == Admission::Aside {
             self.plan.guard.try_soon(batch);
         }
-        self.plan.guard.is_relieved();
+        self.plan.guard.tell_relief();
         let mut relief = done.relief.take().unwrap_or_else(|| Box::new(Relief { by, done: Done::default() }));
         let went_well = Rc::clone(&relief.by).call(batch, &mut relief.done, None).is_ok();
         done.relief = (went_well || relief.done.entered > 0).then_some(relief);

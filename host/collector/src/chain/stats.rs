@@ -245,6 +245,14 @@ impl PluginMetrics {
         let _ = self.info.remove_label_values(&[id, version, digest]);
     }
 
+    /// A plugin is there no more: nothing is shown of what it is now. What it has counted stays.
+    pub fn leaves(&self, id: &str) {
+        for gauge in [&self.breaker, &self.memory] {
+            // What is not there need not be removed.
+            let _ = gauge.remove_label_values(&[id]);
+        }
+    }
+
     /// Counts an attempt to change a plugin by how it ended, and what its steps took. The last one ended as the
     /// attempt did; those before it have passed.
     pub fn swapped(&self, swap: &Swap) {
@@ -291,7 +299,6 @@ impl PluginStats {
     /// Shows this version as the one that serves.
     pub fn serves(&self) {
         self.info.set(1);
-        self.breaker.set(State::Closed as i64);
     }
 
     /// Shows the state of its breaker.

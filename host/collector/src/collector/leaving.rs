@@ -1,17 +1,44 @@
 //! What no generation has any more, and what still has to be done for it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use crate::chain::PluginMetrics;
 use crate::config::Id;
 use crate::exporter::{Exporter, Undelivered};
+use crate::generation::Served;
 use crate::receiver::Closing;
 
 /// How long after their deadline all may take to cut what they have and to say what they have not
 /// delivered.
 const SETTLE_TIME: Duration = Duration::from_secs(2);
+
+/// Has plugins, and versions of them, that `next` does not have show nothing any more. They may live on for a while: with
+/// requests that are under way, or as who stands by.
+pub(super) fn retire_plugins(
+    metrics: &PluginMetrics,
+    before: &HashMap<String, Served>,
+    next: &HashMap<String, Served>,
+) {
+    for (id, served) in before {
+        let now = next.get(id);
+        if now.is_some_and(|now| Arc::ptr_eq(&now.guard, &served.guard)) {
+            continue;
+        }
+        served.guard.retire();
+        // The same code under another configuration goes on being shown.
+        let digest = served.prepared.digest();
+        if now.is_none_or(|now| now.prepared.digest() != digest) {
+            metrics.retire(id, &served.prepared.description().version, digest);
+        }
+        if now.is_none() {
+            metrics.leaves(id);
+        }
+    }
+}
 
 /// Ports whose connections finish and exporters that deliver what they hold.
 #[derive(Default)]

@@ -7,17 +7,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::alone::{self, Judged};
-use super::{Collector, preparing};
-use crate::chain::Slot;
+use super::{Collector, pins, preparing};
 use crate::cli::ConfigArgs;
 use crate::config::{self, Config, Loaded};
 use crate::extension::admin::{Asked, Done, Order, Plugin};
 use crate::generation::{Fresh, Look, Processors, Served, Unfit, watched};
 use crate::plugin::Inspection;
-use crate::route::Routes;
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
-use crate::swap::probation::Verdict;
 use crate::telemetry::logs::rfc3339;
 
 impl Collector {
@@ -26,7 +23,7 @@ impl Collector {
         let done = match &order.asked {
             Asked::Reload => self.reload(args, Trigger::Admin).await,
             Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
-            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback).await,
+            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback, None).await,
             Asked::Promote(plugin) => self.promote(plugin, Trigger::Promote).await,
             Asked::Abort(plugin) => self.abort(plugin, Trigger::Abort, None).await,
         };
@@ -56,6 +53,7 @@ impl Collector {
                 let (processors, judged) = alone::judge(&workshop, &serving, present, &refused, trigger);
                 return Ok(Next { loaded, processors, judged: Some(judged) });
             }
+            pins::forgive_new(&workshop.versions, &serving, &loaded.config);
             let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok(Next { loaded, processors, judged: None })
         };
@@ -89,49 +87,9 @@ impl Collector {
         done
     }
 
-    /// Sends new versions away that go beyond a bound.
-    pub(super) async fn watch_probations(&mut self) {
-        for mut probation in std::mem::take(&mut self.probations) {
-            let serves = |served: &Served| probation.is_of(&served.stats);
-            if !self.served.get(&probation.plugin).is_some_and(serves) {
-                continue;
-            }
-            let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
-            match probation.judge() {
-                Verdict::Watch => self.probations.push(probation),
-                Verdict::Passed => {
-                    tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed");
-                    self.dismiss(plugin).await;
-                }
-                Verdict::Failed(reason) => {
-                    tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
-                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation).await.error {
-                        tracing::error!(
-                            event = "plugin.probation",
-                            plugin,
-                            digest,
-                            outcome = "serves_on",
-                            reason = error
-                        );
-                        self.dismiss(plugin).await;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Has no version before stand by any more for a plugin.
-    async fn dismiss(&self, plugin: String) {
-        let dismiss = move |routes: &Routes| {
-            let slots = routes.slots.iter().flatten().filter(|slot| slot.plan.id == plugin);
-            slots.for_each(Slot::dismiss);
-        };
-        // Cores that have stopped have none; the process is ending.
-        let _ = self.cores.ask(dismiss).await;
-    }
-
-    /// Goes back to the version of a module that served before, under the present configuration.
-    async fn roll_back(&mut self, plugin: &str, trigger: Trigger) -> Done {
+    /// Goes back to the version of a module that served before, under the present configuration. The reason is
+    /// there if it was not an operator who wanted that.
+    pub(super) async fn roll_back(&mut self, plugin: &str, trigger: Trigger, reason: Option<String>) -> Done {
         let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
         let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
         if served.candidate.is_some() && trigger == Trigger::Rollback {
@@ -141,24 +99,31 @@ impl Collector {
             return refused("`sha256` says which version is meant: change it in the configuration");
         }
         let digest = served.prepared.digest().to_owned();
-        let Some(instead) = self.workshop.versions.before(plugin, &digest) else {
+        let versions = &self.workshop.versions;
+        // What nobody asks for goes back to what is known to be good.
+        let by_itself = trigger == Trigger::Probation;
+        let instead =
+            if by_itself { versions.proved_before(plugin, &digest) } else { versions.before(plugin, &digest) };
+        let Some(instead) = instead else {
             return refused("no version before this one is kept");
         };
-        let done = self.look_at(plugin, Which::Kept(instead.clone()), trigger).await;
+        let done = self.look_at(plugin, Which::Kept(instead.clone(), reason), trigger).await;
         if done.is_ok() {
             self.remember(plugin, &digest, &instead);
         }
         done
     }
 
-    /// Keeps the modules of what serves now: plugin, digest, bytes, and where they were read. Writing
-    /// blocks; the control thread keeps accepting meanwhile.
-    pub(super) async fn keep(&self, modules: Vec<(String, String, Vec<u8>, PathBuf)>) {
+    /// Keeps the modules of what serves now. Writing blocks; the control thread keeps accepting meanwhile.
+    pub(super) async fn keep(&self, modules: Vec<Module>) {
         let versions = Arc::clone(&self.workshop.versions);
-        let plugins: Vec<_> = modules.iter().map(|(plugin, ..)| plugin.clone()).collect();
+        let plugins: Vec<_> = modules.iter().map(|module| module.plugin.clone()).collect();
         let kept = tokio::task::spawn_blocking(move || {
-            for (plugin, digest, module, file) in &modules {
-                versions.keep(plugin, digest, module, file);
+            for Module { plugin, digest, bytes, file, has_proved } in &modules {
+                versions.keep(plugin, digest, bytes, file);
+                if *has_proved {
+                    versions.prove(plugin, digest);
+                }
             }
         });
         if let Err(error) = kept.await {
@@ -181,7 +146,7 @@ impl Collector {
         self.show_versions(plugin);
     }
 
-    fn show_versions(&self, plugin: &str) {
+    pub(super) fn show_versions(&self, plugin: &str) {
         let versions = &self.workshop.versions;
         self.desk.versions(
             plugin,
@@ -197,11 +162,14 @@ impl Collector {
         let prepare = move || {
             let look = match &which {
                 Which::Module => Look::Only(&plugin),
-                Which::Kept(digest) => Look::Kept(&plugin, digest),
+                Which::Kept(digest, _) => Look::Kept(&plugin, digest),
                 Which::Candidate => Look::Promote(&plugin),
                 Which::Present => Look::Abort(&plugin),
             };
-            let processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
+            let mut processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
+            if let Which::Kept(_, Some(reason)) = which {
+                processors.fresh.iter_mut().for_each(|fresh| fresh.reason = Some(reason.clone()));
+            }
             let loaded = Loaded { config, warnings: config::Diagnostics::default() };
             Ok(Next { loaded, processors, judged: None })
         };
@@ -300,15 +268,10 @@ impl Collector {
         trigger: Option<Trigger>,
     ) -> Option<Swap> {
         let now = served.get(&fresh.id)?;
-        // The same code under another configuration goes on being shown.
-        let other = |before: &&Served| before.prepared.digest() != now.prepared.digest();
-        if let Some(before) = self.served.get(&fresh.id).filter(other) {
-            let version = &before.prepared.description().version;
-            self.workshop.metrics.retire(&fresh.id, version, before.prepared.digest());
-        }
         let tried = self.served.get(&fresh.id).and_then(|before| before.candidate.as_ref());
         let trial = tried.filter(|tried| Arc::ptr_eq(&tried.served.stats, &now.stats)).map(|tried| tried.report());
         now.stats.serves();
+        now.guard.begin_to_serve();
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
         let swap = Swap {
@@ -320,7 +283,7 @@ impl Collector {
             outcome,
             self_test: fresh.self_test,
             trial,
-            reason: None,
+            reason: fresh.reason,
             plugin: fresh.id,
         };
         self.workshop.metrics.swapped(&swap);
@@ -342,12 +305,23 @@ pub(super) fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
     Done { outcome: "failed", error: Some(reason.to_owned()), swaps }
 }
 
+/// A module that serves from now on.
+pub(super) struct Module {
+    pub(super) plugin: String,
+    pub(super) digest: String,
+    pub(super) bytes: Vec<u8>,
+    /// Where it was read.
+    pub(super) file: PathBuf,
+    /// It is not on probation.
+    pub(super) has_proved: bool,
+}
+
 /// What of a plugin is to serve.
 pub(super) enum Which {
     /// Its module.
     Module,
-    /// A version that is kept, by its digest.
-    Kept(String),
+    /// A version that is kept, by its digest; and why, if it was not an operator who wanted that.
+    Kept(String, Option<String>),
     /// Its candidate.
     Candidate,
     /// What serves now, without the candidate.

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use sluice_sandbox::Prepared;
 
 use super::reload::{Which, failed};
 use super::{Collector, preparing};
@@ -81,18 +84,11 @@ impl Collector {
     /// kept, what they took on live traffic decides.
     async fn compare_both(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
         let Some(served) = self.served.get(plugin) else { return };
-        let (present, next) = (served.prepared.clone(), candidate.served.prepared.clone());
-        let (batches, began) = (served.recent.batches(), Instant::now());
+        let (next, trigger) = (&candidate.served.prepared, Trigger::Trial(candidate.trial.phase));
+        let batches = served.recent.batches();
         let live = batches.is_empty().then_some(live);
-        let work = move || side_by_side::run(&present, &next, &batches);
-        let times = match preparing::aside(Trigger::Trial(candidate.trial.phase), work).await {
-            Ok(times) => times.or(live),
-            Err(error) => {
-                tracing::error!(event = "internal", plugin, %error, "a candidate was not compared side by side");
-                live
-            }
-        };
-        candidate.trial.compared(times, began.elapsed());
+        let (times, cost) = compare(plugin, [&served.prepared, next], batches, trigger).await;
+        candidate.trial.compared(times.or(live), cost);
     }
 
     /// Has the candidate of a plugin serve.
@@ -152,6 +148,8 @@ impl Collector {
         swap.log(&candidate.served.prepared.description().capabilities);
         let shown = Shown { digest: candidate.digest().to_owned(), trial: Arc::clone(&candidate.trial) };
         self.desk.tries(&swap, Some(shown));
+        // It is not shown as rolled back while it is tried again.
+        self.show_versions(&swap.plugin);
         Some(swap)
     }
 
@@ -197,6 +195,24 @@ impl Collector {
         metrics.swapped(swap);
         metrics.retire(&swap.plugin, &candidate.served.prepared.description().version, candidate.digest());
     }
+}
+
+/// What calls of two versions take side by side, if that can be told; and how long it took to find out.
+pub(super) async fn compare(
+    plugin: &str,
+    [present, next]: [&Prepared; 2],
+    batches: Vec<Bytes>,
+    trigger: Trigger,
+) -> (Option<Times>, Duration) {
+    let (present, next, began) = (present.clone(), next.clone(), Instant::now());
+    let times = match preparing::aside(trigger, move || side_by_side::run(&present, &next, &batches)).await {
+        Ok(times) => times,
+        Err(error) => {
+            tracing::error!(event = "internal", plugin, %error, "versions were not compared side by side");
+            None
+        }
+    };
+    (times, began.elapsed())
 }
 
 fn nothing_is_tried(plugin: &str) -> Done {

@@ -45,6 +45,13 @@ impl Served {
         self.settings == *settings && own.all(|file| self.settings.own_table(file) == settings.own_table(file))
     }
 
+    /// Whether it goes on as it is, because the version that is pinned in these settings must not serve, and this one,
+    /// by its digest, does instead.
+    pub(super) fn goes_on_under(&self, settings: &processor::Settings, instead: &str) -> bool {
+        let is_instead = settings.sha256.as_deref().is_some_and(|pinned| pinned != instead);
+        is_instead && self.prepared.digest() == instead && self.settings.is_same_but_for_module(settings)
+    }
+
     /// The same without a candidate.
     pub(super) fn alone(&self) -> Self {
         Self { candidate: None, ..self.clone() }

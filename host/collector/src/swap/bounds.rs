@@ -83,11 +83,21 @@ impl Window {
 }
 
 impl Times {
-    /// Whether the bound on time is broken, and how far.
+    /// How many times as long the calls of one take as those of the other.
+    pub fn ratio(&self) -> f64 {
+        self.took.as_secs_f64() / self.usual.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+
+    /// Whether the bound on time is broken.
+    pub fn is_beyond(&self, rollout: &Rollout) -> bool {
+        let most = self.usual.as_secs_f64() * rollout.max_latency_ratio;
+        self.took.as_secs_f64() > most && self.took > self.usual + LATENCY_FLOOR
+    }
+
+    /// The same, and how far.
     pub fn breach(&self, rollout: &Rollout) -> Option<String> {
         let Self { took, usual } = *self;
-        let most = usual.as_secs_f64() * rollout.max_latency_ratio;
-        (took.as_secs_f64() > most && took > usual + LATENCY_FLOOR).then(|| {
+        self.is_beyond(rollout).then(|| {
             format!(
                 "half of the calls take longer than {took:.1?} of CPU time, and {usual:.1?} before; max_latency_ratio is {}",
                 rollout.max_latency_ratio

@@ -100,7 +100,7 @@ pub struct Swap {
     /// How its trial went, if it had one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trial: Option<trial::Report>,
-    /// Why it has failed.
+    /// Why it has failed, or why the version before had to go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }

@@ -3,12 +3,18 @@
 //! Seen from the control loop: counts go in, a verdict comes out. Failures are those of calls, whatever
 //! became of their spans; a version is judged by its own calls alone. Cores count nothing more for it than
 //! they always do: what calls take is known of those with which batches are kept.
+//!
+//! Calls may take longer because batches have become larger. What that explains is no reason to go: then both versions
+//! are compared side by side on the batches that came last.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::bounds::Window;
-use super::recent::Recent;
+use sluice_sandbox::Prepared;
+
+use super::bounds::{Times, Window};
+use super::recent::{Recent, Usual};
+use super::side_by_side;
 use crate::chain::{PluginStats, Totals};
 use crate::config::processor::Rollout;
 use crate::generation::Served;
@@ -25,8 +31,22 @@ pub struct Probation {
     mark: Totals,
     stats: Arc<PluginStats>,
     recent: Arc<Recent>,
-    /// What calls took before.
-    usual: Option<Duration>,
+    /// What calls were like before.
+    usual: Option<Usual>,
+    /// The version before.
+    before: Option<Prepared>,
+    /// When both may be compared side by side.
+    compare: Instant,
+    /// It is too slow, side by side.
+    too_slow: Option<String>,
+}
+
+/// What calls take on live traffic.
+struct Live {
+    /// Beside what they took before.
+    plain: Times,
+    /// Beside what they would have taken at most before, with batches as large as now.
+    sized: Times,
 }
 
 /// What is to be done.
@@ -41,9 +61,10 @@ pub enum Verdict {
 }
 
 impl Probation {
-    /// Begins now, with what serves from now on.
-    pub fn begin(plugin: &str, now: &Served) -> Self {
-        Self::of(plugin, now.prepared.digest(), &now.settings.rollout, &now.stats, &now.recent)
+    /// Begins now, with what serves from now on in the place of the version before.
+    pub fn begin(plugin: &str, now: &Served, before: Option<&Served>) -> Self {
+        let begun = Self::of(plugin, now.prepared.digest(), &now.settings.rollout, &now.stats, &now.recent);
+        Self { before: before.map(|before| before.prepared.clone()), ..begun }
     }
 
     fn of(plugin: &str, digest: &str, rollout: &Rollout, stats: &Arc<PluginStats>, recent: &Arc<Recent>) -> Self {
@@ -56,6 +77,9 @@ impl Probation {
             stats: Arc::clone(stats),
             usual: recent.usual(),
             recent: Arc::clone(recent),
+            before: None,
+            compare: Instant::now(),
+            too_slow: None,
         }
     }
 
@@ -64,18 +88,38 @@ impl Probation {
         Arc::ptr_eq(&self.stats, stats)
     }
 
+    /// The version before, if it is time to compare both side by side: calls take too long, and it may be for the size
+    /// of the batches alone.
+    pub fn is_to_be_compared(&self) -> Option<&Prepared> {
+        let Live { plain, sized } = self.live()?;
+        let may_be_for_size = plain.is_beyond(&self.rollout) && !sized.is_beyond(&self.rollout);
+        self.before.as_ref().filter(|_| may_be_for_size && Instant::now() >= self.compare)
+    }
+
+    /// Takes note of what calls of both take side by side, if that could be told, and how long it took to find out.
+    pub fn compared(&mut self, times: Option<Times>, cost: Duration) {
+        self.too_slow = times.and_then(|times| times.breach(&self.rollout));
+        self.compare = side_by_side::again(cost);
+    }
+
+    fn live(&self) -> Option<Live> {
+        let (usual, now) = (self.usual?, self.recent.usual_now(self.began)?);
+        let plain = Times { took: now.took, usual: usual.took };
+        Some(Live { plain, sized: Times { usual: usual.took.mul_f64(usual.growth(&now)), ..plain } })
+    }
+
     /// How it does so far.
     pub fn judge(&mut self) -> Verdict {
-        let totals = self.stats.totals();
+        let (totals, times) = (self.stats.totals(), self.live().map(|live| live.sized));
         let window = Window {
             calls: totals.calls.saturating_sub(self.mark.calls),
             failures: totals.failures.saturating_sub(self.mark.failures),
             spans: totals.spans.saturating_sub(self.mark.spans),
             dropped: totals.dropped.saturating_sub(self.mark.dropped),
-            took: self.recent.usual_now(self.began),
-            usual: self.usual,
+            took: times.map(|times| times.took),
+            usual: times.map(|times| times.usual),
         };
-        if let Some(reason) = window.breach(&self.rollout) {
+        if let Some(reason) = window.breach(&self.rollout).or_else(|| self.too_slow.take()) {
             return Verdict::Failed(reason);
         }
         if window.is_full() {
@@ -91,13 +135,19 @@ mod tests {
     use super::*;
     use crate::chain::PluginMetrics;
     use crate::series::Aggregates;
+    use crate::swap::recent::Call;
     use crate::telemetry::metrics::Metrics;
 
     fn on_probation(rollout: &Rollout) -> (Probation, Arc<Recent>) {
         let metrics = PluginMetrics::new(Metrics::default().registry(), &Aggregates::default()).unwrap();
         let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d", None)), Arc::new(Recent::default()));
-        (0..10).for_each(|_| recent.note(Instant::now(), Duration::from_micros(100)));
+        call(&recent, 10, 100, 10);
         (Probation::of("wasm/a", "d", rollout, &stats, &recent), recent)
+    }
+
+    fn call(recent: &Recent, times: u32, micros: u64, spans: u32) {
+        let took = Duration::from_micros(micros);
+        (0..times).for_each(|_| recent.note(Call { at: Instant::now(), took, spans, bytes: 500 }));
     }
 
     #[test]
@@ -111,9 +161,24 @@ mod tests {
     #[test]
     fn calls_that_take_longer_than_those_before_end_it() {
         let (mut probation, recent) = on_probation(&Rollout::default());
-        (0..6).for_each(|_| recent.note(Instant::now(), Duration::from_micros(299)));
+        call(&recent, 6, 299, 10);
         assert_eq!(probation.judge(), Verdict::Watch);
-        (0..6).for_each(|_| recent.note(Instant::now(), Duration::from_micros(500)));
+        call(&recent, 6, 500, 10);
         assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("max_latency_ratio is 3")));
+    }
+
+    #[test]
+    fn what_larger_batches_explain_does_not_end_it() {
+        let (mut probation, recent) = on_probation(&Rollout::default());
+        call(&recent, 6, 1_500, 50);
+        assert_eq!(probation.judge(), Verdict::Watch, "five times as large, within three times as long");
+        let micros = |took, usual| Times { took: Duration::from_micros(took), usual: Duration::from_micros(usual) };
+        probation.compared(Some(micros(1_500, 500)), Duration::ZERO);
+        assert_eq!(probation.judge(), Verdict::Watch);
+        // Side by side, it is for the version.
+        probation.compared(Some(micros(1_500, 499)), Duration::ZERO);
+        assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("499.0µs before")));
+        call(&recent, 6, 1_501, 50);
+        assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("500.0µs before")));
     }
 }

@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 1 << 20;
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Calls of which it is known what they took.
-const TIMES: usize = 64;
+const CALLS: usize = 64;
 
 /// Of fewer calls nothing is said about what is usual.
 const MIN_USUAL: usize = 8;
@@ -36,13 +36,53 @@ pub struct Recent {
     /// When the next one is due, in milliseconds since `began`.
     next_ms: AtomicU64,
     kept: Mutex<VecDeque<Bytes>>,
-    /// When some of the last calls were, and the CPU time that they took.
-    took: Mutex<VecDeque<(Instant, Duration)>>,
+    /// Some of the last calls.
+    calls: Mutex<VecDeque<Call>>,
+}
+
+/// A call with a batch that was due.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// When it began.
+    pub at: Instant,
+    /// The CPU time that it took.
+    pub took: Duration,
+    /// The batch's spans.
+    pub spans: u32,
+    /// The batch's size.
+    pub bytes: usize,
+}
+
+/// What half of some calls took at most, and how large half of their batches were at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usual {
+    /// The CPU time.
+    pub took: Duration,
+    spans: u32,
+    bytes: usize,
+}
+
+impl Usual {
+    fn of(calls: &[Call]) -> Option<Self> {
+        Some(Self {
+            took: middle(calls.iter().map(|call| call.took).collect())?,
+            spans: middle(calls.iter().map(|call| call.spans).collect())?,
+            bytes: middle(calls.iter().map(|call| call.bytes).collect())?,
+        })
+    }
+
+    /// How many times as large the batches `now` are; 1 if they are smaller. Calls that do the same take at most that
+    /// many times as long: a part of what they take has nothing to do with the size.
+    pub fn growth(&self, now: &Self) -> f64 {
+        let spans = f64::from(now.spans) / f64::from(self.spans.max(1));
+        let bytes = now.bytes as f64 / self.bytes.max(1) as f64;
+        spans.max(bytes).max(1.0)
+    }
 }
 
 impl Default for Recent {
     fn default() -> Self {
-        Self { began: Instant::now(), next_ms: AtomicU64::new(0), kept: Mutex::default(), took: Mutex::default() }
+        Self { began: Instant::now(), next_ms: AtomicU64::new(0), kept: Mutex::default(), calls: Mutex::default() }
     }
 }
 
@@ -71,29 +111,29 @@ impl Recent {
         kept.push_back(Bytes::copy_from_slice(batch));
     }
 
-    /// Notes the CPU time of a call with a batch that was due.
-    pub fn note(&self, at: Instant, took: Duration) {
-        let mut times = self.times();
-        if times.len() >= TIMES {
-            times.pop_front();
+    /// Notes a call with a batch that was due.
+    pub fn note(&self, call: Call) {
+        let mut calls = self.calls();
+        if calls.len() >= CALLS {
+            calls.pop_front();
         }
-        times.push_back((at, took));
+        calls.push_back(call);
     }
 
-    /// What half of the last calls took at most, if enough are known.
-    pub fn usual(&self) -> Option<Duration> {
-        let times: Vec<_> = self.times().iter().map(|(_, took)| *took).collect();
-        (times.len() >= MIN_USUAL).then(|| middle(times)).flatten()
+    /// What the last calls were like, if enough are known.
+    pub fn usual(&self) -> Option<Usual> {
+        let calls: Vec<_> = self.calls().iter().copied().collect();
+        Usual::of(&calls).filter(|_| calls.len() >= MIN_USUAL)
     }
 
     /// The same of the very last ones, all of them after `since`.
-    pub fn usual_now(&self, since: Instant) -> Option<Duration> {
-        let times: Vec<_> = self.times().iter().rev().take(NOW).filter(|(at, _)| *at >= since).copied().collect();
-        (times.len() == NOW).then(|| middle(times.into_iter().map(|(_, took)| took).collect())).flatten()
+    pub fn usual_now(&self, since: Instant) -> Option<Usual> {
+        let calls: Vec<_> = self.calls().iter().rev().take(NOW).filter(|call| call.at >= since).copied().collect();
+        Usual::of(&calls).filter(|_| calls.len() == NOW)
     }
 
-    fn times(&self) -> MutexGuard<'_, VecDeque<(Instant, Duration)>> {
-        self.took.lock().unwrap_or_else(PoisonError::into_inner)
+    fn calls(&self) -> MutexGuard<'_, VecDeque<Call>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The batches, oldest first.
@@ -103,9 +143,9 @@ impl Recent {
 }
 
 /// The upper one of the two in the middle.
-fn middle(mut times: Vec<Duration>) -> Option<Duration> {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied()
+fn middle<T: Ord + Copy>(mut values: Vec<T>) -> Option<T> {
+    values.sort_unstable();
+    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]
@@ -139,16 +179,26 @@ mod tests {
     fn what_calls_take_is_told_of_enough_of_them_and_of_those_that_count() {
         let (recent, now) = (Recent::default(), Instant::now());
         let micros = Duration::from_micros;
-        (1..8).for_each(|call| recent.note(now, micros(call)));
-        assert_eq!((recent.usual(), recent.usual_now(now)), (None, Some(micros(5))));
-        recent.note(now, micros(100));
-        assert_eq!(recent.usual(), Some(micros(5)));
+        let note = |at, took| recent.note(Call { at, took: micros(took), spans: 1, bytes: 1 });
+        let usual = || recent.usual().map(|usual| usual.took);
+        let usual_now = |since| recent.usual_now(since).map(|usual| usual.took);
+        (1..8).for_each(|took| note(now, took));
+        assert_eq!((usual(), usual_now(now)), (None, Some(micros(5))));
+        note(now, 100);
+        assert_eq!(usual(), Some(micros(5)));
         let later = now + EVERY;
-        (0..5).for_each(|_| recent.note(later, micros(50)));
-        assert_eq!(recent.usual_now(later), None, "those before do not count");
-        recent.note(later, micros(50));
-        assert_eq!(recent.usual_now(later), Some(micros(50)));
-        (0..100).for_each(|_| recent.note(later, micros(70)));
-        assert_eq!((recent.usual(), recent.times().len()), (Some(micros(70)), TIMES));
+        (0..5).for_each(|_| note(later, 50));
+        assert_eq!(usual_now(later), None, "those before do not count");
+        note(later, 50);
+        assert_eq!(usual_now(later), Some(micros(50)));
+        (0..100).for_each(|_| note(later, 70));
+        assert_eq!((usual(), recent.calls().len()), (Some(micros(70)), CALLS));
+    }
+
+    #[test]
+    fn batches_grow_by_their_spans_or_by_their_bytes() {
+        let usual = |spans, bytes| Usual { took: Duration::ZERO, spans, bytes };
+        let grows = |to| (usual(2, 100).growth(&to) * 10.0).round() as u32;
+        assert_eq!([usual(8, 200), usual(2, 500), usual(1, 50)].map(grows), [40, 50, 10]);
     }
 }

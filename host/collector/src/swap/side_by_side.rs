@@ -5,7 +5,7 @@
 //! traffic. So the bound on time is judged here. Fresh instances of both work on copies of the batches that came
 //! last, each as often, as soon after the other and as often before it, on one thread. Nothing of what they do counts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_sandbox::{Effects, Instance, Prepared};
@@ -20,6 +20,16 @@ const CALLS: usize = 32;
 /// CPU time after which fewer are enough, as what takes long varies little.
 const BUDGET: Duration = Duration::from_millis(100);
 const MIN_CALLS: usize = 4;
+
+/// How long after both versions were compared that is done again: what turns slow late has to be found within
+/// seconds. It takes at most one part in so many of that time.
+const EVERY: Duration = Duration::from_secs(1);
+const PART: u32 = 10;
+
+/// When they may be compared again after that took so long.
+pub fn again(cost: Duration) -> Instant {
+    Instant::now() + EVERY.max(cost * PART)
+}
 
 /// What half of the calls take of the `candidate`, and of the `present` version. Nothing if there are no batches, or
 /// one of them does not work on them: what fails is judged by its failures. Blocking, for 100 ms of CPU

@@ -3,6 +3,8 @@
 //! Counts come in from the cores and the side thread; verdicts and reports go out to the control loop
 //! and the admin API. A candidate that goes beyond a bound is halted at once, wherever that is noticed.
 
+mod said;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,13 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Serialize, Serializer};
-use sluice_sandbox::{LogLevel, LogLine, MetricUpdate};
+use sluice_sandbox::{LogLine, MetricUpdate};
 
 use super::bounds::{Times, Window};
 use super::counts::{Counted, Counts, Side};
+use super::late::Late;
 use super::probation::Verdict;
+use super::side_by_side;
 use crate::config::processor::Rollout;
 use crate::telemetry::logs::rfc3339;
+
+use said::Said;
 
 /// How a candidate is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,16 +44,6 @@ impl Phase {
     }
 }
 
-/// Names that a report tells of differences and metrics; plugins and senders choose them. What comes
-/// later is counted together, as [`OTHERS`].
-const MAX_NAMES: usize = 100;
-const OTHERS: &str = "…";
-
-/// How long after both versions were compared side by side that is done again: what turns slow late has to be
-/// found within seconds. It takes at most one part in so many of that time.
-const COMPARE_EVERY: Duration = Duration::from_secs(1);
-const COMPARE_PART: u32 = 10;
-
 /// See the module.
 pub struct Trial {
     /// How it is tried.
@@ -63,23 +59,31 @@ pub struct Trial {
     halted: OnceLock<String>,
     /// Where the present window begins.
     mark: Mutex<Counted>,
-    /// When both are to be compared side by side, and what was counted when they last were.
-    compare: Mutex<(Instant, Counted, Counted)>,
+    /// The comparison side by side.
+    compare: Mutex<Comparison>,
+    live: Mutex<Live>,
     shed: AtomicU64,
     told_of_failure: AtomicBool,
     said: Mutex<Said>,
 }
 
-/// What a shadow would have done beside dropping spans.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Said {
-    /// Attributes and fields that differ from what the present version makes of the same spans, with the
-    /// number of spans.
-    pub changed_keys: BTreeMap<String, u64>,
-    /// Lines that it would have logged, by level.
-    pub logs: BTreeMap<&'static str, u64>,
-    /// What it would have recorded: the sums of all values, by the metrics' names.
-    pub metrics: BTreeMap<String, f64>,
+/// What comparing both versions side by side needs.
+struct Comparison {
+    /// When it is to be done next.
+    next: Instant,
+    /// What was counted when it was last done.
+    candidate: Counted,
+    current: Counted,
+    /// What it has shown.
+    fair: Option<Times>,
+}
+
+/// The present window of what calls take on live traffic: where it begins.
+#[derive(Default)]
+struct Live {
+    candidate: Counted,
+    current: Counted,
+    late: Late,
 }
 
 /// What is told of a trial.
@@ -118,7 +122,13 @@ impl Trial {
             since: SystemTime::now(),
             halted: OnceLock::new(),
             mark: Mutex::default(),
-            compare: Mutex::new((began, Counted::default(), Counted::default())),
+            compare: Mutex::new(Comparison {
+                next: began,
+                candidate: Counted::default(),
+                current: Counted::default(),
+                fair: None,
+            }),
+            live: Mutex::default(),
             shed: AtomicU64::new(0),
             told_of_failure: AtomicBool::new(false),
             said: Mutex::default(),
@@ -137,22 +147,7 @@ impl Trial {
 
     /// Adds what a call of a shadow has said, and in what it differs.
     pub fn said(&self, changed: BTreeMap<String, u64>, logs: &[LogLine], metrics: &[MetricUpdate]) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, spans) in changed {
-            *entry(&mut said.changed_keys, name) += spans;
-        }
-        for line in logs {
-            let level = match line.level {
-                LogLevel::Error => "error",
-                LogLevel::Warn => "warn",
-                LogLevel::Info => "info",
-                LogLevel::Debug => "debug",
-            };
-            *said.logs.entry(level).or_default() += 1;
-        }
-        for update in metrics {
-            *entry(&mut said.metrics, update.metric.name.clone()) += update.value;
-        }
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).add(changed, logs, metrics);
     }
 
     /// When it began.
@@ -173,8 +168,7 @@ impl Trial {
     /// Whether it is time to compare both versions side by side. Then this is what half of their calls have taken
     /// since that was last done, each under its own conditions.
     pub fn is_to_be_compared(&self) -> Option<Times> {
-        let compare = self.compare.lock().unwrap_or_else(PoisonError::into_inner);
-        let (next, candidate, current) = &*compare;
+        let Comparison { next, candidate, current, .. } = &*self.comparison();
         if self.is_halted() || Instant::now() < *next {
             return None;
         }
@@ -189,14 +183,27 @@ impl Trial {
             // Another thread may have found another reason; then that stands.
             drop(self.halted.set(reason));
         }
-        let next = Instant::now() + COMPARE_EVERY.max(cost * COMPARE_PART);
-        let counted = (next, self.candidate.until_now(), self.current.until_now());
-        *self.compare.lock().unwrap_or_else(PoisonError::into_inner) = counted;
+        let mut comparison = self.comparison();
+        let fair = times.or(comparison.fair);
+        let (candidate, current) = (self.candidate.until_now(), self.current.until_now());
+        *comparison = Comparison { next: side_by_side::again(cost), candidate, current, fair };
+    }
+
+    /// Whether the candidate has become too slow on live traffic.
+    fn is_late(&self) -> Option<String> {
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let (candidate, current) = (self.candidate.until_now(), self.current.until_now());
+        let took = candidate.since(&live.candidate).half_take()?;
+        let usual = current.since(&live.current).half_take()?;
+        (live.candidate, live.current) = (candidate, current);
+        live.late.breach(Times { took, usual }, self.comparison().fair, &self.rollout)
     }
 
     /// How it does so far.
     pub fn verdict(&self) -> Verdict {
-        if let Some(reason) = self.breach() {
+        if let Some(reason) = self.breach().or_else(|| self.is_late()) {
+            // Another thread may have found another reason; it goes all the same.
+            drop(self.halted.set(reason.clone()));
             return Verdict::Failed(reason);
         }
         let counted = self.candidate.until_now();
@@ -245,15 +252,13 @@ impl Trial {
         }
     }
 
+    fn comparison(&self) -> MutexGuard<'_, Comparison> {
+        self.compare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn mark(&self) -> MutexGuard<'_, Counted> {
         self.mark.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The count under a name, or that of all others when there are too many names.
-fn entry<T: Default>(counts: &mut BTreeMap<String, T>, name: String) -> &mut T {
-    let has_room = counts.len() < MAX_NAMES || counts.contains_key(&name);
-    counts.entry(if has_room { name } else { OTHERS.to_owned() }).or_default()
 }
 
 /// A trial that goes on, to be shown as it is when it is asked for.
@@ -321,23 +326,32 @@ mod tests {
     }
 
     #[test]
-    fn a_report_has_so_many_names_and_counts_the_rest() {
-        let trial = trial(Duration::ZERO);
-        for key in 0..150 {
-            trial.said(BTreeMap::from([(format!("{key:03}"), 2)]), &[], &[]);
-        }
-        trial.said(BTreeMap::from([("007".to_owned(), 3)]), &[], &[]);
-        let keys = trial.report("d").said.changed_keys;
-        assert_eq!((keys.len(), keys.get("007"), keys.get(OTHERS)), (101, Some(&5), Some(&100)));
-    }
-
-    #[test]
     fn what_turns_bad_late_is_found_as_soon() {
         let trial = trial(Duration::from_hours(1));
         call(&trial.candidate, 10_000, 0, 100);
         assert_eq!(trial.verdict(), Verdict::Watch);
         call(&trial.candidate, 64, 9, 100);
         assert!(matches!(trial.verdict(), Verdict::Failed(told) if told.contains("max_drop_ratio")));
+    }
+
+    #[test]
+    fn what_turns_slow_on_live_traffic_alone_is_found() {
+        let trial = trial(Duration::from_hours(1));
+        let same = Times { took: Duration::from_micros(100), usual: Duration::from_micros(100) };
+        let window = |took| {
+            call(&trial.candidate, 16, 0, took);
+            call(&trial.current, 16, 0, 100);
+            trial.verdict()
+        };
+        assert_eq!(window(100), Verdict::Watch);
+        trial.compared(Some(same), Duration::ZERO);
+        assert_eq!([window(500), window(500)], [Verdict::Watch, Verdict::Watch]);
+        // What could not be told says nothing else.
+        trial.compared(None, Duration::ZERO);
+        call(&trial.candidate, 15, 0, 500);
+        assert_eq!(trial.verdict(), Verdict::Watch, "too few calls");
+        assert!(matches!(window(500), Verdict::Failed(reason) if reason.contains("have come to take longer")));
+        assert!(trial.is_halted());
     }
 
     #[test]
@@ -353,7 +367,7 @@ mod tests {
         trial.compared(None, Duration::ZERO);
         assert_eq!(trial.verdict(), Verdict::Watch);
         trial.compared(Some(micros(300, 100)), Duration::ZERO);
-        assert_eq!(trial.verdict(), Verdict::Watch, "what it takes on live traffic decides nothing");
+        assert_eq!(trial.verdict(), Verdict::Watch, "what it takes on live traffic alone decides nothing");
         call(&trial.candidate, 100, 0, 1_000);
         call(&trial.current, 100, 0, 10);
         assert_eq!(trial.is_to_be_compared(), None, "it was done just now");

@@ -3,7 +3,8 @@
 //! A folder a plugin, in `versions` of the `state_dir`, else in a temporary folder that ends with the
 //! process: `DIGEST.wasm` for each version that has served, with its signature if it has one, `order` with
 //! the digests, oldest first, and `rolled_back` with the digests that must not serve any more, the last one
-//! that was rolled back last, and behind them the one that serves instead. What is read from here is verified as any module is, and must have the digest
+//! that was rolled back last, and behind them the one that serves instead; `proved` with the digests of those that
+//! have proved themselves. What is read from here is verified as any module is, and must have the digest
 //! that its name says. A disk that refuses costs the way back, not the swap.
 
 use std::fs::{self, DirBuilder};
@@ -73,6 +74,39 @@ impl Versions {
         earlier.iter().rev().find(|digest| self.file(plugin, digest).exists()).cloned()
     }
 
+    /// The version that a bad one goes back to by itself: the last one before it that has proved itself, if one is
+    /// kept, else the one before.
+    pub fn proved_before(&self, plugin: &str, digest: &str) -> Option<String> {
+        let (kept, proved) = (self.kept(plugin), self.lines(plugin, "proved"));
+        let earlier = kept.split(|known| known == digest).next()?;
+        let is_there = |digest: &&String| proved.contains(digest) && self.file(plugin, digest).exists();
+        earlier.iter().rev().find(is_there).cloned().or_else(|| self.before(plugin, digest))
+    }
+
+    /// Whether a version has proved itself.
+    pub fn has_proved(&self, plugin: &str, digest: &str) -> bool {
+        self.lines(plugin, "proved").iter().any(|known| known == digest)
+    }
+
+    /// Whether a version has yet to prove itself, because there is one that has.
+    pub fn has_to_prove(&self, plugin: &str, digest: &str) -> bool {
+        let (kept, proved) = (self.kept(plugin), self.lines(plugin, "proved"));
+        !proved.iter().any(|known| known == digest) && proved.iter().any(|known| kept.contains(known))
+    }
+
+    /// A version that is kept has proved itself, or serves without having to.
+    pub fn prove(&self, plugin: &str, digest: &str) {
+        let (kept, mut proved) = (self.kept(plugin), self.lines(plugin, "proved"));
+        if self.has_proved(plugin, digest) || !kept.iter().any(|known| known == digest) {
+            return;
+        }
+        proved.retain(|known| kept.contains(known));
+        proved.push(digest.to_owned());
+        if let Err(error) = self.list(plugin, "proved", &proved) {
+            tracing::warn!(event = "plugin.versions", plugin, digest, %error, "that this version has proved itself is not remembered");
+        }
+    }
+
     /// The versions that must not serve any more, if there are any and the one instead of them is kept.
     pub fn rolled_back(&self, plugin: &str) -> Option<RolledBack> {
         let mut digests = self.lines(plugin, "rolled_back");
@@ -107,11 +141,18 @@ impl Versions {
         if file != kept && self.rolled_back(plugin).is_some_and(|rolled_back| rolled_back.instead != digest) {
             self.allow(plugin)?;
         }
-        let too_many = order.len().saturating_sub(KEPT);
-        for old in order.drain(..too_many) {
-            self.forget(plugin, &old)?;
+        while order.len() > KEPT {
+            // The one that it would go back to by itself stays.
+            let stays = self.proved_before(plugin, digest);
+            let old = order.iter().position(|known| Some(known) != stays.as_ref()).unwrap_or_default();
+            self.forget(plugin, &order.remove(old))?;
         }
-        place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())
+        self.list(plugin, "order", &order)
+    }
+
+    fn list(&self, plugin: &str, name: &str, digests: &[String]) -> io::Result<()> {
+        let folder = self.of(plugin);
+        place(&folder, &folder.join(name), (digests.join("\n") + "\n").as_bytes())
     }
 
     /// This version must not serve any more, beside those that must not already; `instead` does. It is not kept
@@ -124,10 +165,11 @@ impl Versions {
         digests.retain(|known| known != digest && known != instead);
         digests.push(digest.to_owned());
         self.write_down(plugin, &RolledBack { digests, instead: instead.to_owned() })?;
-        let mut order = self.kept(plugin);
-        order.retain(|known| known != digest);
-        let folder = self.of(plugin);
-        place(&folder, &folder.join("order"), (order.join("\n") + "\n").as_bytes())?;
+        for name in ["order", "proved"] {
+            let mut others = self.lines(plugin, name);
+            others.retain(|known| known != digest);
+            self.list(plugin, name, &others)?;
+        }
         self.forget(plugin, digest)
     }
 
@@ -146,6 +188,16 @@ impl Versions {
             fs::File::open(written)?.sync_all()?;
         }
         Ok(())
+    }
+
+    /// This version may serve again.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn forgive(&self, plugin: &str, digest: &str) -> io::Result<()> {
+        let Some(mut rolled_back) = self.rolled_back(plugin).filter(|one| one.has(digest)) else { return Ok(()) };
+        rolled_back.digests.retain(|known| known != digest);
+        if rolled_back.digests.is_empty() { self.allow(plugin) } else { self.write_down(plugin, &rolled_back) }
     }
 
     /// Any version may serve again.
@@ -279,6 +331,31 @@ mod tests {
         let digests = (0..=ROLLED_BACK).map(|number| format!("{number:064}")).collect::<Vec<_>>();
         versions.write_down(PLUGIN, &RolledBack { digests: digests.clone(), instead: digest('a') }).unwrap();
         assert_eq!(versions.rolled_back(PLUGIN).unwrap().digests, digests.get(1..).unwrap());
+    }
+
+    #[test]
+    fn a_bad_version_goes_back_to_the_last_that_has_proved_itself() {
+        let (state, versions) = kept("abcd");
+        let back = |versions: &Versions, letter| versions.proved_before(PLUGIN, &digest(letter));
+        assert_eq!(back(&versions, 'd'), Some(digest('c')), "none has: the one before");
+        assert!(!versions.has_to_prove(PLUGIN, &digest('d')));
+        "abz".chars().for_each(|letter| versions.prove(PLUGIN, &digest(letter)));
+        let again = Versions::open(Some(state.path())).unwrap();
+        assert_eq!((back(&again, 'd'), back(&again, 'b')), (Some(digest('b')), Some(digest('a'))));
+        assert!(again.has_proved(PLUGIN, &digest('a')) && !again.has_proved(PLUGIN, &digest('d')));
+        assert!(!again.has_proved(PLUGIN, &digest('z')), "it is not kept");
+        assert!(again.has_to_prove(PLUGIN, &digest('d')) && !again.has_to_prove(PLUGIN, &digest('b')));
+        versions.roll_back(PLUGIN, &digest('b'), &digest('a')).unwrap();
+        assert_eq!(back(&again, 'd'), Some(digest('a')), "what was rolled back has not");
+    }
+
+    #[test]
+    fn the_last_that_has_proved_itself_stays_however_many_come_after_it() {
+        let (_state, versions) = kept("ab");
+        versions.prove(PLUGIN, &digest('a'));
+        "cdefg".chars().for_each(|letter| versions.keep(PLUGIN, &digest(letter), b"", Path::new("/nowhere/a.wasm")));
+        assert_eq!(versions.kept(PLUGIN), ["a", "e", "f", "g"].map(|letter| letter.repeat(64)));
+        assert_eq!(versions.proved_before(PLUGIN, &digest('g')), Some(digest('a')));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A plugin that marks every span, counts in its store, and drops, burns time, traps or does not come back as
+//! A plugin that marks every span, counts in its store, and drops, burns time, traps, does not come back or gets slow as
 //! a block of bytes says, which the tests of shadows and canaries replace in the built component.
 
 use serde::Deserialize;
@@ -6,16 +6,26 @@ use sluice_sdk::prelude::*;
 use sluice_sdk::{Texts, log, metrics, store};
 
 /// The words before the values are how the tests find it.
-static BLOCK: [u8; 49] = *b"sluice-rollout mark=one drops=00 burns=01 fails=0";
+static BLOCK: [u8; 57] = *b"sluice-rollout mark=one drops=00 burns=01 fails=0 each=00";
 
 /// Rounds of a unit of time that is burnt; more than all the rest of a call with a few spans takes.
 const ROUNDS: u32 = 300_000;
+
+/// Rounds of a unit that is burnt for each span.
+const ROUNDS_EACH: u32 = ROUNDS / 100;
+
+/// Calls of an instance after which it gets slow, if it is to, and how many times as much it burns then.
+const YOUNG: u32 = 100;
+const SLOW: u32 = 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Config {}
 
-struct Rollout;
+#[derive(Default)]
+struct Rollout {
+    calls: u32,
+}
 
 /// A part of the block. The hint keeps the compiler from knowing the bytes.
 fn part(from: usize, to: usize) -> &'static str {
@@ -49,11 +59,12 @@ impl Plugin for Rollout {
     }
 
     fn configure(_: Config) -> Result<Configured<Self>, Vec<ConfigError>> {
-        Ok(Configured::new(Self))
+        Ok(Configured::new(Self::default()))
     }
 
     fn process(&mut self, batch: &Batch) -> Result<(), Failure> {
         let mut spans = 0;
+        self.calls += 1;
         for span in batch.spans()? {
             spans += 1;
             match number(48, 49) {
@@ -68,7 +79,9 @@ impl Plugin for Rollout {
                 span.drop();
             }
         }
-        for round in 0..number(39, 41) * ROUNDS {
+        let is_slow = number(48, 49) == 3 && self.calls > YOUNG;
+        let rounds = number(39, 41) * ROUNDS + number(55, 57) * ROUNDS_EACH * spans as u32;
+        for round in 0..rounds * if is_slow { SLOW } else { 1 } {
             core::hint::black_box(round);
         }
         let sums = store::add(&Texts::one("spans"), &[spans], None)?;

@@ -54,6 +54,9 @@ fn a_shadow_that_drops_more_is_reported_and_leaves_no_trace() {
     // One a call, up to the limit of lines a second.
     assert!((1..=number("spans") / 50).contains(&lines), "{candidate}");
     assert_eq!(candidate["metrics"]["rollout_seen"].as_f64(), Some(number("spans") as f64));
+    // A gauge has its last value: what the store held when the view was taken, and what it has counted itself.
+    let kept = candidate["metrics"]["rollout_kept"].as_f64().unwrap();
+    assert!((SPANS as f64..=2.0 * SPANS as f64).contains(&kept), "{candidate}");
     assert!(!sluice.log().events("plugin.log").iter().any(|line| line["message"] == "two"));
     let metrics = sluice.metrics();
     for metric in ["rollout_seen", "rollout_kept"] {

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
-use sluice_tests::collector::Sluice;
+use sluice_tests::collector::{Config, Folder, Sluice};
+use sluice_tests::send::http;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{PLUGIN, TWO, marks, replace, span, start, start_limited};
+use super::{ONE, PLUGIN, TWO, marks, replace, span, start, start_limited};
 use crate::guests::{self, Fails, Version};
 use crate::odd;
 
@@ -134,4 +135,48 @@ fn what_was_configured_otherwise_does_not_stand_by() {
         assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
         assert_eq!(end.account.dropped_by(PLUGIN), i64::from(!stands_by));
     }
+}
+
+#[test]
+fn the_breaker_of_a_version_that_stands_by_is_not_shown_and_holds_nobody() {
+    let upstream = Sink::start();
+    // It is probed some ten times before the probation of the next version is over.
+    let settings = "module: rollout.wasm\nrollout: { probation: 2s }\n\
+        restart: { initial_interval: 200ms, max_interval: 200ms, budget: 0 }";
+    let config = Config::to(&upstream).extension("health_check", "endpoint: '127.0.0.1:0'").processor(PLUGIN, settings);
+    let folder = Folder::new(&config.yaml());
+    folder.write("rollout.wasm", guests::rollout(Version { fails: Fails::Traps, ..ONE }));
+    let sluice = Sluice::start_in(folder);
+    let health = || http::get(sluice.address("health_check", ""), "/ready").unwrap().status.as_u16();
+    let breaker = || sluice.metrics().sum("sluice_plugin_breaker_state", &[("plugin", PLUGIN)]) as u8;
+    // A whole request of spans that it fails on opens its breaker.
+    let mut chance = StdRng::seed_from_u64(15);
+    let bad = odd::request(&(0..30).map(|id| span(&chance.random(), id, "bad")).collect::<Vec<_>>());
+    let client = send::Grpc::new(sluice.grpc()).unwrap();
+    wait::until("its breaker to open", || {
+        // What is turned away is what it is probed with.
+        let refused = client.send(&bad).is_err();
+        (refused && breaker() == 2 && health() == 503).then_some(())
+    });
+    sluice.folder().write("rollout.wasm", guests::rollout(TWO));
+    let came = wait::until("version two", || {
+        // Else a probe with nothing would close it.
+        let _ = client.send(&bad);
+        sluice.swaps(PLUGIN).into_iter().nth(1)
+    });
+    assert_eq!(came["outcome"], "swapped", "{came}");
+    let logged = sluice.log().count();
+    let mut looks = 0;
+    wait::until("the end of the probation", || {
+        client.send(&bad).unwrap();
+        assert_eq!((breaker(), health()), (0, 200), "after {looks} looks");
+        looks += 1;
+        sluice.log().find("plugin.probation")
+    });
+    println!("{looks} looks");
+    assert!(sluice.log().events_after(logged, "plugin.breaker").is_empty(), "{}", sluice.log().text());
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    let marks = marks(&upstream.decoded_spans());
+    assert_eq!(marks.keys().collect::<Vec<_>>(), ["two"], "{marks:?}");
 }

@@ -20,7 +20,7 @@ impl Guard {
     /// Tries the plugin as a request would, but for its effects, which are thrown away.
     pub(super) fn probe(&self) {
         let slice = self.breaker.begin_probe().unwrap_or_default();
-        self.stats.breaker(State::Probing);
+        self.tell(State::Probing, Duration::ZERO);
         let went_well = Batch::parse(slice).is_ok_and(|mut batch| {
             let (mut allowance, mut effects) = (Allowance::default(), Effects::default());
             let mut instance = None;
@@ -33,7 +33,7 @@ impl Guard {
         match self.breaker.end_probe(went_well) {
             None => self.tell(State::Closed, Duration::ZERO),
             Some(pause) => {
-                self.stats.breaker(State::Open);
+                self.tell_open_still();
                 self.schedule(pause);
             }
         }
