@@ -1,8 +1,11 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
 mod alone;
+mod control;
 mod flush;
 mod hand_over;
+mod jobs;
+mod lanes;
 mod leaving;
 mod life;
 mod listening;
@@ -14,10 +17,12 @@ mod rollout;
 mod succession;
 
 use std::collections::{HashMap, HashSet};
+use std::iter;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::account::Account;
+use crate::chain::Guard;
 use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Courier, Reroute};
 use crate::exporter::{self, Exporter, ExporterContext};
@@ -67,6 +72,8 @@ pub struct Collector {
     servers: Servers,
     sockets: Sockets,
     leaving: Leaving,
+    /// How many generations were put in place.
+    generation: u64,
     /// Counts the exporters started, so that they spread over the cores.
     started: usize,
 }
@@ -137,6 +144,7 @@ impl Collector {
             servers: Servers::default(),
             sockets,
             leaving: Leaving::default(),
+            generation: 0,
             started: 0,
         })
     }
@@ -175,6 +183,7 @@ impl Collector {
         let started = Instant::now();
         self.cores.install(self.reroutes(&plan, &served, &mut fresh)).await?;
         // Nothing can fail any more.
+        self.generation += 1;
         logs::configure(&config.service.telemetry.logs);
         self.receiving.admission.resize(config.admission_bytes());
         let (mut swaps, mut modules) = (Vec::new(), Vec::new());
@@ -193,7 +202,9 @@ impl Collector {
         }
         self.tell_superseded(&served, trigger);
         self.desk.only(|id| served.contains_key(id));
-        self.served = served;
+        let before = std::mem::replace(&mut self.served, served);
+        let goes = |guard: &&Arc<Guard>| !guards(&self.served).any(|now| Arc::ptr_eq(now, guard));
+        guards(&before).filter(goes).for_each(|guard| guard.leaves());
         self.leaving.reap();
         let deadline = Instant::now() + config.drain_timeout();
         self.servers.serve(sites, listeners.sites);
@@ -299,6 +310,12 @@ impl Collector {
             }
         }
     }
+}
+
+/// The guards of all that serves or is tried.
+fn guards<'s>(served: &'s HashMap<String, Served>) -> impl Iterator<Item = &'s Arc<Guard>> {
+    let tried = |served: &'s Served| Some(&served.candidate.as_ref()?.served.guard);
+    served.values().flat_map(move |served| iter::once(&served.guard).chain(tried(served)))
 }
 
 /// Whether what was made is to be watched when it serves: another version, that neither is the first one nor comes

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 use tempfile::NamedTempFile;
 use wasmtime::Engine;
 
@@ -37,9 +37,9 @@ const MOST_SAID: u64 = 4 << 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
 
-const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
-const SIGXCPU: i32 = rustix::process::Signal::XCPU.as_raw();
-const SIGABRT: i32 = rustix::process::Signal::ABORT.as_raw();
+const SIGKILL: i32 = Signal::KILL.as_raw();
+const SIGXCPU: i32 = Signal::XCPU.as_raw();
+const SIGABRT: i32 = Signal::ABORT.as_raw();
 
 /// How the parent tells the child for which [`Reach`] to compile, its CPU time, and its [`Priority`].
 const REACH: &str = "SLUICE_COMPILE_REACH";
@@ -73,6 +73,8 @@ enum Ended {
     Late,
     /// It hardly came to run.
     Starved,
+    /// Nobody wants it any more.
+    Unwanted,
 }
 
 /// A [`Compiler`] that is ready to work.
@@ -116,6 +118,9 @@ pub enum CompileError {
     /// The child could not be run.
     #[error("cannot run the compiler: {0}")]
     Io(#[from] std::io::Error),
+    /// Nobody wants it any more.
+    #[error("it was not compiled: the process is stopping")]
+    Stopping,
 }
 
 impl CompileError {
@@ -126,6 +131,7 @@ impl CompileError {
             Self::Timeout(_) => "compile_timeout",
             Self::Memory => "compile_memory",
             Self::Io(_) => "compiler",
+            Self::Stopping => "stopping",
         }
     }
 }
@@ -174,8 +180,12 @@ fn one_child(
     command.arg("__compile").arg(out.path()).env(REACH, shared.reach.word()).env(PRIORITY, priority.word());
     command.env(SECONDS, timeout.as_secs().max(1).to_string());
     command.stdin(given.reopen()?).stdout(Stdio::null()).stderr(said.reopen()?);
-    match wait(starter.start(command)?, priority, started, timeout)? {
+    if shared.is_stopping() {
+        return Err(CompileError::Stopping);
+    }
+    match wait(starter.start(command)?, shared, priority, started, timeout)? {
         Ended::Starved => Ok(None),
+        Ended::Unwanted => Err(CompileError::Stopping),
         Ended::Late => Err(CompileError::Timeout(timeout)),
         Ended::Itself(status) if status.success() => Ok(Some(std::fs::read(out.path())?)),
         // The system's bound of CPU time is the parent's in whole seconds.
@@ -198,7 +208,13 @@ fn one_child(
 }
 
 /// Waits for the child's end, and brings it about if need be.
-fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duration) -> std::io::Result<Ended> {
+fn wait(
+    mut child: Child,
+    shared: &Shared,
+    priority: Priority,
+    started: Instant,
+    timeout: Duration,
+) -> std::io::Result<Ended> {
     let (mut looked, mut had) = (Instant::now(), Duration::ZERO);
     let ended = loop {
         if let Some(status) = child.try_wait()? {
@@ -206,6 +222,9 @@ fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duratio
         }
         if started.elapsed() >= timeout {
             break Ended::Late;
+        }
+        if shared.is_stopping() {
+            break Ended::Unwanted;
         }
         if priority == Priority::Idle && looked.elapsed() >= LOOK {
             let has = cpu_time(child.id());
@@ -218,7 +237,7 @@ fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duratio
     };
     child.kill()?;
     match ended {
-        Ended::Starved => reap(child),
+        Ended::Starved | Ended::Unwanted => reap(child),
         _ => drop(child.wait()?),
     }
     Ok(ended)

@@ -73,3 +73,4 @@ mod trust;
 mod upstream;
 mod wait_for_result;
 mod watching;
+mod while_compiling;

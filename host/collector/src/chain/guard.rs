@@ -61,6 +61,8 @@ pub struct Guard {
     is_told: AtomicBool,
     /// Calls of `flush` that have failed since the last one that went well.
     failed_flushes: AtomicU32,
+    /// No generation has it any more.
+    has_left: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -80,6 +82,7 @@ impl Guard {
             is_to_be_tried: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             failed_flushes: AtomicU32::new(0),
+            has_left: AtomicBool::new(false),
             me: Weak::clone(me),
         })
     }
@@ -148,7 +151,18 @@ impl Guard {
         }
     }
 
+    /// No generation has it any more: what it finds says nothing of the plugin that serves, although a request, or the
+    /// preparation of the next generation, may hold on to it for long.
+    pub fn leaves(&self) {
+        if !self.has_left.swap(true, Ordering::Relaxed) && self.breaker.is_open() {
+            self.care.readiness.release(&format!("processor {}", self.id));
+        }
+    }
+
     fn tell(&self, state: State, pause: Duration) {
+        if self.has_left.load(Ordering::Relaxed) {
+            return;
+        }
         self.stats.breaker(state);
         let who = format!("processor {}", self.id);
         let word = match state {
@@ -344,9 +358,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if self.breaker.is_open() {
-            self.care.readiness.release(&format!("processor {}", self.id));
-        }
+        self.leaves();
     }
 }
 
