@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
 use tempfile::NamedTempFile;
 use wasmtime::Engine;
 
@@ -41,7 +41,8 @@ const SIGKILL: i32 = Signal::KILL.as_raw();
 const SIGXCPU: i32 = Signal::XCPU.as_raw();
 const SIGABRT: i32 = Signal::ABORT.as_raw();
 
-/// How the parent tells the child for which [`Reach`] to compile, its CPU time, and its [`Priority`].
+/// How the parent tells the child its own number, for which [`Reach`] to compile, its CPU time, and its [`Priority`].
+const PARENT: &str = "SLUICE_COMPILE_PARENT";
 const REACH: &str = "SLUICE_COMPILE_REACH";
 const SECONDS: &str = "SLUICE_COMPILE_SECONDS";
 const PRIORITY: &str = "SLUICE_COMPILE_PRIORITY";
@@ -178,7 +179,7 @@ fn one_child(
     let (out, said) = (shared.cache.scratch()?, shared.cache.scratch()?);
     let mut command = Command::new(exe);
     command.arg("__compile").arg(out.path()).env(REACH, shared.reach.word()).env(PRIORITY, priority.word());
-    command.env(SECONDS, timeout.as_secs().max(1).to_string());
+    command.env(SECONDS, timeout.as_secs().max(1).to_string()).env(PARENT, std::process::id().to_string());
     command.stdin(given.reopen()?).stdout(Stdio::null()).stderr(said.reopen()?);
     if shared.is_stopping() {
         return Err(CompileError::Stopping);
@@ -274,6 +275,7 @@ pub fn compile_child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode 
 }
 
 fn compile_here(out: &Path) -> Result<(), String> {
+    die_with_parent()?;
     bound_myself();
     let is_idle = std::env::var_os(PRIORITY).is_some_and(|word| word == Priority::Idle.word());
     gentle::begin(if is_idle { Priority::Idle } else { Priority::Equal });
@@ -284,6 +286,20 @@ fn compile_here(out: &Path) -> Result<(), String> {
         Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide })).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::fs::write(out, code).map_err(|error| error.to_string())
+}
+
+/// Has the system kill this process when the thread that has started it ends, which it does with its process: then
+/// nobody waits for the code, nor looks at the clock. A system that does not do that leaves the limits.
+fn die_with_parent() -> Result<(), String> {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let parent: Option<i32> = std::env::var(PARENT).ok().and_then(|number| number.parse().ok());
+    // It may have ended before that.
+    match parent {
+        Some(parent) if getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) => {
+            Err("who asked for it has ended".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A limit that cannot be set leaves the parent's clock as the bound.

@@ -275,3 +275,19 @@ fn what_changes_meanwhile_is_looked_at_afterwards() {
     assert_eq!(stamp_now(&sluice, &upstream, "mark").as_deref(), Some("two"));
     assert_eq!(sluice.terminate().code, 0);
 }
+
+#[test]
+fn a_compiler_does_not_outlive_who_has_started_it() {
+    let upstream = Sink::start();
+    let sluice = start(&upstream);
+    compile_for_minutes(&sluice);
+    let compilers = compilers(&sluice);
+    sluice.signal(libc::SIGKILL);
+    assert_eq!(sluice.wait_end().code, 128 + libc::SIGKILL);
+    let gone = wait::within(SOON, || (!compilers.iter().any(|pid| is_alive(*pid))).then_some(()));
+    for pid in compilers.into_iter().filter(|pid| is_alive(*pid)) {
+        // SAFETY: a plain system call. It is the child of a process of this test.
+        unsafe { libc::kill(pid as libc::pid_t, libc::SIGKILL) };
+    }
+    assert!(gone.is_some(), "it goes on without anybody who wants its work");
+}
