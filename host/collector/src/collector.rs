@@ -1,8 +1,11 @@
 //! The only wiring: what is built in which order, who owns what, in which order it ends.
 
 mod alone;
+mod control;
 mod flush;
 mod hand_over;
+mod jobs;
+mod lanes;
 mod leaving;
 mod life;
 mod listening;
@@ -70,6 +73,8 @@ pub struct Collector {
     servers: Servers,
     sockets: Sockets,
     leaving: Leaving,
+    /// How many generations were put in place.
+    generation: u64,
     /// Counts the exporters started, so that they spread over the cores.
     started: usize,
 }
@@ -140,6 +145,7 @@ impl Collector {
             servers: Servers::default(),
             sockets,
             leaving: Leaving::default(),
+            generation: 0,
             started: 0,
         })
     }
@@ -179,6 +185,7 @@ impl Collector {
         self.cores.install(self.reroutes(&plan, &served, &mut fresh, trigger)).await?;
         // Nothing can fail any more.
         leaving::retire_plugins(&self.workshop.metrics, &self.served, &served);
+        self.generation += 1;
         logs::configure(&config.service.telemetry.logs);
         self.receiving.admission.resize(config.admission_bytes());
         let (mut swaps, mut modules) = (Vec::new(), Vec::new());

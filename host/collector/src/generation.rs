@@ -49,6 +49,8 @@ pub enum Look<'l> {
     All,
     /// That of this processor alone; others stay as they are.
     Only(&'l str),
+    /// The same, even if it is a version that was rolled back.
+    Forced(&'l str),
     /// At a version of this processor, by its digest, that has served before and is kept.
     Kept(&'l str, &'l str),
     /// At the candidate of this processor, which is to serve from now on.
@@ -62,7 +64,7 @@ impl<'l> Look<'l> {
     fn only(self) -> Option<&'l str> {
         match self {
             Self::Start | Self::All => None,
-            Self::Only(id) | Self::Kept(id, _) | Self::Promote(id) | Self::Abort(id) => Some(id),
+            Self::Only(id) | Self::Forced(id) | Self::Kept(id, _) | Self::Promote(id) | Self::Abort(id) => Some(id),
         }
     }
 }
@@ -177,7 +179,7 @@ impl Workshop {
                 continue;
             }
             // What goes back has proved itself, and must not be kept from it.
-            let tests = matches!(look, Look::All | Look::Only(_));
+            let tests = matches!(look, Look::All | Look::Only(_) | Look::Forced(_));
             let behind = candidate::canary_beside(config, &id, present, &all.served);
             let mut attempt = Attempt { tests, behind, ..Attempt::default() };
             match self.processor(component, now, config, look, &mut attempt) {
@@ -296,8 +298,9 @@ impl Workshop {
         let verify = |source: &Source, trust: &Trust| self.sandbox.verify(source, &settings.limits, trust);
         let verified = attempt.time(Step::Verify, || {
             let verified = verify(&source, &trust)?;
-            // At the start a pin says which version is meant, whatever was before.
-            let is_meant = settings.module.is_none() || trust.sha256.is_some() && look == Look::Start;
+            // Who forces it means this version; so does a pin at the start, whatever was before.
+            let is_forced = matches!(look, Look::Forced(_));
+            let is_meant = settings.module.is_none() || is_forced || trust.sha256.is_some() && look == Look::Start;
             let rolled_back = if is_meant { None } else { self.versions.rolled_back(&id) };
             let Some(rolled_back) = rolled_back.filter(|one| one.has(verified.digest())) else {
                 return Ok(verified);

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
 use tempfile::NamedTempFile;
 use wasmtime::Engine;
 
@@ -37,11 +37,12 @@ const MOST_SAID: u64 = 4 << 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
 
-const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
-const SIGXCPU: i32 = rustix::process::Signal::XCPU.as_raw();
-const SIGABRT: i32 = rustix::process::Signal::ABORT.as_raw();
+const SIGKILL: i32 = Signal::KILL.as_raw();
+const SIGXCPU: i32 = Signal::XCPU.as_raw();
+const SIGABRT: i32 = Signal::ABORT.as_raw();
 
-/// How the parent tells the child for which [`Reach`] to compile, its CPU time, and its [`Priority`].
+/// How the parent tells the child its own number, for which [`Reach`] to compile, its CPU time, and its [`Priority`].
+const PARENT: &str = "SLUICE_COMPILE_PARENT";
 const REACH: &str = "SLUICE_COMPILE_REACH";
 const SECONDS: &str = "SLUICE_COMPILE_SECONDS";
 const PRIORITY: &str = "SLUICE_COMPILE_PRIORITY";
@@ -73,6 +74,8 @@ enum Ended {
     Late,
     /// It hardly came to run.
     Starved,
+    /// Nobody wants it any more.
+    Unwanted,
 }
 
 /// A [`Compiler`] that is ready to work.
@@ -116,6 +119,9 @@ pub enum CompileError {
     /// The child could not be run.
     #[error("cannot run the compiler: {0}")]
     Io(#[from] std::io::Error),
+    /// Nobody wants it any more.
+    #[error("it was not compiled: the process is stopping")]
+    Stopping,
 }
 
 impl CompileError {
@@ -126,6 +132,7 @@ impl CompileError {
             Self::Timeout(_) => "compile_timeout",
             Self::Memory => "compile_memory",
             Self::Io(_) => "compiler",
+            Self::Stopping => "stopping",
         }
     }
 }
@@ -172,10 +179,14 @@ fn one_child(
     let (out, said) = (shared.cache.scratch()?, shared.cache.scratch()?);
     let mut command = Command::new(exe);
     command.arg("__compile").arg(out.path()).env(REACH, shared.reach.word()).env(PRIORITY, priority.word());
-    command.env(SECONDS, timeout.as_secs().max(1).to_string());
+    command.env(SECONDS, timeout.as_secs().max(1).to_string()).env(PARENT, std::process::id().to_string());
     command.stdin(given.reopen()?).stdout(Stdio::null()).stderr(said.reopen()?);
-    match wait(starter.start(command)?, priority, started, timeout)? {
+    if shared.is_stopping() {
+        return Err(CompileError::Stopping);
+    }
+    match wait(starter.start(command)?, shared, priority, started, timeout)? {
         Ended::Starved => Ok(None),
+        Ended::Unwanted => Err(CompileError::Stopping),
         Ended::Late => Err(CompileError::Timeout(timeout)),
         Ended::Itself(status) if status.success() => Ok(Some(std::fs::read(out.path())?)),
         // The system's bound of CPU time is the parent's in whole seconds.
@@ -198,7 +209,13 @@ fn one_child(
 }
 
 /// Waits for the child's end, and brings it about if need be.
-fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duration) -> std::io::Result<Ended> {
+fn wait(
+    mut child: Child,
+    shared: &Shared,
+    priority: Priority,
+    started: Instant,
+    timeout: Duration,
+) -> std::io::Result<Ended> {
     let (mut looked, mut had) = (Instant::now(), Duration::ZERO);
     let ended = loop {
         if let Some(status) = child.try_wait()? {
@@ -206,6 +223,9 @@ fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duratio
         }
         if started.elapsed() >= timeout {
             break Ended::Late;
+        }
+        if shared.is_stopping() {
+            break Ended::Unwanted;
         }
         if priority == Priority::Idle && looked.elapsed() >= LOOK {
             let has = cpu_time(child.id());
@@ -218,7 +238,7 @@ fn wait(mut child: Child, priority: Priority, started: Instant, timeout: Duratio
     };
     child.kill()?;
     match ended {
-        Ended::Starved => reap(child),
+        Ended::Starved | Ended::Unwanted => reap(child),
         _ => drop(child.wait()?),
     }
     Ok(ended)
@@ -255,6 +275,7 @@ pub fn compile_child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode 
 }
 
 fn compile_here(out: &Path) -> Result<(), String> {
+    die_with_parent()?;
     bound_myself();
     let is_idle = std::env::var_os(PRIORITY).is_some_and(|word| word == Priority::Idle.word());
     gentle::begin(if is_idle { Priority::Idle } else { Priority::Equal });
@@ -265,6 +286,20 @@ fn compile_here(out: &Path) -> Result<(), String> {
         Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide })).map_err(|error| format!("{error:#}"))?;
     let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
     std::fs::write(out, code).map_err(|error| error.to_string())
+}
+
+/// Has the system kill this process when the thread that has started it ends, which it does with its process: then
+/// nobody waits for the code, nor looks at the clock. A system that does not do that leaves the limits.
+fn die_with_parent() -> Result<(), String> {
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let parent: Option<i32> = std::env::var(PARENT).ok().and_then(|number| number.parse().ok());
+    // It may have ended before that.
+    match parent {
+        Some(parent) if getppid().map(Pid::as_raw_nonzero).map(i32::from) != Some(parent) => {
+            Err("who asked for it has ended".to_owned())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A limit that cannot be set leaves the parent's clock as the bound.

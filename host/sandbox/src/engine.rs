@@ -98,6 +98,14 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) reach: Reach,
     pub(crate) stores: Stores,
+    stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Whether nothing is to be compiled any more.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
 }
 
 /// How much address space a memory sets aside.
@@ -145,8 +153,14 @@ impl Sandbox {
                 clock,
                 reach,
                 stores: Stores::default(),
+                stopping: AtomicBool::new(false),
             }),
         })
+    }
+
+    /// The process is stopping: what is being compiled is left, and nothing more is compiled.
+    pub fn stop_compiling(&self) {
+        self.shared.stopping.store(true, Ordering::Relaxed);
     }
 }
 

@@ -112,7 +112,7 @@ fn component(text: &'static str) -> Vec<u8> {
                 let numbers: Vec<u32> = words[1..].iter().map(|word| word.parse().unwrap()).collect();
                 guest.data(words[0].parse().unwrap(), little_endian(&numbers))
             }
-            "bomb" => guest.module(&bomb()),
+            "bomb" => guest.module(&bomb(3_000)),
             "version" => {
                 version = Some(format!("@{}", words[0]));
                 guest
@@ -141,12 +141,12 @@ fn bytes(what: &str) -> Vec<u8> {
     }
 }
 
-/// A function that takes a compiler minutes: every one of its loops hands on every local.
-fn bomb() -> String {
+/// A function that takes a compiler long, with 3,000 loops minutes: every one of them hands on every local.
+pub fn bomb(loops: usize) -> String {
     let step =
         |n: usize| format!("loop local.get {} local.get {} i64.add local.set {} ", n % 400, n * 7 % 400, n * 13 % 400);
-    let body: String = (0..3_000).map(step).collect();
-    let ends = "local.get 0 i64.eqz br_if 0 end ".repeat(3_000);
+    let body: String = (0..loops).map(step).collect();
+    let ends = "local.get 0 i64.eqz br_if 0 end ".repeat(loops);
     format!("(func $bomb (local {}) {body} {ends})", "i64 ".repeat(400))
 }
 

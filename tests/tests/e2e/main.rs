@@ -74,3 +74,4 @@ mod trust;
 mod upstream;
 mod wait_for_result;
 mod watching;
+mod while_compiling;

@@ -19,6 +19,7 @@ type Stamps = Vec<Option<Stamp>>;
 pub(super) struct Refused(HashMap<String, Stamps>);
 
 /// What came of it.
+#[derive(Default)]
 pub(super) struct Judged {
     /// The state of the files of all processors, from before they were read.
     stamps: HashMap<String, Stamps>,
@@ -27,22 +28,26 @@ pub(super) struct Judged {
     unfit: Vec<Unfit>,
 }
 
-/// Looks at the module of each processor that serves. Blocking, and slow when something has to be compiled.
+/// Looks at the module of each processor that serves. Blocking, and slow when something has to be compiled. What
+/// was refused `earlier`, in the same attempt, stays refused.
 pub(super) fn judge(
     workshop: &Workshop,
     config: &Config,
     present: HashMap<String, Served>,
-    refused: &Refused,
+    (refused, earlier): (&Refused, Option<Judged>),
     trigger: Trigger,
 ) -> (Processors, Judged) {
+    let mut earlier = earlier.unwrap_or_default();
     let mut all = Processors { served: present, ..Processors::default() };
-    let mut judged = Judged { stamps: HashMap::new(), passed_by: Vec::new(), unfit: Vec::new() };
+    let mut judged = Judged::default();
     // Somebody who asks wants an answer.
     let passes_by = matches!(trigger, Trigger::File | Trigger::Turn);
     for component in config.used_processors() {
         let (id, stamps) = (component.id.to_string(), stamps(component));
         if passes_by && refused.0.get(&id) == Some(&stamps) {
             judged.passed_by.push(id.clone());
+        } else if let Some(unfit) = earlier.refusal(&id, &stamps, all.served.get(&id)) {
+            judged.unfit.push(unfit);
         } else {
             // Those before it count as they will be: of two in a chain one has a canary.
             match workshop.processors(config, &all.served, Look::Only(&id)) {
@@ -64,6 +69,14 @@ fn stamps(component: &Component<processor::Settings>) -> Stamps {
 }
 
 impl Judged {
+    /// Why a processor was refused, if its files are as they were then and the same version serves.
+    fn refusal(&mut self, id: &str, stamps: &Stamps, now: Option<&Served>) -> Option<Unfit> {
+        let now = now.map(|now| now.prepared.digest());
+        let is_it = |unfit: &Unfit| unfit.id == id && unfit.from.as_deref() == now;
+        let place = self.unfit.iter().position(is_it).filter(|_| self.stamps.get(id) == Some(stamps))?;
+        Some(self.unfit.swap_remove(place))
+    }
+
     /// Has processors that cannot serve after all keep the version that serves.
     pub(super) fn leave_out(
         &mut self,

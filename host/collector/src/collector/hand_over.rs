@@ -64,7 +64,7 @@ impl Collector {
         }
         // A call of a plugin may take as long as its limit says, and there is one for each core.
         let work = move || moving.into_iter().map(|moves| take_over(moves, trigger, started)).collect();
-        let moved: Vec<Result<Fresh, Box<Unfit>>> = preparing::aside(trigger, work).await?;
+        let moved: Vec<Result<Fresh, Box<Unfit>>> = preparing::aside(trigger.is_in_haste(), work).await?;
         let mut unfit = Vec::new();
         for fresh in moved {
             match fresh {

@@ -5,14 +5,16 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use sluice_sandbox::{self as sandbox, Compiler, Options, Sandbox};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Collector;
+use super::control::{Control, Signals, keep_account, save_stores};
+use super::lanes::{LEAVE_TIME, Lanes};
+use super::preparing;
 use super::problems::{check, diagnostics, load_all};
 use super::succession::{Follows, Succession};
 use crate::account::{self, Account, Keeper};
@@ -21,12 +23,11 @@ use crate::cli::{ConfigArgs, RunArgs};
 use crate::config::{self, Config, Loaded};
 use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk, state_dir};
-use crate::generation::{Bundle, Look, Workshop, watched};
-use crate::handover::{self, Door, Visit};
+use crate::generation::{Bundle, Look, Processors, Unfit, Workshop, watched};
+use crate::handover;
 use crate::memory;
 use crate::quarantine::{self, Quarantine};
 use crate::receiver::Sockets;
-use crate::swap::Trigger;
 use crate::swap::versions::Versions;
 use crate::swap::watch::Watch;
 use crate::tables::Shelf;
@@ -36,13 +37,6 @@ use crate::telemetry::{self, metrics::Metrics};
 const COULD_NOT_START: u8 = 1;
 /// Exit code of a process that lost spans at the drain deadline, or was told twice to stop.
 const SPANS_LOST: u8 = 3;
-
-/// How often kept stores are written: with the time that writing takes, what is lost by a kill is
-/// less than a second of writes.
-const SAVE_EVERY: Duration = Duration::from_millis(500);
-
-/// How often it is looked at how new versions do: a bad one is to be gone within two seconds.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Triggers that may wait; one says as much as many.
 const TRIGGERS: usize = 1;
@@ -148,47 +142,6 @@ fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> 
     }
 }
 
-/// Writes the stores that are kept, beside the control thread, which goes on accepting.
-pub(super) async fn save_stores(sandbox: &Sandbox) {
-    let sandbox = sandbox.clone();
-    if let Err(error) = tokio::task::spawn_blocking(move || sandbox.save_stores()).await {
-        tracing::error!(event = "internal", %error, "writing the stores has failed");
-    }
-}
-
-/// Writes the account, beside the control thread as well.
-async fn keep_account(keeper: Option<Keeper>, durable: bool) -> Option<Keeper> {
-    let mut keeper = keeper?;
-    let turn = tokio::task::spawn_blocking(move || {
-        keeper.turn(durable);
-        keeper
-    });
-    turn.await.map_err(|error| tracing::error!(event = "internal", %error, "keeping the account has failed")).ok()
-}
-
-/// The signals that the process heeds.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        let [interrupt, terminate, hangup] =
-            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
-        Ok(Self { interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
-    }
-
-    /// Waits until the process is told to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 /// Starts, after the process that serves if it is to be taken over from, and serves.
 async fn begin(args: &RunArgs, loaded: Loaded, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
     if let Some((sluice, folder)) = loaded.config.sluice().and_then(|sluice| Some((sluice, sluice.state_dir.as_ref()?)))
@@ -211,6 +164,31 @@ async fn begin(args: &RunArgs, loaded: Loaded, bundle: Bundle, passed: Vec<TcpLi
     }
 }
 
+/// What comes of the preparation of the first generation.
+enum First {
+    Ready(Processors),
+    Unfit(Vec<Unfit>),
+    ToldToStop,
+}
+
+/// Prepares the first generation. Signals are heeded meanwhile: it may take as long as compiling does.
+async fn first(workshop: &Workshop, config: &Config, signals: &mut Signals) -> anyhow::Result<First> {
+    let prepare = {
+        let (workshop, config) = (workshop.clone(), config.clone());
+        move || workshop.processors(&config, &HashMap::new(), Look::Start)
+    };
+    // There is nobody yet to whom it would have to yield.
+    let mut preparing = Box::pin(preparing::aside(true, prepare));
+    tokio::select! {
+        prepared = &mut preparing => Ok(prepared?.map_or_else(First::Unfit, First::Ready)),
+        () = signals.stop() => {
+            workshop.sandbox.stop_compiling();
+            let _ = tokio::time::timeout(LEAVE_TIME, preparing).await;
+            Ok(First::ToldToStop)
+        }
+    }
+}
+
 async fn serve(
     args: &RunArgs,
     loaded: Loaded,
@@ -224,19 +202,21 @@ async fn serve(
     let metrics = Metrics::default();
     let readiness = Readiness::default();
     let account = Account::new(metrics.registry())?;
-    let (desk, mut orders) = Desk::new(account.clone());
+    let (desk, orders) = Desk::new(account.clone());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
     let workshop = workshop(&loaded.config, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
-    let (tell, mut triggers) = mpsc::channel(TRIGGERS);
+    let (tell, triggers) = mpsc::channel(TRIGGERS);
     let files = Watch::start(tell);
     files.files(loaded.config.files());
-    let processors = match workshop.processors(&loaded.config, &HashMap::new(), Look::Start) {
-        Ok(processors) => processors,
-        Err(unfit) => {
+    let processors = match first(&workshop, &loaded.config, &mut signals).await? {
+        First::Ready(processors) => processors,
+        First::Unfit(unfit) => {
             config::print(&diagnostics(&loaded.config, unfit));
             return Ok(ExitCode::from(COULD_NOT_START));
         }
+        // Nothing was accepted yet.
+        First::ToldToStop => return Ok(ExitCode::SUCCESS),
     };
     let sandbox = workshop.sandbox.clone();
     let mut collector =
@@ -249,52 +229,29 @@ async fn serve(
         succession.serves();
     }
     collector.close_unclaimed();
-    let mut keeper = Keeper::new(&account, collector.config().account_dir());
-    keeper = keep_account(keeper, collector.config().is_durable()).await;
+    let keeper = Keeper::new(&account, collector.config().account_dir());
+    let keeper = keep_account(keeper, collector.config().is_durable()).await;
     let replays = quarantine.map(|quarantine| {
         let account = account.receiver("quarantine");
         tokio::spawn(quarantine::replay::serve(quarantine, collector.courier(), account))
     });
     readiness.ready();
     tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
-    let mut balance = account::Watch::new(account.clone());
-    let mut save = tokio::time::interval(SAVE_EVERY);
-    let mut look = tokio::time::interval(LOOK_EVERY);
-    let mut door = collector.door();
-    let successor = loop {
-        tokio::select! {
-            _ = signals.interrupt.recv() => break None,
-            _ = signals.terminate.recv() => break None,
-            visit = visit(&mut door) => match visit {
-                Visit::Takes(successor) => break Some(successor),
-                Visit::Knocks(stream) => {
-                    collector.offer(stream, &mut door).await;
-                    continue;
-                }
-            },
-            _ = signals.hangup.recv() => drop(collector.reload(args, Trigger::Sighup).await),
-            Some(trigger) = triggers.recv() => drop(collector.reload(args, trigger).await),
-            Some(order) = orders.recv() => collector.carry_out(args, order).await,
-            _ = save.tick() => {
-                save_stores(&sandbox).await;
-                keeper = keep_account(keeper, collector.config().is_durable()).await;
-                collector.watch_queues();
-                collector.flush().await;
-                balance.look(Instant::now(), collector.config().imbalance_after());
-                continue;
-            }
-            _ = look.tick(), if collector.is_watching() => {
-                collector.watch().await;
-                if !collector.take_turn() {
-                    continue;
-                }
-                drop(collector.reload(args, Trigger::Turn).await);
-            }
-        }
-        collector.compare(&mut door);
+    let mut control = Control {
+        signals,
+        triggers,
+        orders,
+        door: collector.door(),
+        lanes: Lanes::new(args.sources()),
+        keeper,
+        balance: account::Watch::new(account.clone()),
     };
-    // Whoever follows has its own at this place.
-    drop(door);
+    let successor = control.run(&mut collector).await;
+    sandbox.stop_compiling();
+    let Control { mut signals, triggers, orders, door, lanes, keeper, .. } = control;
+    // Whoever follows has its own door, at the place of this one. Whoever waits for an order is told now.
+    drop((triggers, orders, door));
+    let left = lanes.leave();
     readiness.not_ready("the process is stopping");
     if let Some(replays) = replays {
         replays.abort();
@@ -302,8 +259,13 @@ async fn serve(
     let (drain_timeout, durable) = (collector.config().drain_timeout(), collector.config().is_durable());
     tracing::info!(event = "draining", timeout_ms = drain_timeout.as_millis() as u64);
     let followed = successor.is_some();
+    let ended = async {
+        let lost = collector.drain(Instant::now() + drain_timeout, successor).await;
+        left.await;
+        lost
+    };
     let lost = tokio::select! {
-        lost = collector.drain(Instant::now() + drain_timeout, successor) => lost,
+        lost = ended => lost,
         () = signals.stop() => u64::MAX,
     };
     if !followed {
@@ -314,12 +276,4 @@ async fn serve(
     }
     account.log();
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(SPANS_LOST) })
-}
-
-/// What happens at the door next; nothing if there is none.
-async fn visit(door: &mut Option<Door>) -> Visit {
-    match door {
-        Some(door) => door.visit().await,
-        None => std::future::pending().await,
-    }
 }

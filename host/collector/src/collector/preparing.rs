@@ -6,8 +6,6 @@
 
 use tokio::sync::oneshot;
 
-use crate::swap::Trigger;
-
 /// How much the thread yields. What it does on its own takes some milliseconds, so that the seventh part of a core that
 /// this leaves it beside two busy programs is enough. The compiler, which takes longest, does not inherit it.
 const NICE: i32 = 5;
@@ -23,25 +21,29 @@ pub(super) enum Lost {
     Ended(#[from] oneshot::error::RecvError),
 }
 
-/// Does some work there; the control thread goes on meanwhile.
+/// Begins to do some work there, and gives what waits for it; the control thread goes on meanwhile. What is in haste
+/// does not yield.
 ///
 /// # Errors
 /// When the work is lost.
-pub(super) async fn aside<T: Send + 'static>(
-    trigger: Trigger,
+pub(super) fn aside<T: Send + 'static>(
+    is_in_haste: bool,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Lost> {
+) -> impl Future<Output = Result<T, Lost>> + 'static {
     let (tell, told) = oneshot::channel();
     let body = move || {
-        if !trigger.is_in_haste() {
+        if !is_in_haste {
             // On Linux this is about the thread alone. One that may not yield works all the same.
             let _ = rustix::process::nice(NICE);
         }
         // Nobody listens any more only when the process ends.
         let _ = tell.send(work());
     };
-    std::thread::Builder::new().name("preparing".to_owned()).spawn(body)?;
-    Ok(told.await?)
+    let thread = std::thread::Builder::new().name("preparing".to_owned()).spawn(body);
+    async move {
+        thread?;
+        Ok(told.await?)
+    }
 }
 
 #[cfg(test)]
@@ -58,14 +60,14 @@ mod tests {
     async fn what_is_prepared_yields_and_who_waits_for_it_does_not() {
         let own = nice();
         // 19 is the most that there is.
-        assert_eq!(aside(Trigger::File, nice).await.unwrap(), (own + NICE).min(19));
-        assert_eq!(aside(Trigger::Probation, nice).await.unwrap(), own);
+        assert_eq!(aside(false, nice).await.unwrap(), (own + NICE).min(19));
+        assert_eq!(aside(true, nice).await.unwrap(), own);
         assert_eq!(nice(), own);
     }
 
     #[tokio::test]
     async fn work_that_panics_is_lost_and_nothing_else() {
-        let lost = aside::<()>(Trigger::File, || std::panic::resume_unwind(Box::new("a test"))).await;
+        let lost = aside::<()>(false, || std::panic::resume_unwind(Box::new("a test"))).await;
         assert!(matches!(lost, Err(Lost::Ended(_))));
     }
 }

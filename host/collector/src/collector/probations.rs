@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::Collector;
+use super::jobs::Job;
 use super::rollout::compare;
 use crate::chain::Slot;
+use crate::extension::admin::Asked;
 use crate::generation::{Fresh, Served};
 use crate::route::Routes;
 use crate::swap::Trigger;
@@ -31,17 +33,21 @@ impl Collector {
         is_to_be_watched && !now.settings.rollout.probation.is_zero()
     }
 
-    /// Sends new versions away that go beyond a bound.
-    pub(super) async fn watch_probations(&mut self) {
+    /// Finds the new versions that go beyond a bound and have to go.
+    pub(super) async fn watch_probations(&mut self, jobs: &mut Vec<Job>) {
         for mut probation in std::mem::take(&mut self.probations) {
             let Some(served) = self.served.get(&probation.plugin).filter(|served| probation.is_of(&served.stats))
             else {
                 continue;
             };
+            if jobs.iter().any(|job| job.is_about(&probation.plugin)) {
+                // Another version may serve when that is done.
+                self.probations.push(probation);
+                continue;
+            }
             if let Some(before) = probation.is_to_be_compared() {
                 let versions = [before, &served.prepared];
-                let (times, cost) =
-                    compare(&probation.plugin, versions, served.recent.batches(), Trigger::Probation).await;
+                let (times, cost) = compare(&probation.plugin, versions, served.recent.batches()).await;
                 probation.compared(times, cost);
             }
             let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
@@ -54,19 +60,18 @@ impl Collector {
                 }
                 Verdict::Failed(reason) => {
                     tracing::error!(event = "plugin.probation", plugin, digest, outcome = "failed", reason);
-                    if let Some(error) = self.roll_back(&plugin, Trigger::Probation, Some(reason)).await.error {
-                        tracing::error!(
-                            event = "plugin.probation",
-                            plugin,
-                            digest,
-                            outcome = "serves_on",
-                            reason = error
-                        );
-                        self.dismiss(plugin).await;
-                    }
+                    let rollback = Job::of_itself(Trigger::Probation, Asked::Rollback(plugin));
+                    jobs.push(rollback.because(reason));
                 }
             }
         }
+    }
+
+    /// A version that has to go serves on, as there is no way back.
+    pub(super) async fn serves_on(&self, plugin: &str, reason: &str) {
+        let digest = self.served.get(plugin).map(|served| served.prepared.digest());
+        tracing::error!(event = "plugin.probation", plugin, digest, outcome = "serves_on", reason);
+        self.dismiss(plugin.to_owned()).await;
     }
 
     /// Has no version before stand by any more for a plugin.

@@ -6,37 +6,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::Collector;
 use super::alone::{self, Judged};
-use super::{Collector, pins, preparing};
-use crate::cli::ConfigArgs;
-use crate::config::{self, Config, Loaded};
-use crate::extension::admin::{Asked, Done, Order, Plugin};
+use super::jobs::Then;
+use super::pins;
+use super::preparing::Lost;
+use crate::config::{self, Config, Loaded, Source};
+use crate::extension::admin::{Done, Plugin};
 use crate::generation::{Fresh, Look, Processors, Served, Unfit, watched};
 use crate::plugin::Inspection;
 use crate::swap::Trigger;
 use crate::swap::event::{Step, Swap};
+use crate::swap::versions::RolledBack;
 use crate::telemetry::logs::rfc3339;
 
 impl Collector {
-    /// Does what the admin API was asked for, and tells whoever asked.
-    pub async fn carry_out(&mut self, args: &ConfigArgs, order: Order) {
-        let done = match &order.asked {
-            Asked::Reload => self.reload(args, Trigger::Admin).await,
-            Asked::Swap { plugin, force } => self.look_again(plugin, *force).await,
-            Asked::Rollback(plugin) => self.roll_back(plugin, Trigger::Rollback, None).await,
-            Asked::Promote(plugin) => self.promote(plugin, Trigger::Promote).await,
-            Asked::Abort(plugin) => self.abort(plugin, Trigger::Abort, None).await,
-        };
-        order.done(done);
-    }
-
-    /// Reads the configuration and the modules again and puts what changed in place. Whatever is
+    /// Reads the configuration and the modules again, to put what changed in place. Whatever is
     /// wrong is logged, and what it is about serves on: a plugin, or the present generation if the configuration
-    /// has changed. Nothing changed: nothing happens.
-    pub async fn reload(&mut self, args: &ConfigArgs, trigger: Trigger) -> Done {
-        let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), args.sources());
+    /// has changed. Nothing changed: nothing happens. An earlier attempt, if there was one, has refused something.
+    pub(super) fn reload(&self, sources: &[Source], trigger: Trigger, earlier: Option<Judged>) -> Work {
+        let (workshop, present, sources) = (self.workshop.clone(), self.served.clone(), sources.to_owned());
         let (serving, watch, refused) = (self.config.clone(), self.files.clone(), self.refused.clone());
-        let prepare = move || {
+        Box::new(move || {
             let mut files = watched(&serving, &present);
             let loaded = config::load_again(&sources);
             // Those of a configuration that is refused as well: what it lacks may come.
@@ -50,50 +41,30 @@ impl Collector {
                 Problem::Config(broken.problems, unfit)
             })?;
             if loaded.config == serving {
-                let (processors, judged) = alone::judge(&workshop, &serving, present, &refused, trigger);
+                let (processors, judged) = alone::judge(&workshop, &serving, present, (&refused, earlier), trigger);
                 return Ok(Next { loaded, processors, judged: Some(judged) });
             }
             pins::forgive_new(&workshop.versions, &serving, &loaded.config);
             let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
             Ok(Next { loaded, processors, judged: None })
-        };
-        self.put_in_place(prepare, trigger).await
+        })
     }
 
-    /// Reads the module of one plugin again. Everything else stays as it is, in the files as here.
-    /// With `force` even a version that was rolled back is tried again; others that were stay so.
-    async fn look_again(&mut self, plugin: &str, force: bool) -> Done {
-        let versions = Arc::clone(&self.workshop.versions);
-        let rolled_back = versions.rolled_back(plugin).filter(|_| force);
-        if rolled_back.is_some()
-            && let Err(error) = versions.allow(plugin)
-        {
-            return tell_failed(&format!("cannot forget what was rolled back: {error}"), Trigger::Admin);
-        }
-        let done = self.look_at(plugin, Which::Module, Trigger::Admin).await;
-        if let Some(mut rolled_back) = rolled_back {
-            if let Some(served) = self.served.get(plugin).filter(|_| done.is_ok()) {
-                // It serves now, or is tried, or waits for its turn.
-                let waits = self.waiting.iter().find(|waits| waits.plugin == plugin).map(|waits| waits.to.as_str());
-                let tried = served.candidate.as_ref().map(|candidate| candidate.digest());
-                let allowed = [Some(served.prepared.digest()), tried, waits];
-                rolled_back.digests.retain(|digest| !allowed.contains(&Some(digest.as_str())));
-                served.prepared.digest().clone_into(&mut rolled_back.instead);
-            }
-            if !rolled_back.digests.is_empty() {
-                self.tell_remembered(plugin, versions.write_down(plugin, &rolled_back));
-            }
-        }
-        done
-    }
-
-    /// Goes back to the version of a module that served before, under the present configuration. The reason is
+    /// To go back to the version of a module that served before, under the present configuration. The reason is
     /// there if it was not an operator who wanted that.
-    pub(super) async fn roll_back(&mut self, plugin: &str, trigger: Trigger, reason: Option<String>) -> Done {
-        let refused = |reason: &str| failed(&format!("{plugin}: {reason}"), Vec::new());
+    ///
+    /// # Errors
+    /// With the reason, when there is no way back.
+    pub(super) fn roll_back(
+        &self,
+        plugin: &str,
+        trigger: Trigger,
+        reason: Option<String>,
+    ) -> Result<(Work, Then), String> {
+        let refused = |reason: &str| Err(format!("{plugin}: {reason}"));
         let Some(served) = self.served.get(plugin) else { return refused("it serves no more") };
         if served.candidate.is_some() && trigger == Trigger::Rollback {
-            return self.abort(plugin, trigger, None).await;
+            return self.abort(plugin);
         }
         if served.settings.sha256.is_some() {
             return refused("`sha256` says which version is meant: change it in the configuration");
@@ -107,11 +78,7 @@ impl Collector {
         let Some(instead) = instead else {
             return refused("no version before this one is kept");
         };
-        let done = self.look_at(plugin, Which::Kept(instead.clone(), reason), trigger).await;
-        if done.is_ok() {
-            self.remember(plugin, &digest, &instead);
-        }
-        done
+        Ok((self.look_at(plugin, Which::Kept(instead.clone(), reason)), Then::Remember { digest, instead }))
     }
 
     /// Keeps the modules of what serves now. Writing blocks; the control thread keeps accepting meanwhile.
@@ -141,7 +108,7 @@ impl Collector {
 
     fn tell_remembered(&self, plugin: &str, remembered: io::Result<()>) {
         if let Err(error) = remembered {
-            tracing::error!(event = "plugin.versions", plugin, %error, "the next reload will try again what was rolled back");
+            tracing::error!(event = "plugin.versions", plugin, %error, "it is not written down which versions were rolled back: the next reload goes by what was written before");
         }
         self.show_versions(plugin);
     }
@@ -155,13 +122,31 @@ impl Collector {
         );
     }
 
-    /// Looks at one plugin alone.
-    pub(super) async fn look_at(&mut self, plugin: &str, which: Which, trigger: Trigger) -> Done {
+    /// A version must serve although it was rolled back; others that were stay so.
+    pub(super) fn allow(&self, plugin: &str, mut rolled_back: RolledBack) {
+        let Some(served) = self.served.get(plugin) else { return };
+        // It serves now, or is tried, or waits for its turn.
+        let waits = self.waiting.iter().find(|waits| waits.plugin == plugin).map(|waits| waits.to.as_str());
+        let tried = served.candidate.as_ref().map(|candidate| candidate.digest());
+        let allowed = [Some(served.prepared.digest()), tried, waits];
+        rolled_back.digests.retain(|digest| !allowed.contains(&Some(digest.as_str())));
+        served.prepared.digest().clone_into(&mut rolled_back.instead);
+        let versions = &self.workshop.versions;
+        let written = match &*rolled_back.digests {
+            [] => versions.allow(plugin),
+            _ => versions.write_down(plugin, &rolled_back),
+        };
+        self.tell_remembered(plugin, written);
+    }
+
+    /// To look at one plugin alone.
+    pub(super) fn look_at(&self, plugin: &str, which: Which) -> Work {
         let (workshop, present, config) = (self.workshop.clone(), self.served.clone(), self.config.clone());
         let plugin = plugin.to_owned();
-        let prepare = move || {
+        Box::new(move || {
             let look = match &which {
-                Which::Module => Look::Only(&plugin),
+                Which::Module { force: false } => Look::Only(&plugin),
+                Which::Module { force: true } => Look::Forced(&plugin),
                 Which::Kept(digest, _) => Look::Kept(&plugin, digest),
                 Which::Candidate => Look::Promote(&plugin),
                 Which::Present => Look::Abort(&plugin),
@@ -172,22 +157,21 @@ impl Collector {
             }
             let loaded = Loaded { config, warnings: config::Diagnostics::default() };
             Ok(Next { loaded, processors, judged: None })
-        };
-        self.put_in_place(prepare, trigger).await
+        })
     }
 
-    async fn put_in_place(
+    /// Puts in place what was prepared on the generation that serves.
+    pub(super) async fn put_in_place(
         &mut self,
-        prepare: impl FnOnce() -> Result<Next, Problem> + Send + 'static,
+        prepared: Result<Result<Next, Problem>, Lost>,
         trigger: Trigger,
     ) -> Done {
-        let Next { loaded: Loaded { config, warnings }, mut processors, mut judged } =
-            match preparing::aside(trigger, prepare).await {
-                Ok(Ok(next)) => next,
-                Ok(Err(problem)) => return self.tell_refused(problem, trigger),
-                Err(error) => return tell_failed(&error.to_string(), trigger),
-            };
-        let waits = !processors.waiting.is_empty();
+        let Next { loaded: Loaded { config, warnings }, mut processors, mut judged } = match prepared {
+            Ok(Ok(next)) => next,
+            Ok(Err(problem)) => return self.tell_refused(problem, trigger),
+            Err(error) => return tell_failed(&error.to_string(), trigger),
+        };
+        let (waits, is_about_one) = (!processors.waiting.is_empty(), processors.only.is_some());
         self.tell_waiting(&mut processors, trigger);
         if let Some(reason) = fixed_at_start(&self.config, &config) {
             return tell_failed(&reason, trigger);
@@ -211,7 +195,13 @@ impl Collector {
         let mut done = match self.apply(config, processors, Some(trigger)).await {
             Ok(swaps) => {
                 // What plugins name is known only now.
-                self.files.files(watched(&self.config, &self.served).iter().map(PathBuf::as_path));
+                let files = watched(&self.config, &self.served);
+                if is_about_one {
+                    // The files of a configuration that is being prepared, or was refused, are others.
+                    self.files.also(files);
+                } else {
+                    self.files.files(files.iter().map(PathBuf::as_path));
+                }
                 tracing::info!(event = "reload", trigger = trigger.as_str(), outcome = "applied");
                 Done { outcome: "applied", error: None, swaps }
             }
@@ -228,6 +218,7 @@ impl Collector {
         let (problems, unfit) = match problem {
             Problem::Config(problems, unfit) => (problems, unfit),
             Problem::Processors(unfit) => (config::Diagnostics::default(), unfit),
+            Problem::Order(reason) => return failed(&reason, Vec::new()),
         };
         for problem in problems.iter() {
             let trigger = trigger.as_str();
@@ -301,7 +292,7 @@ fn tell_failed(reason: &str, trigger: Trigger) -> Done {
     failed(reason, Vec::new())
 }
 
-pub(super) fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
+fn failed(reason: &str, swaps: Vec<Swap>) -> Done {
     Done { outcome: "failed", error: Some(reason.to_owned()), swaps }
 }
 
@@ -318,8 +309,11 @@ pub(super) struct Module {
 
 /// What of a plugin is to serve.
 pub(super) enum Which {
-    /// Its module.
-    Module,
+    /// Its module; with `force` even a version that was rolled back.
+    Module {
+        /// See there.
+        force: bool,
+    },
     /// A version that is kept, by its digest; and why, if it was not an operator who wanted that.
     Kept(String, Option<String>),
     /// Its candidate.
@@ -328,20 +322,25 @@ pub(super) enum Which {
     Present,
 }
 
+/// What prepares a generation.
+pub(super) type Work = Box<dyn FnOnce() -> Result<Next, Problem> + Send>;
+
 /// What is to be put in place.
-struct Next {
+pub(super) struct Next {
     loaded: Loaded,
     processors: Processors,
     /// There if each processor was judged alone.
-    judged: Option<Judged>,
+    pub(super) judged: Option<Judged>,
 }
 
 /// Why there is no next generation.
-enum Problem {
+pub(super) enum Problem {
     /// The configuration is wrong; and what its plugins refuse.
     Config(config::Diagnostics, Vec<Unfit>),
     /// Plugins cannot serve.
     Processors(Vec<Unfit>),
+    /// What was asked for cannot be done.
+    Order(String),
 }
 
 /// What a reload would have to change but cannot: compiled code is loaded from the cache that the

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sluice_sandbox::Prepared;
 
-use super::reload::{Which, failed};
+use super::jobs::{Job, Then};
+use super::reload::{Which, Work};
 use super::{Collector, preparing};
-use crate::extension::admin::Done;
+use crate::extension::admin::Asked;
 use crate::generation::{Candidate, Fresh, Processors, Served, Waits};
 use crate::swap::Trigger;
 use crate::swap::bounds::Times;
@@ -58,73 +59,82 @@ impl Collector {
         self.waiting = waiting;
     }
 
-    /// Sees how candidates and new versions do, and does what follows. To be called now and then.
-    pub async fn watch(&mut self) {
+    /// Sees how candidates and new versions do, and gives what is to be done, one job at most for each plugin. To be
+    /// called now and then, when what was given before is done.
+    pub(super) async fn watch(&mut self) -> Vec<Job> {
         let tried = |(id, served): (&String, &Served)| Some((id.clone(), served.candidate.clone()?));
         let candidates: Vec<_> = self.served.iter().filter_map(tried).collect();
+        let mut jobs = Vec::new();
         for (plugin, candidate) in candidates {
             let trigger = Trigger::Trial(candidate.trial.phase);
             if let Some(live) = candidate.trial.is_to_be_compared() {
                 self.compare_both(&plugin, &candidate, live).await;
             }
-            let done = match candidate.trial.verdict() {
-                Verdict::Watch => continue,
-                Verdict::Failed(reason) => self.abort(&plugin, trigger, Some(reason)).await,
-                Verdict::Passed => self.promote(&plugin, trigger).await,
-            };
-            if let Some(reason) = done.error {
-                // It would be tried for ever.
-                self.abort(&plugin, trigger, Some(reason)).await;
+            match candidate.trial.verdict() {
+                Verdict::Watch => {}
+                Verdict::Failed(reason) => jobs.push(Job::of_itself(trigger, Asked::Abort(plugin)).because(reason)),
+                Verdict::Passed => jobs.push(Job::of_itself(trigger, Asked::Promote(plugin))),
             }
         }
-        self.watch_probations().await;
+        self.watch_probations(&mut jobs).await;
+        jobs
     }
 
     /// Compares what calls of a candidate and of the version that serves take. If there is no batch that could be
     /// kept, what they took on live traffic decides.
     async fn compare_both(&self, plugin: &str, candidate: &Arc<Candidate>, live: Times) {
         let Some(served) = self.served.get(plugin) else { return };
-        let (next, trigger) = (&candidate.served.prepared, Trigger::Trial(candidate.trial.phase));
         let batches = served.recent.batches();
         let live = batches.is_empty().then_some(live);
-        let (times, cost) = compare(plugin, [&served.prepared, next], batches, trigger).await;
+        let (times, cost) = compare(plugin, [&served.prepared, &candidate.served.prepared], batches).await;
         candidate.trial.compared(times.or(live), cost);
     }
 
-    /// Has the candidate of a plugin serve.
-    pub(super) async fn promote(&mut self, plugin: &str, trigger: Trigger) -> Done {
-        match self.candidate(plugin) {
-            Some(_) => self.look_at(plugin, Which::Candidate, trigger).await,
-            None => nothing_is_tried(plugin),
-        }
+    /// To have the candidate of a plugin serve.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn promote(&self, plugin: &str) -> Result<(Work, Then), String> {
+        self.candidate(plugin)?;
+        Ok((self.look_at(plugin, Which::Candidate), Then::Nothing))
     }
 
-    /// Lets go of the candidate of a plugin, and remembers it: it is not tried again by itself. The reason is
-    /// there if it was not an operator who wanted that.
-    pub(super) async fn abort(&mut self, plugin: &str, trigger: Trigger, reason: Option<String>) -> Done {
-        let Some((present, candidate)) = self.candidate(plugin) else { return nothing_is_tried(plugin) };
-        let mut done = self.look_at(plugin, Which::Present, trigger).await;
-        if !done.is_ok() {
-            return done;
-        }
+    /// To let go of the candidate of a plugin.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn abort(&self, plugin: &str) -> Result<(Work, Then), String> {
+        let (present, candidate) = self.candidate(plugin)?;
+        Ok((self.look_at(plugin, Which::Present), Then::End { present, candidate }))
+    }
+
+    /// Tells of the end of a candidate that is gone, and remembers it: it is not tried again by itself. The reason
+    /// is there if it was not an operator who wanted that.
+    pub(super) fn ended(
+        &self,
+        plugin: &str,
+        (present, candidate): (&str, &Candidate),
+        trigger: Trigger,
+        reason: Option<String>,
+    ) -> Swap {
         let swap = Swap {
             from: Some(candidate.digest().to_owned()),
-            to: Some(present.clone()),
+            to: Some(present.to_owned()),
             trigger: trigger.as_str(),
             outcome: "rolled_back",
             reason,
-            ..ended(plugin, &candidate)
+            ..ended(plugin, candidate)
         };
-        self.tell_ended(&swap, &candidate);
-        self.remember(plugin, candidate.digest(), &present);
-        done.swaps.push(swap);
-        done
+        self.tell_ended(&swap, candidate);
+        self.remember(plugin, candidate.digest(), present);
+        swap
     }
 
     /// The digest of what serves, and the candidate beside it.
-    fn candidate(&self, plugin: &str) -> Option<(String, Arc<Candidate>)> {
-        let served = self.served.get(plugin)?;
-        Some((served.prepared.digest().to_owned(), served.candidate.clone()?))
+    fn candidate(&self, plugin: &str) -> Result<(String, Arc<Candidate>), String> {
+        let tried = |served: &Served| Some((served.prepared.digest().to_owned(), served.candidate.clone()?));
+        let none = || format!("{plugin}: no candidate is tried; `rollout: {{ strategy }}` says whether one is");
+        self.served.get(plugin).and_then(tried).ok_or_else(none)
     }
 
     /// Tells of a candidate that the cores have just begun to try.
@@ -202,10 +212,9 @@ pub(super) async fn compare(
     plugin: &str,
     [present, next]: [&Prepared; 2],
     batches: Vec<Bytes>,
-    trigger: Trigger,
 ) -> (Option<Times>, Duration) {
     let (present, next, began) = (present.clone(), next.clone(), Instant::now());
-    let times = match preparing::aside(trigger, move || side_by_side::run(&present, &next, &batches)).await {
+    let times = match preparing::aside(true, move || side_by_side::run(&present, &next, &batches)).await {
         Ok(times) => times,
         Err(error) => {
             tracing::error!(event = "internal", plugin, %error, "versions were not compared side by side");
@@ -213,10 +222,6 @@ pub(super) async fn compare(
         }
     };
     (times, began.elapsed())
-}
-
-fn nothing_is_tried(plugin: &str) -> Done {
-    failed(&format!("{plugin}: no candidate is tried; `rollout: {{ strategy }}` says whether one is"), Vec::new())
 }
 
 /// What is told of the end of a candidate.

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
-use super::life::save_stores;
+use super::control::save_stores;
 use super::problems::check;
 use super::{Collector, Receiving, Serving, listening};
 use crate::config::Loaded;

@@ -2,8 +2,8 @@
 //!
 //! Requests enter from the small server beside the pipelines, JSON leaves. A browser is kept out by
 //! the headers that it cannot leave away: a page of another site has a foreign `Host` or `Origin`. What
-//! changes anything needs the bearer token, and is done by the control loop, one after the other; when
-//! too many orders wait, the next is told to come back.
+//! changes anything needs the bearer token, and is done by the control loop: what is ready beside what has to be
+//! compiled, else one after the other. When too many orders wait, the next is told to come back.
 
 mod desk;
 #[cfg(test)]
@@ -25,7 +25,7 @@ use crate::reread::read_text;
 use crate::telemetry::logs::rfc3339;
 use crate::telemetry::server::{self, Answer, Reply, Site};
 
-pub use desk::{Asked, Desk, Done, Order, Plugin, Unheard};
+pub use desk::{Asked, Desk, Done, Order, Orders, Plugin, Unheard};
 
 /// Beside `health_check`'s 13133.
 pub const DEFAULT_ENDPOINT: &str = "localhost:13134";

@@ -79,8 +79,19 @@ impl Watch {
     /// Watches these files from now on, and no others. Blocking. To be called before they are read: what changes
     /// while they are read is noticed then.
     pub fn files<'f>(&self, files: impl IntoIterator<Item = &'f Path>) {
+        self.watch(&mut locked(&self.kernel), files.into_iter().map(Path::to_owned));
+    }
+
+    /// Watches these files, too, from now on. Blocking.
+    pub fn also(&self, files: Vec<PathBuf>) {
+        // Who names files meanwhile waits for this lock.
         let mut kernel = locked(&self.kernel);
-        let found: HashMap<_, _> = files.into_iter().map(|file| (file.to_owned(), Trail::of(file))).collect();
+        let known: Vec<_> = locked(&self.known).0.keys().cloned().collect();
+        self.watch(&mut kernel, known.into_iter().chain(files));
+    }
+
+    fn watch(&self, kernel: &mut Kernel, files: impl Iterator<Item = PathBuf>) {
+        let found: HashMap<_, _> = files.map(|file| (file.clone(), Trail::of(&file))).collect();
         let folders = found.values().flat_map(Trail::folders).collect();
         locked(&self.known).follow(found);
         kernel.watch(folders);
@@ -210,6 +221,12 @@ mod tests {
         assert!(!look(&watch.known));
         fs::write(&two, "two").unwrap();
         name();
+        assert!(look(&watch.known));
+        let three = folder.path().join("three");
+        watch.also(vec![three.clone()]);
+        fs::write(&one, "the last one").unwrap();
+        assert!(look(&watch.known), "it is watched as well");
+        fs::write(&three, "three").unwrap();
         assert!(look(&watch.known));
         // One that is no longer named is nobody's business.
         watch.files([one.as_path()]);

@@ -4,6 +4,9 @@
 //! asks for a compiled plugin yields to the threads that serve, by more than a compiler may that is to end in time
 //! on a machine in full use. So compilers are started by a thread that is as old as the sandbox, does nothing else
 //! and has the priority that the process was given.
+//!
+//! It also lives as long as the sandbox. A compiler asks the system to be killed when the thread that has started it
+//! ends, so that none goes on when the process was killed.
 
 use std::io;
 use std::process::{Child, Command};

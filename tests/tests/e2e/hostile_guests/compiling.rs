@@ -49,7 +49,7 @@ fn two_seconds_after_the_limit_of_compiling_no_more_cpu_time_is_used() {
     let folder = Folder::new(&config.yaml());
     folder.write("guest.wasm", Guest::new().component());
     let sluice = Sluice::start_in(folder);
-    let (seen, bomb) = (sluice.swaps("wasm/guest").len(), Guest::new().module(&bomb()).component());
+    let (seen, bomb) = (sluice.swaps("wasm/guest").len(), Guest::new().module(&bomb(3_000)).component());
     let (mut compiling, began) = (Duration::ZERO, Instant::now());
     sluice.folder().write("guest.wasm", bomb);
     let told = wait::until("the report", || {

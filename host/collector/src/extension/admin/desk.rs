@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use serde::Serialize;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::account::{Account, Entry};
@@ -12,14 +13,15 @@ use crate::plugin::Inspection;
 use crate::swap::event::Swap;
 use crate::swap::trial::Shown;
 
-/// Orders that may wait. Each takes as long as compiling does.
+/// Orders of each kind that may wait. A slow one takes as long as compiling does.
 const ORDERS: usize = 4;
 
 /// What the API knows and whom it asks. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Desk {
     account: Account,
-    orders: mpsc::Sender<Order>,
+    slow: mpsc::Sender<Order>,
+    quick: mpsc::Sender<Order>,
     plugins: Arc<Mutex<BTreeMap<String, Plugin>>>,
 }
 
@@ -41,6 +43,14 @@ pub struct Plugin {
     /// The digest that was rolled back, and does not serve until its file changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rolled_back: Option<String>,
+}
+
+/// Where orders come out. Nobody is to wait for what somebody else has to have compiled, so there are two ways.
+pub struct Orders {
+    /// Those that may take long.
+    pub slow: mpsc::Receiver<Order>,
+    /// Those that [are quick](Asked::is_quick).
+    pub quick: mpsc::Receiver<Order>,
 }
 
 /// What is asked for.
@@ -86,6 +96,23 @@ pub struct Done {
 #[derive(Debug)]
 pub struct Unheard;
 
+impl Asked {
+    /// The one plugin that it is about, if it is about one.
+    pub fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::Reload => None,
+            Self::Swap { plugin, .. } | Self::Rollback(plugin) | Self::Promote(plugin) | Self::Abort(plugin) => {
+                Some(plugin)
+            }
+        }
+    }
+
+    /// Whether it is about versions that have been compiled and have served or were tried.
+    pub fn is_quick(&self) -> bool {
+        matches!(self, Self::Rollback(_) | Self::Promote(_) | Self::Abort(_))
+    }
+}
+
 impl Done {
     /// What was asked for is so now.
     pub fn is_ok(&self) -> bool {
@@ -108,9 +135,10 @@ impl Order {
 
 impl Desk {
     /// A desk, and where its orders come out.
-    pub fn new(account: Account) -> (Self, mpsc::Receiver<Order>) {
-        let (orders, taken) = mpsc::channel(ORDERS);
-        (Self { account, orders, plugins: Arc::default() }, taken)
+    pub fn new(account: Account) -> (Self, Orders) {
+        let ((slow, slow_ones), (quick, quick_ones)) = (mpsc::channel(ORDERS), mpsc::channel(ORDERS));
+        let orders = Orders { slow: slow_ones, quick: quick_ones };
+        (Self { account, slow, quick, plugins: Arc::default() }, orders)
     }
 
     pub(super) fn account(&self) -> Vec<Entry> {
@@ -161,11 +189,14 @@ impl Desk {
         self.locked().retain(|id, _| serves(id));
     }
 
-    /// Places an order; the answer comes when it has been carried out.
+    /// Places an order; the answer comes when it has been carried out, and none when the process ends before.
     pub(super) fn ask(&self, order: Order) -> Result<oneshot::Receiver<Done>, Unheard> {
         let (done, waiting) = oneshot::channel();
-        let order = Order { done: Some(done), ..order };
-        self.orders.try_send(order).map(|()| waiting).map_err(|_| Unheard)
+        let orders = if order.asked.is_quick() { &self.quick } else { &self.slow };
+        match orders.try_send(Order { done: Some(done), ..order }) {
+            Err(TrySendError::Full(_)) => Err(Unheard),
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(waiting),
+        }
     }
 
     fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Plugin>> {

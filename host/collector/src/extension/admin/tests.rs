@@ -6,7 +6,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
-use super::{Answer, Asked, Desk, Done, Order, Settings};
+use super::{Answer, Asked, Desk, Done, Order, Orders, Settings};
 use crate::account::Account;
 use crate::config::section::read_text;
 use crate::telemetry::metrics::Metrics;
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::Metrics;
 struct Api {
     settings: Settings,
     desk: Desk,
-    orders: tokio::sync::mpsc::Receiver<Order>,
+    orders: Orders,
     _token: tempfile::NamedTempFile,
 }
 
@@ -108,12 +108,12 @@ async fn nothing_changes_without_the_token() {
         );
     }
     assert_eq!(api.status(ask(Method::POST, "/v1/reload")).await, StatusCode::UNAUTHORIZED);
-    assert!(api.orders.try_recv().is_err(), "nothing was ordered");
+    assert!(api.orders.slow.try_recv().is_err(), "nothing was ordered");
     for (outcome, error, status) in
         [("applied", None, StatusCode::OK), ("failed", Some("no".to_owned()), StatusCode::CONFLICT)]
     {
         let carry_out = async {
-            let order = api.orders.recv().await.unwrap();
+            let order = api.orders.slow.recv().await.unwrap();
             assert_eq!(order.asked, Asked::Reload);
             order.done(Done { outcome, error, swaps: Vec::new() });
         };
@@ -163,10 +163,15 @@ async fn orders_that_nobody_takes_are_refused_in_the_end() {
     let site = api.settings.site("sluice", &api.desk);
     let waiting: Vec<_> = (0..4).map(|_| (site.respond)(&parts())).collect();
     assert_eq!((site.respond)(&parts()).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-    drop(api.orders);
+    // They are no reason to refuse what does not wait for them.
+    let (rollback, mut orders) = (Asked::Rollback("wasm/p".to_owned()), api.orders);
+    assert!(api.desk.ask(Order::new(rollback.clone())).is_ok());
+    assert_eq!(orders.quick.try_recv().unwrap().asked, rollback);
+    drop(orders);
     for answer in waiting {
         assert_eq!(answer.await.status(), StatusCode::SERVICE_UNAVAILABLE, "the process is stopping");
     }
+    assert_eq!((site.respond)(&parts()).await.status(), StatusCode::SERVICE_UNAVAILABLE, "it has stopped");
 }
 
 #[test]
