@@ -217,7 +217,7 @@ impl Live {
             return Err(InstantiateError::OtherFiles);
         }
         let host = live.store.data_mut();
-        host.serve(&plugin.provided);
+        host.serve(&plugin.provided, &plugin.log_budget);
         live.new_bytes = host.memory_bytes();
         Ok(live)
     }

@@ -18,6 +18,7 @@ mod inspect;
 mod instance;
 mod limits;
 mod load;
+mod log_budget;
 mod prepare;
 mod trust;
 

@@ -16,6 +16,7 @@ use crate::failure::{CallError, FailureKind};
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::load::Module;
+use crate::log_budget::LogBudget;
 
 /// Bit of `description.traits`: the plugin is a redactor.
 const REDACTOR: u32 = 1;
@@ -156,6 +157,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
     pub(crate) provided: Arc<Provided>,
+    pub(crate) log_budget: Arc<LogBudget>,
     module: Module,
     description: Description,
     access: Access,
@@ -229,6 +231,7 @@ impl Sandbox {
             shared: Arc::clone(&self.shared),
             pre: module.pre.clone(),
             config_json,
+            log_budget: Arc::new(LogBudget::new(&limits)),
             limits,
             grants: Arc::new(grants),
             provided: Arc::new(provided),
@@ -329,10 +332,11 @@ impl Prepared {
         }
     }
 
-    /// The same plugin on a view of its store: what its instances write stays among them.
+    /// The same plugin on a view of its store: what its instances write stays among them, and takes nothing of
+    /// what it may log.
     #[must_use]
     pub fn on_a_view(&self) -> Self {
-        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access, files } =
+        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access, files, .. } =
             &*self.inner;
         let mut provided = Provided::clone(provided);
         provided.store = provided.store.as_ref().map(|store| Arc::new(Store::over(store)));
@@ -343,6 +347,7 @@ impl Prepared {
             limits: limits.clone(),
             grants: Arc::clone(grants),
             provided: Arc::new(provided),
+            log_budget: Arc::new(LogBudget::new(limits)),
             module: module.clone(),
             description: description.clone(),
             access: access.clone(),

@@ -71,6 +71,7 @@ mod expectations {
     pub const LISTS_OUT_OF_MEMORY: Expected = Fails("trap");
     pub const READS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
     pub const RECURSES: Expected = Fails("trap");
+    pub const REPLACED_FOR_MORE_SERIES: Expected = Goes("metrics");
     pub const ROWS_OUT_OF_RANGE: Expected = Fails("host_refused");
     pub const SPEAKS_ANOTHER_CONTRACT: Expected = Refused("this version of Sluice speaks 0.1.0", "contract");
     pub const SPINS_AT_START: Expected = Refused("set up: timeout", "timeout");

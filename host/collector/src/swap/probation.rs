@@ -95,7 +95,8 @@ mod tests {
 
     fn on_probation(rollout: &Rollout) -> (Probation, Arc<Recent>) {
         let metrics = PluginMetrics::new(Metrics::default().registry(), &Aggregates::default()).unwrap();
-        let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d", None)), Arc::new(Recent::default()));
+        let stats = Arc::new(metrics.plugin("wasm/a", "1", "d", None, 0));
+        let recent = Arc::new(Recent::default());
         (0..10).for_each(|_| recent.note(Instant::now(), Duration::from_micros(100)));
         (Probation::of("wasm/a", "d", rollout, &stats, &recent), recent)
     }

@@ -25,8 +25,7 @@ use crate::capability::{Capability, Provided};
 use crate::effects::{Effects, Metric};
 use crate::failure::FailureKind;
 use crate::limits::Limits;
-
-use self::capabilities::LogBudget;
+use crate::log_budget::LogBudget;
 
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -116,7 +115,8 @@ pub(crate) struct Host {
     tables: Vec<(usize, Arc<LookUpTable>)>,
     definitions: Vec<Arc<Metric>>,
     series: std::collections::HashSet<u64>,
-    log_budget: LogBudget,
+    /// What the plugin may log; until it serves, what this instance may.
+    log_budget: Arc<LogBudget>,
 }
 
 /// The entries of one table as one call sees them.
@@ -137,7 +137,7 @@ impl Host {
             effects: Effects::default(),
             grants,
             provided: Arc::default(),
-            log_budget: LogBudget::new(&limits),
+            log_budget: Arc::new(LogBudget::new(&limits)),
             limits,
             views: Default::default(),
             calls: 0,
@@ -157,10 +157,11 @@ impl Host {
         }
     }
 
-    /// Begins to serve, with these capabilities.
-    pub(crate) fn serve(&mut self, provided: &Arc<Provided>) {
+    /// Begins to serve, with these capabilities and what all instances of the plugin may log.
+    pub(crate) fn serve(&mut self, provided: &Arc<Provided>, log_budget: &Arc<LogBudget>) {
         self.phase = Phase::Serving;
         self.provided = Arc::clone(provided);
+        self.log_budget = Arc::clone(log_budget);
         self.effects = Effects::default();
         // From now on the seed holds.
         self.random = None;

@@ -116,6 +116,26 @@ fn log_lines_are_staged_cut_and_limited() {
     assert_eq!(effects.limited, [FailureKind::Log], "once a call");
 }
 
+#[test]
+fn instances_and_those_that_replace_them_log_as_one() {
+    // 30 of 32 MiB: it is replaced after every call.
+    let guest = Guest::new().capabilities(&["log"]).process(
+        "(drop (memory.grow (i32.const 480))) (local.set $n (i32.const 60))
+         (loop $more (call $log (i32.const 2) (i32.const 65536) (i32.const 10))
+           (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    );
+    let began = std::time::Instant::now();
+    let prepared = prepare(guest).unwrap();
+    let mut instances = [(); 2].map(|()| prepared.instantiate().unwrap());
+    let mut effects = Effects::default();
+    for call in 0..8 {
+        instances[call % 2].process(&mut batch(1), &mut effects).unwrap();
+    }
+    assert!(instances[0].restarts() >= 3, "it was replaced");
+    let seconds = began.elapsed().as_secs() as usize;
+    assert!((100..=100 * (seconds + 1)).contains(&effects.logs.len()), "{} in {seconds} s", effects.logs.len());
+}
+
 /// Defines the counter `waybills{depot}` and adds 1.5 under the label value at 4200.
 const COUNT: &str = "(call $define (i32.const 1) (i32.const 4096) (i32.const 8) (i32.const 4096) (i32.const 4)
       (i32.const 4120) (i32.const 1) (i32.const 4130) (i32.const 5) (i32.const 600))

@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
 
 use sluice_spans::{Refusal, RefusalCode};
 
@@ -26,35 +25,6 @@ const LABELS: usize = 32;
 const NAME_BYTES: usize = 200;
 const HELP_BYTES: usize = 1 << 10;
 const LABEL_VALUE_BYTES: usize = 256;
-
-/// What may still be logged in this second.
-pub(super) struct LogBudget {
-    lines_per_s: u32,
-    bytes_per_s: u32,
-    lines: u32,
-    bytes: u32,
-    second: Instant,
-}
-
-impl LogBudget {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let (lines, bytes) = (limits.log_lines_per_s, limits.log_bytes_per_s);
-        Self { lines_per_s: lines, bytes_per_s: bytes, lines, bytes, second: Instant::now() }
-    }
-
-    fn take(&mut self, bytes: usize) -> bool {
-        if self.second.elapsed().as_secs() >= 1 {
-            (self.lines, self.bytes, self.second) = (self.lines_per_s, self.bytes_per_s, Instant::now());
-        }
-        let bytes = bytes as u32;
-        let fits = self.lines > 0 && self.bytes >= bytes;
-        if fits {
-            self.lines -= 1;
-            self.bytes -= bytes;
-        }
-        fits
-    }
-}
 
 impl lifecycle::Host for Host {}
 
