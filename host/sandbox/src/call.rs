@@ -14,6 +14,9 @@ const TICKS: u64 = 1;
 /// error's type is private.
 const TRANSFER_SPENT: &str = "too much data is being copied";
 
+/// What is said of a call over its limit of output.
+const OUTPUT: &str = "the call's edits and what its request has staged were larger than the limit (limits.output_mib)";
+
 /// Makes a store whose guests stop when their time is spent or their memory full.
 pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
     let transfer = host.transfer_bytes();
@@ -70,7 +73,7 @@ fn frames(backtrace: &wasmtime::WasmBacktrace) -> String {
 pub(crate) fn broken(host: &Host) -> Option<CallError> {
     let kind = host.broken().filter(|kind| *kind != FailureKind::Memory)?;
     let message = match kind {
-        FailureKind::Output => "the call's edits were larger than the limit",
+        FailureKind::Output => OUTPUT,
         FailureKind::HostCalls => "the call made more calls into the host than the limit",
         _ => "the call went over a limit",
     };

@@ -88,7 +88,7 @@ impl Instance {
         let mut live = self.take_live()?;
         live.store.data_mut().set_timeout(self.timeout);
         live.store.data_mut().batch = std::mem::take(batch);
-        live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
+        live.store.data_mut().go_on(effects);
         let result = live.run(|live| live.bindings.call_process(&mut live.store, batch_handle()));
         let host = live.store.data_mut();
         *batch = std::mem::take(&mut host.batch);
@@ -104,7 +104,7 @@ impl Instance {
     /// As [`Instance::process`].
     pub fn flush(&mut self, now_unix_nano: u64, effects: &mut Effects) -> Result<(), CallError> {
         let mut live = self.take_live()?;
-        live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
+        live.store.data_mut().go_on(effects);
         let result = live.run(|live| live.bindings.call_flush(&mut live.store, now_unix_nano));
         self.settle(live, result, effects)
     }
@@ -117,10 +117,12 @@ impl Instance {
     /// ([`Limits::output_bytes`]): the instance is kept, then.
     pub fn snapshot(&mut self) -> Result<Vec<u8>, CallError> {
         let Some(mut live) = self.live.take() else { return Ok(Vec::new()) };
+        let mut unsaid = Effects::default();
+        live.store.data_mut().go_on(&mut unsaid);
         let result = live.run(|live| live.bindings.call_snapshot(&mut live.store));
         let mut snapshot = Vec::new();
         let result = result.map(|inner| inner.map(|bytes| snapshot = bytes));
-        self.settle(live, result, &mut Effects::default())?;
+        self.settle(live, result, &mut unsaid)?;
         if snapshot.len() > self.plugin.limits.output_bytes {
             let message = format!("its snapshot has {} bytes, more than limits.output_mib", snapshot.len());
             return Err(CallError { kind: FailureKind::Output, message, backtrace: None });
@@ -133,11 +135,12 @@ impl Instance {
     /// # Errors
     /// As [`Instance::process`]. The instance may have taken a part of them.
     pub fn restore(&mut self, snapshots: &[Vec<u8>]) -> Result<(), CallError> {
-        let mut live = self.take_live()?;
+        let (mut live, mut unsaid) = (self.take_live()?, Effects::default());
+        live.store.data_mut().go_on(&mut unsaid);
         let result = live.run(|live| live.bindings.call_restore(&mut live.store, snapshots));
         // What it was given is not what one odd batch has left behind.
         live.new_bytes = live.store.data().memory_bytes();
-        self.settle(live, result, &mut Effects::default())
+        self.settle(live, result, &mut unsaid)
     }
 
     /// Gives the next calls of `process` less CPU time than the plugin's limit, or as much again.
@@ -176,10 +179,9 @@ impl Instance {
     fn settle(&mut self, mut live: Live, result: Outcome<()>, effects: &mut Effects) -> Result<(), CallError> {
         let host = live.store.data_mut();
         host.forget_tables();
-        let mut said = std::mem::take(&mut host.effects);
-        let store_full = said.store.is_full();
-        said.store.settle(matches!(result, Ok(Ok(()))));
-        effects.store = said.store;
+        let store_full = host.effects.store.is_full();
+        host.effects.store.settle(matches!(result, Ok(Ok(()))));
+        effects.store = std::mem::take(&mut host.effects.store);
         match result {
             Err(error) => Err(error),
             Ok(Err(failure)) => {
@@ -194,8 +196,7 @@ impl Instance {
                 Err(CallError { kind, message, backtrace: None })
             }
             Ok(Ok(())) => {
-                effects.logs.append(&mut said.logs);
-                effects.metrics.append(&mut said.metrics);
+                effects.take_over(&mut host.effects);
                 effects.limited.extend(host.limited());
                 if !live.is_bloated(self.plugin.limits.memory_bytes) {
                     self.live = Some(live);

@@ -9,7 +9,7 @@ pub struct Limits {
     pub memory_bytes: usize,
     /// CPU time of one call; wall time is capped at ten times as much.
     pub timeout: Duration,
-    /// Bytes of the edits of one call.
+    /// Bytes of the edits of one call and of what its request has staged: updates of metrics, and work on the store.
     pub output_bytes: usize,
     /// Calls into the host during one call.
     pub host_calls: u32,

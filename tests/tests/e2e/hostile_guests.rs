@@ -31,6 +31,8 @@ pub mod guest;
 pub mod wasi;
 
 mod compiling;
+mod hoards;
+mod replaced;
 
 mod expectations {
     /// What a guest comes to.

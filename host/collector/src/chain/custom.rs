@@ -153,7 +153,10 @@ impl Family {
         match &self.shown {
             Some(Shown::Counter(family)) => family.with_label_values(&values).inc_by(update.value),
             Some(Shown::Gauge(family)) => family.with_label_values(&values).set(update.value),
-            Some(Shown::Histogram(family)) => family.with_label_values(&values).observe(update.value),
+            Some(Shown::Histogram(family)) => {
+                let series = family.with_label_values(&values);
+                update.values().for_each(|value| series.observe(value));
+            }
             None => {}
         }
     }
@@ -221,7 +224,7 @@ mod tests {
     fn count(name: &str, label: &str, value: &str) -> MetricUpdate {
         let (kind, name, help) = (MetricKind::Counter, name.to_owned(), "Things.".to_owned());
         let metric = Arc::new(Metric { kind, name, help, labels: vec![label.to_owned()] });
-        MetricUpdate { metric, labels: [value].into_iter().collect(), value: 1.5 }
+        MetricUpdate { metric, labels: [value].into_iter().collect(), value: 1.5, more: Vec::new() }
     }
 
     /// Every series that is shown: name, label values, value.

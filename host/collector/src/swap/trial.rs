@@ -151,7 +151,7 @@ impl Trial {
             *said.logs.entry(level).or_default() += 1;
         }
         for update in metrics {
-            *entry(&mut said.metrics, update.metric.name.clone()) += update.value;
+            *entry(&mut said.metrics, update.metric.name.clone()) += update.values().sum::<f64>();
         }
     }
 

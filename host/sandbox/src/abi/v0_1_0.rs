@@ -167,11 +167,17 @@ impl Host {
         self.random = None;
     }
 
+    /// The next call is for the request that has staged this. Its store comes along.
+    pub(crate) fn go_on(&mut self, staged: &mut Effects) {
+        self.effect_bytes = staged.bytes();
+        self.effects.store = std::mem::take(&mut staged.store);
+    }
+
     /// Forgets what the last call left.
     pub(crate) fn begin(&mut self) {
         self.views = Default::default();
         self.forget_tables();
-        (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
+        (self.calls, self.refusals) = (0, 0);
         (self.broken, self.limited, self.began, self.now) = (None, (false, false), None, None);
     }
 

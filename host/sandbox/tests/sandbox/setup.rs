@@ -182,6 +182,26 @@ fn a_plugin_that_gives_up_over_its_series_fails_with_that_name() {
 }
 
 #[test]
+fn what_a_request_stages_is_bounded_over_all_its_calls() {
+    // Each call counts under another label value.
+    let next = "(i32.store8 (i32.const 4200) (i32.add (i32.load8_u (i32.const 4200)) (i32.const 1)))";
+    let prepare = |process: &str| {
+        let limits = Limits { output_bytes: 2_000, ..Limits::default() };
+        prepare_with(counter().process(process), settings(limits)).unwrap().instantiate().unwrap()
+    };
+    let (mut others, mut effects) = (prepare(&format!("{COUNT} {next}")), Effects::default());
+    let calls = (0..100).take_while(|_| others.process(&mut batch(1), &mut effects).is_ok()).count();
+    assert!((10..=30).contains(&calls), "{calls} series of some hundred bytes each");
+    assert_eq!(effects.metrics.len(), calls, "what it had staged before is there");
+    let error = others.process(&mut batch(1), &mut effects).unwrap_err();
+    assert_eq!(error.kind, FailureKind::Output, "{error}");
+    assert!(others.process(&mut batch(1), &mut Effects::default()).is_ok(), "another request has its own");
+    let (mut same, mut effects) = (prepare(COUNT), Effects::default());
+    (0..100).for_each(|_| drop(same.process(&mut batch(1), &mut effects).unwrap()));
+    assert_eq!(effects.metrics.iter().map(|update| update.value).collect::<Vec<_>>(), [150.0], "one series is one");
+}
+
+#[test]
 fn series_over_the_limit_are_refused_and_known_ones_go_on() {
     // Counts under another label value in every call; 5 is the refusal's code.
     let next = "(i32.store8 (i32.const 4200) (i32.add (i32.load8_u (i32.const 4200)) (i32.const 1)))";

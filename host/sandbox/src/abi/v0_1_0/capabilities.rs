@@ -1,6 +1,5 @@
 //! The capabilities `log` and `metrics`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use sluice_spans::{Refusal, RefusalCode};
@@ -9,8 +8,7 @@ use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::{lifecycle, log, metrics};
 use super::{Host, WitRefusal, refusal};
 use crate::capability::Capability;
-use crate::effects::{Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
-use crate::limits::Limits;
+use crate::effects::{Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate, series};
 
 /// Longer log lines are cut here.
 const LINE_BYTES: usize = 1 << 10;
@@ -103,23 +101,17 @@ impl Host {
             return Err(refusal(RefusalCode::Malformed, "the value is not finite, or a counter would fall"));
         }
         let definition = Arc::clone(definition);
-        if self.limits.metric_series < u32::MAX {
-            let mut hasher = DefaultHasher::new();
-            (metric, &labels).hash(&mut hasher);
-            let series = hasher.finish();
-            if !self.series.contains(&series) {
-                if self.series.len() >= self.limits.metric_series as usize {
-                    self.limited.1 = true;
-                    return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
-                }
-                self.series.insert(series);
+        let series = series(&definition, &labels);
+        if self.limits.metric_series < u32::MAX && !self.series.contains(&series) {
+            if self.series.len() >= self.limits.metric_series as usize {
+                self.limited.1 = true;
+                return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
             }
+            self.series.insert(series);
         }
-        self.effect_bytes += size_of::<MetricUpdate>() + labels.bytes();
-        let update = MetricUpdate { metric: definition, labels, value };
-        self.within_output()?;
-        self.effects.metrics.push(update);
-        Ok(())
+        self.effect_bytes +=
+            self.effects.stage_as(series, MetricUpdate { metric: definition, labels, value, more: Vec::new() });
+        self.within_output()
     }
 }
 
