@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
+use sluice_test_mmdb::{Database, map};
 use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::send::{self, Grpc};
 use sluice_tests::shop::otlp::Exporter;
@@ -71,6 +72,7 @@ mod expectations {
     pub const LARGE_FROM_THE_START: Expected = Refused("set up: memory", "memory");
     pub const LEAKS_A_BORROW: Expected = Fails("trap");
     pub const LISTS_OUT_OF_MEMORY: Expected = Fails("trap");
+    pub const LOOKS_UP_A_COLUMN_OF_DOTS: Expected = Fails("host_refused");
     pub const READS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
     pub const RECURSES: Expected = Fails("trap");
     pub const REPLACED_FOR_MORE_SERIES: Expected = Goes("metrics");
@@ -292,7 +294,7 @@ fn all_guests() -> [Vec<Duration>; 2] {
     let (upstream, neighbours) = (Sink::start(), Sink::start());
     let receiver = "protocols: { grpc: { endpoint: '127.0.0.1:0' } }";
     // Nobody stands by on whom what a guest fails on could fall.
-    let limits = "module: guest.wasm\nrollout: { probation: 0s }\n\
+    let limits = "module: guest.wasm\nrollout: { probation: 0s }\ntables: { places: { file: places.mmdb } }\n\
         limits: { store_mib: 1, metric_series: 10, compile_timeout: 1s }";
     let batch = "sending_queue: { batch: { flush_timeout: 20ms } }";
     let config = Config::to(&upstream)
@@ -303,6 +305,10 @@ fn all_guests() -> [Vec<Duration>; 2] {
         .pipeline("traces/guest", &["otlp"], &["wasm/guest"], &["otlp_grpc"])
         .pipeline("traces/neighbour", &["otlp/neighbour"], &["attributes"], &["otlp_grpc/neighbour"]);
     let folder = Folder::new(&config.yaml());
+    folder.write(
+        "places.mmdb",
+        Database::new("Places").network("81.2.69.0/24", map([("city", "London".into())])).bytes(),
+    );
     let harmless = Guest::new().component();
     folder.write("guest.wasm", &harmless);
     let sluice = Sluice::start_in(folder);
