@@ -58,13 +58,21 @@ pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
             None => trap,
         },
     };
-    CallError { kind, message, backtrace }
+    CallError::told(kind, message, backtrace)
 }
+
+/// A function's name is cut here.
+const NAME_BYTES: usize = 200;
 
 /// Function names, innermost first.
 fn frames(backtrace: &wasmtime::WasmBacktrace) -> String {
     let name = |frame: &wasmtime::FrameInfo| {
-        frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned)
+        let Some(name) = frame.func_name() else { return format!("function {}", frame.func_index()) };
+        let mut shown = name.get(..name.floor_char_boundary(NAME_BYTES)).unwrap_or_default().to_owned();
+        if shown.len() < name.len() {
+            shown.push('…');
+        }
+        shown
     };
     backtrace.frames().iter().map(name).collect::<Vec<_>>().join(" < ")
 }

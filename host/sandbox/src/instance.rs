@@ -191,9 +191,9 @@ impl Instance {
                     0 => FailureKind::Trap,
                     _ => FailureKind::HostRefused,
                 };
-                let message = format!("the plugin gave up: {}", failure.message);
+                host.effects.discard();
                 self.live = Some(live);
-                Err(CallError { kind, message, backtrace: None })
+                Err(CallError::gave_up(kind, failure.message))
             }
             Ok(Ok(())) => {
                 effects.take_over(&mut host.effects);
@@ -267,7 +267,7 @@ impl Live {
             })
             .map_err(|problems| {
                 let problems = problems.into_iter();
-                problems.map(|problem| ConfigError { path: problem.path, message: problem.message }).collect()
+                ConfigError::taken(problems.map(|problem| ConfigError { path: problem.path, message: problem.message }))
             }))
     }
 }

@@ -37,5 +37,5 @@ pub use failure::{CallError, FailureKind};
 pub use instance::{Instance, Processed};
 pub use limits::Limits;
 pub use load::{LoadError, Module, Source, Verified};
-pub use prepare::{ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
+pub use prepare::{BadDescription, ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
 pub use trust::{BadKey, Profile, Provenance, PublicKey, Trust, Untrusted, signature_of};

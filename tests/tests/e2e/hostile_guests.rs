@@ -54,6 +54,8 @@ mod expectations {
     pub const ALLOCATES_IN_A_HOST_CALL: Expected = Fails("trap");
     pub const COLUMNS_OF_UNEQUAL_LENGTH: Expected = Fails("host_refused");
     pub const COMPILES_FOR_MINUTES: Expected = Refused("(limits.compile_timeout)", "compile_timeout");
+    pub const DESCRIBES_ITSELF_IN_MEGABYTES: Expected = Refused("with a version of 8388608 bytes", "description");
+    pub const DESCRIBES_ITSELF_OVER_LINES: Expected = Refused("which has control characters", "description");
     pub const EDITS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
     pub const ENDS_THAT_LIE: Expected = Fails("host_refused");
     pub const FLOODS_EDITS: Expected = Fails("output");
@@ -62,6 +64,7 @@ mod expectations {
     pub const FLOODS_THE_HOST_WITH_CALLS: Expected = Fails("host_calls");
     pub const FLOODS_THE_STORE: Expected = Goes("store");
     pub const FORGES_A_HANDLE: Expected = Fails("trap");
+    pub const GIVES_UP_IN_MEGABYTES: Expected = Fails("trap");
     pub const GROWS_MEMORY: Expected = Fails("memory");
     pub const GROWS_TABLES: Expected = Fails("trap");
     pub const IMPORTS_WASI: Expected = Refused("it imports `wasi:clocks/monotonic-clock@0.2.0`", "imports");
@@ -200,6 +203,9 @@ struct Neighbour {
 /// The memory that a guest may have unless configured, and what a process may need beside.
 const LIMIT_MIB: u64 = 32;
 const MARGIN_MIB: u64 = 10;
+
+/// Lines of the log are shorter, whatever guests say.
+const LINE: usize = 16 << 10;
 
 const SPANS: usize = 50;
 const EVERY: Duration = Duration::from_millis(25);
@@ -366,6 +372,8 @@ fn all_guests() -> [Vec<Duration>; 2] {
         neighbours.wait_for_spans(so_far + 1_000);
     }
     let grown = resident_mib(&sluice, "VmRSS").saturating_sub(resident);
+    let longest = sluice.log().lines().iter().map(String::len).max();
+    assert!(longest.is_some_and(|longest| longest < LINE), "a line of {longest:?} bytes in the log");
     let (sent, waits) = neighbour.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), neighbours.spans()), (0, 0, sent), "{}", end.stderr);

@@ -328,6 +328,13 @@ fn refusal(code: RefusalCode, message: &str) -> Refusal {
     Refusal { code, message: message.to_owned() }
 }
 
+/// Keys and names that a guest gives are cut here in messages.
+const SHOWN_BYTES: usize = 200;
+
+fn shown(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(SHOWN_BYTES)).unwrap_or_default()
+}
+
 fn denied(what: std::fmt::Arguments<'_>) -> Refusal {
     Refusal { code: RefusalCode::Denied, message: format!("{what} is not granted to this plugin") }
 }

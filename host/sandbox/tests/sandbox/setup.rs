@@ -62,6 +62,58 @@ fn the_errors_of_a_configuration_come_with_their_paths() {
 }
 
 #[test]
+fn the_errors_of_a_configuration_are_cut() {
+    // 150 records that all point at the same 4,000 letters.
+    let guest = Guest::new().data(4096, little_endian(&[1, 65536, 150])).data(8192, [b'x'; 4000]).configure(
+        "(local $at i32) (local.set $at (i32.const 65536))
+         (loop $fill
+           (i32.store (local.get $at) (i32.const 8192)) (i32.store offset=4 (local.get $at) (i32.const 4000))
+           (i32.store offset=8 (local.get $at) (i32.const 8192)) (i32.store offset=12 (local.get $at) (i32.const 1))
+           (local.set $at (i32.add (local.get $at) (i32.const 16)))
+           (br_if $fill (i32.lt_u (local.get $at) (i32.const 67936))))
+         (i32.const 4096)",
+    );
+    let Err(PrepareError::Configure(problems)) = prepare(guest) else { panic!("it was prepared") };
+    assert_eq!((problems.len(), problems[100].message.as_str()), (101, "and 50 problems more"));
+    let path = &problems[0].path;
+    assert!(path.ends_with("x… (cut, it has 4000 bytes)") && path.len() < 1_100, "{path}");
+    assert_eq!(problems[0].message, "x");
+}
+
+/// Has its description say this much at the field with this number: 0 name, 2 version, 4 capabilities, 6 grants to read.
+fn describes(field: u32, at: u32, items: u32) -> Guest {
+    let field = 1024 + 4 * field;
+    Guest::new().pages(320).before_describe(&format!(
+        "(memory.fill (i32.const 0x20000) (i32.const 65) (i32.const 0x1000000))
+         (i32.store (i32.const {field}) (i32.const {at})) (i32.store offset=4 (i32.const {field}) (i32.const {items}))"
+    ))
+}
+
+#[test]
+fn what_a_plugin_says_of_itself_is_bounded_and_steers_no_terminal() {
+    let refused = |guest| match prepare(guest) {
+        Err(PrepareError::Description(bad)) => bad.to_string(),
+        other => panic!("{:?}", other.err()),
+    };
+    let letters = 0x20000;
+    for (field, what) in [(0, "name"), (2, "version")] {
+        let told = format!("the plugin describes itself with a {what} of 8388608 bytes; 100 are the most");
+        assert_eq!(refused(describes(field, letters, 8 << 20)), told);
+        assert_eq!(refused(describes(field, letters, 0)), format!("the plugin describes itself without a {what}"));
+        let steers = describes(field, 5000, 6).data(5000, "1\n\x1b[8m");
+        let told =
+            format!("the plugin describes itself with the {what} \"1\\n\\u{{1b}}[8m\", which has control characters");
+        assert_eq!(refused(steers), told);
+        assert!(prepare(describes(field, letters, 100)).is_ok());
+    }
+    // Lists of so many texts without a letter.
+    assert_eq!(refused(describes(4, 0x1100000, 33)), "the plugin names 33 capabilities; 32 are the most");
+    assert_eq!(refused(describes(6, 0x1100000, 4097)), "the plugin names 4097 grants to read; 4096 are the most");
+    let long = describes(6, 5000, 1).data(5000, little_endian(&[letters, 1025]));
+    assert_eq!(refused(long), "the plugin describes itself with a grant of 1025 bytes; 1024 are the most");
+}
+
+#[test]
 fn more_configuration_errors_than_fit_are_not_taken_in() {
     // 65,535 records that all point at the same 16 MiB.
     let guest = Guest::new().pages(320).data(4096, little_endian(&[1, 65536, 65535])).configure(

@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 
 use super::generated::sluice::plugin::columns as wit;
 use super::wit_batches::{Host as BatchesHost, HostBatch};
-use super::{BatchHandle, Host, WitRefusal, denied, refusal, table};
+use super::{BatchHandle, Host, WitRefusal, denied, refusal, shown, table};
 use crate::access::Bit;
 
 type Answer<T> = Result<T, WitRefusal>;
@@ -63,7 +63,7 @@ impl Host {
         if self.grants.writes_attribute(table, key.as_bytes()) {
             Ok(())
         } else {
-            Err(denied(format_args!("writing the attribute `{key}`")))
+            Err(denied(format_args!("writing the attribute `{}`", shown(key))))
         }
     }
 
@@ -167,7 +167,7 @@ impl HostBatch for Host {
         self.reading(number, |host, table| {
             // Before the batch is looked at: a denied key reads the same whether it is there or not.
             if !host.grants.reads_attribute(table, key.as_bytes()) {
-                return Err(denied(format_args!("reading the attribute `{key}`")));
+                return Err(denied(format_args!("reading the attribute `{}`", shown(&key))));
             }
             let column = host.batch.attribute_if_any(table, key.as_bytes())?.filter(|column| !column.is_absent());
             Ok(column.map(|column| wit::Column { values: column.values.into(), duplicates: column.duplicates }))
