@@ -16,6 +16,10 @@ const EVERY_ROW: u32 = 1;
 const ROWS_WITHOUT: u32 = 2;
 const ROWS_WITH: u32 = 3;
 
+/// What `clean` can take out.
+const CLEAN_OVERRIDDEN: u32 = 1;
+const CLEAN_UNKNOWN: u32 = 2;
+
 impl BatchesHost for Host {}
 impl wit::Host for Host {}
 
@@ -290,6 +294,12 @@ impl HostBatch for Host {
 
     fn clean(&mut self, _: Handle, what: u32) -> Answer<()> {
         self.editing(Table::Spans as u32, |host, _| {
+            for (bit, field) in [(CLEAN_OVERRIDDEN, Bit::OVERRIDDEN), (CLEAN_UNKNOWN, Bit::UNKNOWN)] {
+                // It is done in all tables or not at all.
+                if what & bit != 0 && !Table::ALL.into_iter().all(|table| host.grants.writes(table, field)) {
+                    return Err(denied(format_args!("writing {} of every table", field.name())));
+                }
+            }
             host.edits.clean(what);
             Ok(())
         })
