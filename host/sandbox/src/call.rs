@@ -49,8 +49,8 @@ pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
     let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
     let message = match kind {
         FailureKind::Timeout => "the call used up its time".to_owned(),
-        FailureKind::Memory => format!("the plugin wanted more memory than its limit ({trap})"),
-        FailureKind::Output => format!("the call's edits were larger than the limit ({trap})"),
+        FailureKind::Memory => format!("the plugin wanted {} ({trap})", host.wanted()),
+        FailureKind::Output => format!("{OUTPUT} ({trap})"),
         FailureKind::HostCalls => format!("the call made more calls into the host than the limit ({trap})"),
         // A panic is a bare `unreachable`; what it was about, the guest has logged.
         _ => match host.effects.logs.iter().rfind(|line| line.level == LogLevel::Error) {

@@ -66,7 +66,7 @@ mod expectations {
     pub const FORGES_A_HANDLE: Expected = Fails("trap");
     pub const GIVES_UP_IN_MEGABYTES: Expected = Fails("trap");
     pub const GROWS_MEMORY: Expected = Fails("memory");
-    pub const GROWS_TABLES: Expected = Fails("trap");
+    pub const GROWS_TABLES: Expected = Fails("memory");
     pub const IMPORTS_WASI: Expected = Refused("it imports `wasi:clocks/monotonic-clock@0.2.0`", "imports");
     pub const IS_100_MB: Expected = Refused("has 100000000 bytes, more than the limit", "size");
     pub const IS_A_CORE_MODULE: Expected = Refused("cargo xtask componentize", "not_a_component");

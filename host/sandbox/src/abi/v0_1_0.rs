@@ -102,7 +102,9 @@ pub(crate) struct Host {
     limited: (bool, bool),
     memory_bytes: usize,
     table_elements: usize,
-    /// Size of the effects of this call.
+    /// A table would have grown beyond the limit.
+    table_full: bool,
+    /// Size of the effects of this call and of those before it for the same request.
     effect_bytes: usize,
     /// Thread CPU time and wall time at the first look at this call.
     began: Option<(Duration, Instant)>,
@@ -146,6 +148,7 @@ impl Host {
             limited: (false, false),
             memory_bytes: 0,
             table_elements: 0,
+            table_full: false,
             effect_bytes: 0,
             began: None,
             now: None,
@@ -179,6 +182,7 @@ impl Host {
         self.forget_tables();
         (self.calls, self.refusals) = (0, 0);
         (self.broken, self.limited, self.began, self.now) = (None, (false, false), None, None);
+        self.table_full = false;
     }
 
     /// CPU time of the next calls.
@@ -200,6 +204,15 @@ impl Host {
     pub(crate) fn limited(&self) -> impl Iterator<Item = FailureKind> + use<> {
         let (log, metrics) = self.limited;
         log.then_some(FailureKind::Log).into_iter().chain(metrics.then_some(FailureKind::Metrics))
+    }
+
+    /// What the call wanted more of than its limit of memory, or of table elements, which have one of their own.
+    pub(crate) fn wanted(&self) -> &'static str {
+        if self.table_full {
+            "more table elements than the 100,000 that a plugin may have"
+        } else {
+            "more memory than its limit"
+        }
     }
 
     /// How often the host refused the call something.
@@ -304,11 +317,12 @@ impl ResourceLimiter for Host {
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.table_elements.saturating_sub(current).saturating_add(desired);
-        let fits = total <= TABLE_ELEMENTS;
-        if fits {
-            self.table_elements = total;
+        if total > TABLE_ELEMENTS {
+            (self.broken, self.table_full) = (Some(FailureKind::Memory), true);
+            return Ok(false);
         }
-        Ok(fits)
+        self.table_elements = total;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
