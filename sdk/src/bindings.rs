@@ -3191,8 +3191,8 @@ pub mod sluice {
       /// The plugin must declare the capability `tables`.
       #[derive(Clone)]
       pub struct TableFile {
-        /// The table's name: not empty, not `host`, without `*` at its end. A table that the operator gives the
-        /// plugin under this name, in `tables`, is used instead of the file.
+        /// The table's name: not empty, at most 200 bytes, not `host`, without `*` at its end. A table that the
+        /// operator gives the plugin under this name, in `tables`, is used instead of the file.
         pub name: _rt::String,
         /// Where the file is.
         pub path: _rt::String,

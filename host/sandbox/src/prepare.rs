@@ -45,6 +45,9 @@ pub struct Settings {
     pub store_folder: Option<PathBuf>,
 }
 
+/// Grants that a plugin must not have are told up to so many.
+const MOST_TOLD: usize = 10;
+
 /// What a plugin needs with its configuration.
 pub(crate) struct Configured {
     pub(crate) access: Access,
@@ -187,8 +190,9 @@ impl Sandbox {
         first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
         let Configured { mut access, files } = configured?.map_err(PrepareError::Configure)?;
         check_access(&access)?;
-        let beyond = beyond(&description.access, &access)?;
+        let mut beyond = beyond(&description.access, &access)?;
         if !beyond.is_empty() {
+            beyond.truncate(MOST_TOLD);
             return Err(PrepareError::Beyond(beyond));
         }
         let files = OwnFile::check(files, &config_json)?;
