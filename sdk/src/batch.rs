@@ -148,7 +148,8 @@ forward! {
     set_texts(table: Table, field: u32, rows: &[u32], texts: Texts) -> ();
     /// Sets a numeric field. One number a row, or one for all.
     set_numbers(table: Table, field: u32, rows: &[u32], numbers: &[u64]) -> ();
-    /// Takes out what no column shows: 1 overridden occurrences, 2 fields unknown to OTLP.
+    /// Takes out what no column shows: 1 overridden occurrences, 2 fields unknown to OTLP. Grants to write:
+    /// `overridden`, `unknown`, of every table.
     clean(what: u32) -> ();
 }
 

@@ -2153,7 +2153,8 @@ pub mod sluice {
         #[allow(unused_unsafe, clippy::all)]
         /// Takes out of the whole batch what no column shows. Bits of `what`: 1 the overridden
         /// occurrences of fields that protobuf lets occur once (all but the last), 2 fields that
-        /// OTLP does not know. Costs nothing when there are none.
+        /// OTLP does not know. Costs nothing when there are none. It is refused with code 1 unless
+        /// `TABLE.overridden`, `TABLE.unknown` are granted for writing, for all five tables.
         #[allow(async_fn_in_trait)]
         pub fn clean(&self,what: u32,) -> ::core::result::Result<(),Refusal>{
           unsafe {
@@ -2342,6 +2343,9 @@ pub mod sluice {
       #[allow(unused_unsafe, clippy::all)]
       /// Adds to a counter (negative or not finite: refused), sets a gauge, or records one value in a
       /// histogram. One label value a label name. A new series over the limit is refused with code 5.
+      /// The limit is of the plugin, all its instances together: an instance that has not come to it by itself
+      /// is not refused, and what is over it is dropped when the request counts. Series stay until the plugin
+      /// leaves the configuration.
       #[allow(async_fn_in_trait)]
       pub fn record(metric: u32,label_values: &Texts,value: f64,) -> ::core::result::Result<(),Refusal>{
         unsafe {
@@ -3031,7 +3035,8 @@ pub mod sluice {
       }
       #[allow(unused_unsafe, clippy::all)]
       /// The values of one column for many keys. A table that is not there and one that is not granted
-      /// are refused alike, with code 1; a column that is not there with code 2. At most 65,536 keys.
+      /// are refused alike, with code 1; a column that is not there with code 2. At most 65,536 keys, and
+      /// 1,024 bytes of the column's name.
       ///
       /// In a MaxMind database the keys are IP addresses as text, and a column is the way to a value in a
       /// record: `country.iso_code`, `subdivisions.0.names.en`. A way that leads nowhere finds nothing.
@@ -3138,7 +3143,10 @@ pub mod sluice {
       /// `scopes.version`, `scopes.schema_url`, `resources.schema_url`. Row counts, parents and
       /// numeric fields are always readable. Fields to write: the same but for ids, and
       /// `spans.status_code`, `spans.kind`, `spans.times`, `spans.flags`, `events.times`,
-      /// `TABLE.dropped_counts`, `spans.drop`, `events.drop`, `links.drop`. `batch.clean` needs no grant.
+      /// `TABLE.dropped_counts`, `spans.drop`, `events.drop`, `links.drop`, and for `batch.clean`
+      /// `TABLE.overridden` and `TABLE.unknown`.
+      ///
+      /// A grant has at most 1,024 bytes, and a list 4,096 grants.
       ///
       /// `tables:NAME`, `tables:PREFIX*` and `tables:*` are grants to read look-up tables. The plugin is not
       /// loaded if it asks for one by its name that the operator has not given it.
@@ -3154,7 +3162,8 @@ pub mod sluice {
       }
       #[derive(Clone)]
       pub struct Description {
-        /// The plugin's own name and version, for the operator.
+        /// The plugin's own name and version, for the operator: not empty, at most 100 bytes, no control
+        /// characters.
         pub name: _rt::String,
         pub version: _rt::String,
         /// Names of the capability interfaces that it uses: `log`, `metrics`, `clock`, `random`,
@@ -3182,8 +3191,8 @@ pub mod sluice {
       /// The plugin must declare the capability `tables`.
       #[derive(Clone)]
       pub struct TableFile {
-        /// The table's name: not empty, not `host`, without `*` at its end. A table that the operator gives the
-        /// plugin under this name, in `tables`, is used instead of the file.
+        /// The table's name: not empty, at most 200 bytes, not `host`, without `*` at its end. A table that the
+        /// operator gives the plugin under this name, in `tables`, is used instead of the file.
         pub name: _rt::String,
         /// Where the file is.
         pub path: _rt::String,
@@ -3212,7 +3221,8 @@ pub mod sluice {
           f.debug_struct("Configured").field("access", &self.access).field("files", &self.files).finish()
         }
       }
-      /// What is wrong with a configuration, and where: a path like `actions[2].key`.
+      /// What is wrong with a configuration, and where: a path like `actions[2].key`. More than 100, and more than
+      /// 1,024 bytes of each, are cut.
       #[derive(Clone)]
       pub struct ConfigError {
         pub path: _rt::String,
@@ -3223,7 +3233,7 @@ pub mod sluice {
           f.debug_struct("ConfigError").field("path", &self.path).field("message", &self.message).finish()
         }
       }
-      /// The plugin could not do its work on this batch.
+      /// The plugin could not do its work on this batch. More than 4,096 bytes of the message are cut.
       #[derive(Clone)]
       pub struct Failure {
         /// Registered meanings: 0 unspecified.

@@ -161,6 +161,10 @@ fn what_was_not_asked_for_is_denied() {
         batch.spans()?.for_each(|span| span.drop());
         Ok(())
     });
+    plugin!(Cleans, read: [], write: ["resources.*", "scopes.*", "spans.*", "events.unknown", "links.*"], |batch| {
+        batch.clean(2)?;
+        Ok(batch.clean(1)?)
+    });
     let denied = |result: Result<Outcome, Problem>, what: &str| match result {
         Err(Problem::Failed(failure)) => assert!(failure.message.contains(what), "{}", failure.message),
         other => unreachable!("{other:?}"),
@@ -170,6 +174,7 @@ fn what_was_not_asked_for_is_denied() {
     denied(outcome::<ReadsIds>(), "reading `spans.ids` is denied");
     denied(outcome::<Writes>(), "writing `spans.attributes:b` is denied");
     denied(outcome::<Drops>(), "writing `spans.drop` is denied");
+    denied(outcome::<Cleans>(), "writing `events.overridden` is denied");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod aside;
 mod breaker;
 mod canary;
 mod count;
+mod custom;
 mod effects;
 mod guard;
 mod isolate;
@@ -39,7 +40,7 @@ use crate::swap::recent::{Call, Recent};
 
 pub use aside::Aside;
 pub use canary::Canary;
-pub use effects::CustomMetrics;
+pub use custom::{CustomMetrics, OwnSeries};
 pub use guard::{Care, Guard, thread_cpu_time};
 pub use shadow::Shadow;
 pub use stats::{PluginMetrics, PluginStats, Totals};

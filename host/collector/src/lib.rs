@@ -28,4 +28,5 @@ pub mod series;
 pub mod swap;
 pub mod tables;
 pub mod telemetry;
+mod terminal;
 pub mod tls;

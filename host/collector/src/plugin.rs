@@ -10,6 +10,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+use crate::terminal::plain;
+
 pub use inspection::Inspection;
 
 /// Writes what was asked for to stdout.
@@ -33,6 +35,6 @@ fn write(text: &str) -> ExitCode {
 /// Tells on stderr why there is nothing to print.
 fn complain(error: &anyhow::Error) -> ExitCode {
     // Who closed stderr does not want to know.
-    let _ = writeln!(std::io::stderr(), "sluice: {error:#}");
+    let _ = writeln!(std::io::stderr(), "sluice: {}", plain(&format!("{error:#}")));
     ExitCode::FAILURE
 }

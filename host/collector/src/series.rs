@@ -123,7 +123,8 @@ impl Aggregate {
         key: &mut SeriesKey,
         now: Instant,
     ) -> bool {
-        let MetricUpdate { metric, labels, value } = update;
+        // Histograms are none that are known here, so the value is one.
+        let MetricUpdate { metric, labels, value, .. } = update;
         let (settings, value) = (&self.settings, *value);
         let last = |nth: usize| labels.len().checked_sub(nth).map_or("", |at| labels.get(at));
         // All but the last so many labels name the series.

@@ -37,7 +37,7 @@ const LINKS: u8 = 1 << 4;
 
 /// The fields that need a grant, by their names in grants, and the tables that have them; a field's
 /// place is its bit.
-const FIELDS: [(&str, u8); 12] = [
+const FIELDS: [(&str, u8); 14] = [
     ("name", SCOPES | SPANS | EVENTS),
     ("trace_state", SPANS | LINKS),
     ("status_message", SPANS),
@@ -50,6 +50,8 @@ const FIELDS: [(&str, u8); 12] = [
     ("times", SPANS | EVENTS),
     ("flags", SPANS | LINKS),
     ("dropped_counts", RESOURCES | SCOPES | SPANS | EVENTS | LINKS),
+    ("overridden", RESOURCES | SCOPES | SPANS | EVENTS | LINKS),
+    ("unknown", RESOURCES | SCOPES | SPANS | EVENTS | LINKS),
 ];
 
 /// Fields as bits of [`FIELDS`].
@@ -59,6 +61,8 @@ pub(crate) struct Bit(u32);
 impl Bit {
     pub(crate) const IDS: Self = Self(3);
     pub(crate) const DROP: Self = Self(6);
+    pub(crate) const OVERRIDDEN: Self = Self(12);
+    pub(crate) const UNKNOWN: Self = Self(13);
 
     /// The bit of a text field.
     pub(crate) fn of_text(table: Table, field: Field) -> Option<Self> {

@@ -14,6 +14,9 @@ const TICKS: u64 = 1;
 /// error's type is private.
 const TRANSFER_SPENT: &str = "too much data is being copied";
 
+/// What is said of a call over its limit of output.
+const OUTPUT: &str = "the call's edits and what its request has staged were larger than the limit (limits.output_mib)";
+
 /// Makes a store whose guests stop when their time is spent or their memory full.
 pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
     let transfer = host.transfer_bytes();
@@ -50,8 +53,8 @@ pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
     let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
     let message = match kind {
         FailureKind::Timeout => "the call used up its time".to_owned(),
-        FailureKind::Memory => format!("the plugin wanted more memory than its limit ({trap})"),
-        FailureKind::Output => format!("the call's edits were larger than the limit ({trap})"),
+        FailureKind::Memory => format!("the plugin wanted {} ({trap})", host.wanted()),
+        FailureKind::Output => format!("{OUTPUT} ({trap})"),
         FailureKind::HostCalls => format!("the call made more calls into the host than the limit ({trap})"),
         // A panic is a bare `unreachable`; what it was about, the guest has logged.
         _ => match host.effects.logs.iter().rfind(|line| line.level == LogLevel::Error) {
@@ -59,13 +62,21 @@ pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
             None => trap,
         },
     };
-    CallError { kind, message, backtrace }
+    CallError::told(kind, message, backtrace)
 }
+
+/// A function's name is cut here.
+const NAME_BYTES: usize = 200;
 
 /// Function names, innermost first.
 fn frames(backtrace: &wasmtime::WasmBacktrace) -> String {
     let name = |frame: &wasmtime::FrameInfo| {
-        frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), str::to_owned)
+        let Some(name) = frame.func_name() else { return format!("function {}", frame.func_index()) };
+        let mut shown = name.get(..name.floor_char_boundary(NAME_BYTES)).unwrap_or_default().to_owned();
+        if shown.len() < name.len() {
+            shown.push('…');
+        }
+        shown
     };
     backtrace.frames().iter().map(name).collect::<Vec<_>>().join(" < ")
 }
@@ -74,7 +85,7 @@ fn frames(backtrace: &wasmtime::WasmBacktrace) -> String {
 pub(crate) fn broken(host: &Host) -> Option<CallError> {
     let kind = host.broken().filter(|kind| *kind != FailureKind::Memory)?;
     let message = match kind {
-        FailureKind::Output => "the call's edits were larger than the limit",
+        FailureKind::Output => OUTPUT,
         FailureKind::HostCalls => "the call made more calls into the host than the limit",
         _ => "the call went over a limit",
     };

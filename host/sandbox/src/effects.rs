@@ -1,19 +1,26 @@
 //! What a plugin says beside its edits. Staged by each call, and the host's to commit once the
 //! request has passed its whole chain.
 
+mod merge;
+
 use std::sync::Arc;
 
 use sluice_state::Staged;
 
 use crate::failure::FailureKind;
 
+use merge::Places;
+pub(crate) use merge::series;
+
 /// The effects of one or more calls, in order.
 #[derive(Debug, Default)]
 pub struct Effects {
     /// Log lines.
     pub logs: Vec<LogLine>,
-    /// Updates of metrics.
+    /// Updates of metrics, one a series.
     pub metrics: Vec<MetricUpdate>,
+    places: Places,
+    metric_bytes: usize,
     /// Work on the plugin's store. Dropped uncommitted, it is taken back.
     pub store: Staged,
     /// The limits of log lines and metrics that calls ran into which went well all the same; one
@@ -67,15 +74,24 @@ pub struct Metric {
     pub labels: Vec<String>,
 }
 
-/// One update of one series.
+/// One update of one series, or several that came one after the other.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricUpdate {
     /// The metric; one for all updates that an instance makes of it.
     pub metric: Arc<Metric>,
     /// A value for each of its labels.
     pub labels: Labels,
-    /// The value.
+    /// The value: of a counter the sum of all, of a gauge the last one, of a histogram the first.
     pub value: f64,
+    /// Of a histogram, those after the first.
+    pub more: Vec<f64>,
+}
+
+impl MetricUpdate {
+    /// All values.
+    pub fn values(&self) -> impl Iterator<Item = f64> {
+        std::iter::once(self.value).chain(self.more.iter().copied())
+    }
 }
 
 /// The values of a series' labels, back to back.

@@ -51,6 +51,37 @@ impl fmt::Display for FailureKind {
     }
 }
 
+/// What is told of a failure is cut here: a plugin can make its message as long as its memory is large.
+const MESSAGE_BYTES: usize = 4 << 10;
+const BACKTRACE_BYTES: usize = 4 << 10;
+
+/// Cuts a text that a plugin has written, and says so.
+pub(crate) fn cut(text: &mut String, most_bytes: usize) {
+    if text.len() > most_bytes {
+        let told = format!("… (cut, it has {} bytes)", text.len());
+        text.truncate(text.floor_char_boundary(most_bytes));
+        text.push_str(&told);
+        text.shrink_to_fit();
+    }
+}
+
+impl CallError {
+    /// The plugin says itself that it has failed.
+    pub(crate) fn gave_up(kind: FailureKind, mut said: String) -> Self {
+        cut(&mut said, MESSAGE_BYTES);
+        Self { kind, message: format!("the plugin gave up: {said}"), backtrace: None }
+    }
+
+    /// A failure of which a plugin may have written what is told.
+    pub(crate) fn told(kind: FailureKind, mut message: String, mut backtrace: Option<String>) -> Self {
+        cut(&mut message, MESSAGE_BYTES);
+        if let Some(backtrace) = &mut backtrace {
+            cut(backtrace, BACKTRACE_BYTES);
+        }
+        Self { kind, message, backtrace }
+    }
+}
+
 /// A call that failed. The batch is as it was before.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{kind}: {message}")]

@@ -90,7 +90,7 @@ impl Instance {
         let mut live = self.take_live()?;
         live.store.data_mut().set_timeout(self.timeout, self.is_watched);
         live.store.data_mut().batch = std::mem::take(batch);
-        live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
+        live.store.data_mut().go_on(effects);
         let result = live.run(|live| live.bindings.call_process(&mut live.store, batch_handle()));
         let host = live.store.data_mut();
         *batch = std::mem::take(&mut host.batch);
@@ -106,7 +106,7 @@ impl Instance {
     /// As [`Instance::process`].
     pub fn flush(&mut self, now_unix_nano: u64, effects: &mut Effects) -> Result<(), CallError> {
         let mut live = self.take_live()?;
-        live.store.data_mut().effects.store = std::mem::take(&mut effects.store);
+        live.store.data_mut().go_on(effects);
         let result = live.run(|live| live.bindings.call_flush(&mut live.store, now_unix_nano));
         self.settle(live, result, effects)
     }
@@ -119,10 +119,12 @@ impl Instance {
     /// ([`Limits::output_bytes`]): the instance is kept, then.
     pub fn snapshot(&mut self) -> Result<Vec<u8>, CallError> {
         let Some(mut live) = self.live.take() else { return Ok(Vec::new()) };
+        let mut unsaid = Effects::default();
+        live.store.data_mut().go_on(&mut unsaid);
         let result = live.run(|live| live.bindings.call_snapshot(&mut live.store));
         let mut snapshot = Vec::new();
         let result = result.map(|inner| inner.map(|bytes| snapshot = bytes));
-        self.settle(live, result, &mut Effects::default())?;
+        self.settle(live, result, &mut unsaid)?;
         if snapshot.len() > self.plugin.limits.output_bytes {
             let message = format!("its snapshot has {} bytes, more than limits.output_mib", snapshot.len());
             return Err(CallError { kind: FailureKind::Output, message, backtrace: None });
@@ -135,11 +137,12 @@ impl Instance {
     /// # Errors
     /// As [`Instance::process`]. The instance may have taken a part of them.
     pub fn restore(&mut self, snapshots: &[Vec<u8>]) -> Result<(), CallError> {
-        let mut live = self.take_live()?;
+        let (mut live, mut unsaid) = (self.take_live()?, Effects::default());
+        live.store.data_mut().go_on(&mut unsaid);
         let result = live.run(|live| live.bindings.call_restore(&mut live.store, snapshots));
         // What it was given is not what one odd batch has left behind.
         live.new_bytes = live.store.data().memory_bytes();
-        self.settle(live, result, &mut Effects::default())
+        self.settle(live, result, &mut unsaid)
     }
 
     /// Gives the next calls of `process` less CPU time than the plugin's limit, or as much again.
@@ -184,10 +187,9 @@ impl Instance {
     fn settle(&mut self, mut live: Live, result: Outcome<()>, effects: &mut Effects) -> Result<(), CallError> {
         let host = live.store.data_mut();
         host.forget_tables();
-        let mut said = std::mem::take(&mut host.effects);
-        let store_full = said.store.is_full();
-        said.store.settle(matches!(result, Ok(Ok(()))));
-        effects.store = said.store;
+        let store_full = host.effects.store.is_full();
+        host.effects.store.settle(matches!(result, Ok(Ok(()))));
+        effects.store = std::mem::take(&mut host.effects.store);
         match result {
             Err(error) => Err(error),
             Ok(Err(failure)) => {
@@ -197,13 +199,12 @@ impl Instance {
                     0 => FailureKind::Trap,
                     _ => FailureKind::HostRefused,
                 };
-                let message = format!("the plugin gave up: {}", failure.message);
+                host.effects.discard();
                 self.live = Some(live);
-                Err(CallError { kind, message, backtrace: None })
+                Err(CallError::gave_up(kind, failure.message))
             }
             Ok(Ok(())) => {
-                effects.logs.append(&mut said.logs);
-                effects.metrics.append(&mut said.metrics);
+                effects.take_over(&mut host.effects);
                 effects.limited.extend(host.limited());
                 if !live.is_bloated(self.plugin.limits.memory_bytes) {
                     self.live = Some(live);
@@ -225,7 +226,7 @@ impl Live {
             return Err(InstantiateError::OtherFiles);
         }
         let host = live.store.data_mut();
-        host.serve(&plugin.provided);
+        host.serve(&plugin.provided, &plugin.log_budget);
         live.new_bytes = host.memory_bytes();
         Ok(live)
     }
@@ -274,7 +275,7 @@ impl Live {
             })
             .map_err(|problems| {
                 let problems = problems.into_iter();
-                problems.map(|problem| ConfigError { path: problem.path, message: problem.message }).collect()
+                ConfigError::taken(problems.map(|problem| ConfigError { path: problem.path, message: problem.message }))
             }))
     }
 }

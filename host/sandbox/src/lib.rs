@@ -18,6 +18,7 @@ mod inspect;
 mod instance;
 mod limits;
 mod load;
+mod log_budget;
 mod prepare;
 mod trust;
 
@@ -36,5 +37,5 @@ pub use failure::{CallError, FailureKind};
 pub use instance::{Instance, Processed};
 pub use limits::Limits;
 pub use load::{LoadError, Module, Source, Verified};
-pub use prepare::{ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
+pub use prepare::{BadDescription, ConfigError, Description, InstantiateError, PrepareError, Prepared, Settings};
 pub use trust::{BadKey, Profile, Provenance, PublicKey, Trust, Untrusted, read_signature, signature_of};

@@ -2,23 +2,24 @@
 
 use std::time::Duration;
 
-/// Limits of one plugin; each core's instance has them for itself.
+/// Limits of one plugin. Memory and what is of one call each core's instance has for itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Linear memory in bytes.
     pub memory_bytes: usize,
     /// CPU time of one call; wall time is capped at ten times as much.
     pub timeout: Duration,
-    /// Bytes of the edits of one call.
+    /// Bytes of the edits of one call and of what its request has staged: updates of metrics, and work on the store.
     pub output_bytes: usize,
     /// Calls into the host during one call.
     pub host_calls: u32,
-    /// Log lines a second; more are dropped.
+    /// Log lines a second of all instances together; more are dropped.
     pub log_lines_per_s: u32,
-    /// Bytes of log lines a second; more are dropped.
+    /// Bytes of log lines a second of all instances together; more are dropped.
     pub log_bytes_per_s: u32,
-    /// Different label values over all metrics of an instance. `u32::MAX`: whoever takes the updates
-    /// bounds them, and they are not counted here.
+    /// Different label values over all metrics. An instance is refused more than that; whoever takes the updates
+    /// has to see to it that all of them together, and those that came before them, have no more. `u32::MAX`: they
+    /// are not counted here.
     pub metric_series: u32,
     /// Bytes of the plugin's store, which all its instances share.
     pub store_bytes: usize,

@@ -1,5 +1,7 @@
 //! Preparing: a module describes itself, takes its configuration, and its access is settled.
 
+mod config_error;
+mod description;
 mod files;
 
 use std::path::PathBuf;
@@ -16,9 +18,11 @@ use crate::failure::{CallError, FailureKind};
 use crate::instance::Instance;
 use crate::limits::Limits;
 use crate::load::Module;
+use crate::log_budget::LogBudget;
 
-/// Bit of `description.traits`: the plugin is a redactor.
-const REDACTOR: u32 = 1;
+pub use config_error::ConfigError;
+use description::check_access;
+pub use description::{BadDescription, Description};
 
 /// How a plugin is to be prepared.
 #[derive(Debug, Clone)]
@@ -41,37 +45,14 @@ pub struct Settings {
     pub store_folder: Option<PathBuf>,
 }
 
-/// What a plugin says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Description {
-    /// The plugin's own name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The capabilities that it uses.
-    pub capabilities: Vec<String>,
-    /// The most that any configuration of it needs.
-    pub access: Access,
-    /// Whether spans must not pass by it when it fails.
-    pub redactor: bool,
-    /// The layout of what it keeps.
-    pub schema: u32,
-}
+/// Grants that a plugin must not have are told up to so many.
+const MOST_TOLD: usize = 10;
 
 /// What a plugin needs with its configuration.
 pub(crate) struct Configured {
     pub(crate) access: Access,
     /// The files that it names.
     pub(crate) files: Vec<NamedFile>,
-}
-
-/// A problem with the plugin's configuration: one that it finds, or a file that is named there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    /// Where, like `actions[2].key`; empty for the whole.
-    pub path: String,
-    /// What.
-    pub message: String,
 }
 
 /// Why a plugin cannot be prepared.
@@ -89,6 +70,9 @@ pub enum PrepareError {
     /// The plugin's configuration needs more than its description admits.
     #[error("the plugin asks for access that it does not describe: {}", .0.join(", "))]
     Beyond(Vec<String>),
+    /// What it says of itself cannot be taken.
+    #[error(transparent)]
+    Description(#[from] BadDescription),
     /// It uses a capability that is not allowed, or that does not exist.
     #[error("the plugin uses the capability `{0}`, which {1}")]
     Capability(String, &'static str),
@@ -112,6 +96,7 @@ impl PrepareError {
         match self {
             Self::Configure(_) => "config",
             Self::Grant(_) | Self::Allowed(_) | Self::Beyond(_) => "access",
+            Self::Description(_) => "description",
             Self::Capability(..) => "capability",
             Self::Table(_) | Self::NotItsFile(_) | Self::Files(_) => "table",
             Self::Call(error) => error.kind.as_str(),
@@ -156,6 +141,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) grants: Arc<Grants>,
     pub(crate) provided: Arc<Provided>,
+    pub(crate) log_budget: Arc<LogBudget>,
     module: Module,
     description: Description,
     access: Access,
@@ -166,9 +152,11 @@ impl Sandbox {
     /// What a module says of itself.
     ///
     /// # Errors
-    /// When it fails.
-    pub fn describe(&self, module: &Module, limits: &Limits) -> Result<Description, CallError> {
-        Instance::bare(&self.shared, &module.pre, limits, &Arc::default())?.describe()
+    /// When it fails, or says what cannot be taken.
+    pub fn describe(&self, module: &Module, limits: &Limits) -> Result<Description, PrepareError> {
+        let description = Instance::bare(&self.shared, &module.pre, limits, &Arc::default())?.describe()?;
+        description.check()?;
+        Ok(description)
     }
 
     /// [`Sandbox::prepare_with_files`] where no file is opened: those that the plugin names must be tables of
@@ -195,13 +183,16 @@ impl Sandbox {
             settings;
         let mut first = Instance::bare(&self.shared, &module.pre, &limits, &Arc::default())?;
         let description = first.describe()?;
+        description.check()?;
         let mut provided = Provided::new(seed);
         check_capabilities(&description, &module.capabilities, capabilities.as_deref(), &mut provided)?;
         let configured = first.configure(&config_json);
         first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
         let Configured { mut access, files } = configured?.map_err(PrepareError::Configure)?;
-        let beyond = beyond(&description.access, &access)?;
+        check_access(&access)?;
+        let mut beyond = beyond(&description.access, &access)?;
         if !beyond.is_empty() {
+            beyond.truncate(MOST_TOLD);
             return Err(PrepareError::Beyond(beyond));
         }
         let files = OwnFile::check(files, &config_json)?;
@@ -229,6 +220,7 @@ impl Sandbox {
             shared: Arc::clone(&self.shared),
             pre: module.pre.clone(),
             config_json,
+            log_budget: Arc::new(LogBudget::new(&limits)),
             limits,
             grants: Arc::new(grants),
             provided: Arc::new(provided),
@@ -329,10 +321,11 @@ impl Prepared {
         }
     }
 
-    /// The same plugin on a view of its store: what its instances write stays among them.
+    /// The same plugin on a view of its store: what its instances write stays among them, and takes nothing of
+    /// what it may log.
     #[must_use]
     pub fn on_a_view(&self) -> Self {
-        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access, files } =
+        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access, files, .. } =
             &*self.inner;
         let mut provided = Provided::clone(provided);
         provided.store = provided.store.as_ref().map(|store| Arc::new(Store::over(store)));
@@ -343,6 +336,7 @@ impl Prepared {
             limits: limits.clone(),
             grants: Arc::clone(grants),
             provided: Arc::new(provided),
+            log_budget: Arc::new(LogBudget::new(limits)),
             module: module.clone(),
             description: description.clone(),
             access: access.clone(),
@@ -362,12 +356,6 @@ impl Prepared {
     /// When the plugin fails or has changed its mind.
     pub fn instantiate(&self) -> Result<Instance, InstantiateError> {
         Instance::serving(&self.inner)
-    }
-}
-
-impl Description {
-    pub(crate) fn is_redactor(traits: u32) -> bool {
-        traits & REDACTOR != 0
     }
 }
 

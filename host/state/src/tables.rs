@@ -29,6 +29,9 @@ pub use own::{HOST_TABLE, NamedFile, NotItsFile, OwnFile};
 /// Keys of one call. A slice of a request has 512 spans.
 const KEYS: usize = 1 << 16;
 
+/// Size of a column's name; of a `MaxMind` database it is the way through a record.
+const COLUMN_BYTES: usize = 1 << 10;
+
 /// How a table is written down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -195,6 +198,9 @@ impl Table {
         }
         if keys.len() > KEYS {
             return Err(Refusal::limit("more keys at once than the limit"));
+        }
+        if column.len() > COLUMN_BYTES {
+            return Err(Refusal::limit("the name of a column is longer than the limit"));
         }
         let mut found = Found { present: Vec::with_capacity(keys.len()), values: Texts::with_capacity(keys.len(), 0) };
         match &self.0 {

@@ -47,6 +47,9 @@ impl Plugin for Redaction {
         for grant in attributes.iter().map(String::as_str).chain(fields).chain(states) {
             description = description.read(grant).write(grant);
         }
+        for (table, _) in TABLES {
+            description = description.write(&format!("{table}.overridden")).write(&format!("{table}.unknown"));
+        }
         description
     }
 

@@ -137,6 +137,12 @@ impl Rules {
         if self.sanitizers.look_at_names() && !self.scan.has(Scan::NAME) {
             grant("spans.name".to_owned());
         }
+        for (name, _) in TABLES {
+            access = access.write(format!("{name}.overridden"));
+            if self.drops_unknown_fields {
+                access = access.write(format!("{name}.unknown"));
+            }
+        }
         access
     }
 

@@ -266,6 +266,11 @@ impl Source for Backend {
     }
 
     fn clean(&self, what: u32) -> Result<(), Refusal> {
+        for (bit, field) in [(1, "overridden"), (2, "unknown")] {
+            if what & bit != 0 {
+                Table::ALL.into_iter().try_for_each(|of| self.grants.writes(of, field))?;
+            }
+        }
         self.with(|_, edits| {
             edits.clean(what);
             Ok(())

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
+use sluice_test_mmdb::{Database, map};
 use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::send::{self, Grpc};
 use sluice_tests::shop::otlp::Exporter;
@@ -31,6 +32,8 @@ pub mod guest;
 pub mod wasi;
 
 mod compiling;
+mod hoards;
+mod replaced;
 
 mod expectations {
     /// What a guest comes to.
@@ -51,6 +54,8 @@ mod expectations {
     pub const ALLOCATES_IN_A_HOST_CALL: Expected = Fails("trap");
     pub const COLUMNS_OF_UNEQUAL_LENGTH: Expected = Fails("host_refused");
     pub const COMPILES_FOR_MINUTES: Expected = Refused("(limits.compile_timeout)", "compile_timeout");
+    pub const DESCRIBES_ITSELF_IN_MEGABYTES: Expected = Refused("with a version of 8388608 bytes", "description");
+    pub const DESCRIBES_ITSELF_OVER_LINES: Expected = Refused("which has control characters", "description");
     pub const EDITS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
     pub const ENDS_THAT_LIE: Expected = Fails("host_refused");
     pub const FLOODS_EDITS: Expected = Fails("output");
@@ -59,8 +64,9 @@ mod expectations {
     pub const FLOODS_THE_HOST_WITH_CALLS: Expected = Fails("host_calls");
     pub const FLOODS_THE_STORE: Expected = Goes("store");
     pub const FORGES_A_HANDLE: Expected = Fails("trap");
+    pub const GIVES_UP_IN_MEGABYTES: Expected = Fails("trap");
     pub const GROWS_MEMORY: Expected = Fails("memory");
-    pub const GROWS_TABLES: Expected = Fails("trap");
+    pub const GROWS_TABLES: Expected = Fails("memory");
     pub const IMPORTS_WASI: Expected = Refused("it imports `wasi:clocks/monotonic-clock@0.2.0`", "imports");
     pub const IS_100_MB: Expected = Refused("has 100000000 bytes, more than the limit", "size");
     pub const IS_A_CORE_MODULE: Expected = Refused("cargo xtask componentize", "not_a_component");
@@ -69,8 +75,10 @@ mod expectations {
     pub const LARGE_FROM_THE_START: Expected = Refused("set up: memory", "memory");
     pub const LEAKS_A_BORROW: Expected = Fails("trap");
     pub const LISTS_OUT_OF_MEMORY: Expected = Fails("trap");
+    pub const LOOKS_UP_A_COLUMN_OF_DOTS: Expected = Fails("host_refused");
     pub const READS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
     pub const RECURSES: Expected = Fails("trap");
+    pub const REPLACED_FOR_MORE_SERIES: Expected = Goes("metrics");
     pub const ROWS_OUT_OF_RANGE: Expected = Fails("host_refused");
     pub const SPEAKS_ANOTHER_CONTRACT: Expected = Refused("this version of Sluice speaks 0.1.0", "contract");
     pub const SPINS_AT_START: Expected = Refused("set up: timeout", "timeout");
@@ -196,6 +204,9 @@ struct Neighbour {
 const LIMIT_MIB: u64 = 32;
 const MARGIN_MIB: u64 = 10;
 
+/// Lines of the log are shorter, whatever guests say.
+const LINE: usize = 16 << 10;
+
 const SPANS: usize = 50;
 const EVERY: Duration = Duration::from_millis(25);
 
@@ -289,7 +300,7 @@ fn all_guests() -> [Vec<Duration>; 2] {
     let (upstream, neighbours) = (Sink::start(), Sink::start());
     let receiver = "protocols: { grpc: { endpoint: '127.0.0.1:0' } }";
     // Nobody stands by on whom what a guest fails on could fall.
-    let limits = "module: guest.wasm\nrollout: { probation: 0s }\n\
+    let limits = "module: guest.wasm\nrollout: { probation: 0s }\ntables: { places: { file: places.mmdb } }\n\
         limits: { store_mib: 1, metric_series: 10, compile_timeout: 1s }";
     let batch = "sending_queue: { batch: { flush_timeout: 20ms } }";
     let config = Config::to(&upstream)
@@ -300,6 +311,10 @@ fn all_guests() -> [Vec<Duration>; 2] {
         .pipeline("traces/guest", &["otlp"], &["wasm/guest"], &["otlp_grpc"])
         .pipeline("traces/neighbour", &["otlp/neighbour"], &["attributes"], &["otlp_grpc/neighbour"]);
     let folder = Folder::new(&config.yaml());
+    folder.write(
+        "places.mmdb",
+        Database::new("Places").network("81.2.69.0/24", map([("city", "London".into())])).bytes(),
+    );
     let harmless = Guest::new().component();
     folder.write("guest.wasm", &harmless);
     let sluice = Sluice::start_in(folder);
@@ -357,6 +372,8 @@ fn all_guests() -> [Vec<Duration>; 2] {
         neighbours.wait_for_spans(so_far + 1_000);
     }
     let grown = resident_mib(&sluice, "VmRSS").saturating_sub(resident);
+    let longest = sluice.log().lines().iter().map(String::len).max();
+    assert!(longest.is_some_and(|longest| longest < LINE), "a line of {longest:?} bytes in the log");
     let (sent, waits) = neighbour.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), neighbours.spans()), (0, 0, sent), "{}", end.stderr);

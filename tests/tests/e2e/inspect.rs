@@ -5,6 +5,7 @@ use sluice_tests::collector::{Config, Folder, run};
 use sluice_tests::sink::Sink;
 
 use crate::guests;
+use crate::hostile_guests::guest::Guest;
 
 /// What the tester describes, by table.
 fn described() -> (Value, Value) {
@@ -84,4 +85,24 @@ fn a_plugin_that_gets_less_than_it_needs_is_told_of() {
         refused.code == 1 && refused.stderr.contains("the capability `log`, which `capabilities` does not allow"),
         "{refused:?}"
     );
+}
+
+#[test]
+fn what_a_plugin_says_forges_no_line_and_steers_no_terminal() {
+    let inspect = |guest: Guest| {
+        let folder = Folder::new("");
+        folder.write("guest.wasm", guest.component());
+        let output = run(&["plugin", "inspect", &folder.path("guest.wasm").display().to_string()], None);
+        assert!(!output.stdout.contains('\u{1b}') && !output.stderr.contains('\u{1b}'), "{output:?}");
+        output
+    };
+    let output = inspect(Guest::new().access(&["spans.attributes:a\nsignature    signed with RWQ\u{1b}[8m"], &[]));
+    let signatures = output.stdout.lines().filter(|line| line.starts_with("signature")).collect::<Vec<_>>();
+    assert_eq!((output.code, &signatures[..]), (0, &["signature    not signed"][..]), "{output:?}");
+    assert!(output.stdout.contains("attributes:a\\nsignature    signed with RWQ\\u{1b}[8m"), "{output:?}");
+    // The version, at 1032, is the 7 bytes that hide all that comes after.
+    let version = "(i32.store (i32.const 1032) (i32.const 5000)) (i32.store (i32.const 1036) (i32.const 7))";
+    let output = inspect(Guest::new().data(5000, "1\n1\u{1b}[8m").before_describe(version));
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("the version") && output.stderr.contains("control characters"), "{output:?}");
 }

@@ -10,10 +10,10 @@ use prometheus::proto::MetricFamily;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
-use sluice_sandbox::{CallError, Effects, FailureKind, Instance};
+use sluice_sandbox::{CallError, Effects, FailureKind, Instance, Limits};
 
 use super::breaker::State;
-use super::effects::CustomMetrics;
+use super::custom::{CustomMetrics, OwnSeries};
 use crate::config::processor::Settings;
 use crate::series::{Aggregate, Aggregates};
 use crate::swap::event::{Step, Swap};
@@ -70,8 +70,9 @@ pub struct PluginStats {
     breaker: IntGauge,
     failures: IntCounterVec,
     own: Arc<Own>,
-    custom: CustomMetrics,
-    /// The series that its metrics make, if it is a connector.
+    /// The series that its metrics make, and how many it may have.
+    custom: (Arc<OwnSeries>, usize),
+    /// The same if it is a connector.
     series: Option<Arc<Aggregate>>,
     logged: Mutex<Option<Instant>>,
     tallies: Tallies,
@@ -215,8 +216,17 @@ impl PluginMetrics {
     }
 
     /// The figures of a version of a plugin; it is not shown as serving before [`PluginStats::serves`].
-    /// What it counts goes into `series`, if it is a connector.
-    pub fn plugin(&self, id: &str, version: &str, digest: &str, series: Option<Arc<Aggregate>>) -> PluginStats {
+    /// What it counts goes into `series`, if it is a connector. Its own metrics may have `most` series.
+    pub fn plugin(
+        &self,
+        id: &str,
+        version: &str,
+        digest: &str,
+        series: Option<Arc<Aggregate>>,
+        most: u32,
+    ) -> PluginStats {
+        // What a connector counts is bounded there; its limit here is none.
+        let most = if series.is_some() { Limits::default().metric_series } else { most };
         PluginStats {
             version: version.to_owned(),
             info: self.info.with_label_values(&[id, version, digest]),
@@ -232,7 +242,7 @@ impl PluginMetrics {
             breaker: self.breaker.with_label_values(&[id]),
             failures: self.failures.clone(),
             own: Arc::default(),
-            custom: self.custom.clone(),
+            custom: (self.custom.of(id), most as usize),
             series,
             logged: Mutex::new(None),
             tallies: Arc::clone(&self.tallies),
@@ -371,8 +381,9 @@ impl PluginStats {
             Some(series) => series.commit(effects.metrics, Instant::now()),
             None => effects.metrics,
         };
-        for update in others {
-            self.custom.apply(id, &update);
+        let (custom, most) = &self.custom;
+        if custom.commit(&others, *most) && !effects.limited.contains(&FailureKind::Metrics) {
+            limited(FailureKind::Metrics, 1);
         }
     }
 }

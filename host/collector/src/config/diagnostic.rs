@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::Write as _;
 
 use super::mark::Mark;
+use crate::terminal::plain;
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +32,7 @@ impl fmt::Display for Diagnostic {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
-        write!(f, "{}: {severity}: {}", self.mark, self.message)
+        write!(f, "{}: {severity}: {}", self.mark, plain(&self.message))
     }
 }
 

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use super::{Inspection, complain, write};
 use crate::cli::{ChangeArgs, ClientArgs, NamedArgs};
 use crate::extension::admin;
+use crate::terminal::plain;
 
 /// An answer is some kilobytes a plugin.
 const MAX_ANSWER: usize = 16 << 20;
@@ -34,10 +35,10 @@ pub fn list(client: &ClientArgs) -> ExitCode {
     tell(client, &Question::get("/v1/plugins"), |answer| {
         let mut text = row(["PLUGIN", "NAME", "VERSION", "DIGEST", "LAST SWAP", "SINCE"]);
         for plugin in answer["plugins"].as_array().into_iter().flatten() {
-            let of = |key: &str| plugin[key].as_str().unwrap_or_default();
-            let digest = of("digest").get(..12).unwrap_or_default();
+            let of = |key: &str| plain(plugin[key].as_str().unwrap_or_default());
+            let digest = plugin["digest"].as_str().and_then(|digest| digest.get(..12)).unwrap_or_default();
             let swap = plugin.pointer("/last_swap/outcome").and_then(Value::as_str).unwrap_or_default();
-            text.push_str(&row([of("plugin"), of("name"), of("version"), digest, swap, of("since")]));
+            text.push_str(&row([&of("plugin"), &of("name"), &of("version"), digest, swap, &of("since")]));
         }
         Ok(text)
     })
@@ -59,7 +60,7 @@ pub fn show(name: &str, client: &ClientArgs) -> ExitCode {
             of(&swap["trigger"])
         )?;
         if let Some(reason) = swap["reason"].as_str() {
-            writeln!(text, "  reason     {reason}")?;
+            writeln!(text, "  reason     {}", plain(reason))?;
         }
         writeln!(text, "  ms         {}", swap["ms"])?;
         if answer["candidate"].is_object() {
@@ -87,7 +88,7 @@ fn candidate(tried: &Value) -> Result<String, std::fmt::Error> {
         )?;
     }
     for (key, spans) in tried["changed_keys"].as_object().into_iter().flatten() {
-        writeln!(text, "  differs    {key} on {spans} spans")?;
+        writeln!(text, "  differs    {} on {spans} spans", plain(key))?;
     }
     Ok(text)
 }

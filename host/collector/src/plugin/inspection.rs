@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use sluice_sandbox::{Access, Description, Module, Prepared, Provenance};
 use sluice_state::{Format, OwnFile};
 
+use crate::terminal::plain;
+
 /// A plugin as an operator sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
@@ -191,7 +193,7 @@ impl fmt::Display for Inspection {
             Signature::Signed { key } => format!("signed with {key}"),
             Signature::Unsigned => "not signed".to_owned(),
         };
-        let mut line = |name: &str, value: &str| writeln!(f, "{name:<13}{value}");
+        let mut line = |name: &str, value: &str| writeln!(f, "{name:<13}{}", plain(value));
         if let Some(plugin) = &self.plugin {
             line("plugin", plugin)?;
         }
@@ -219,7 +221,7 @@ impl fmt::Display for Inspection {
             writeln!(f, "files")?;
         }
         for File { table, path, format, place } in &self.files {
-            writeln!(f, "  {path} ({format}, `{place}`) is the table {table}")?;
+            writeln!(f, "  {} ({format}, `{}`) is the table {}", plain(path), plain(place), plain(table))?;
         }
         Ok(())
     }
@@ -228,7 +230,7 @@ impl fmt::Display for Inspection {
 fn block(f: &mut fmt::Formatter<'_>, name: &str, lines: &[(&str, Vec<String>)]) -> fmt::Result {
     writeln!(f, "{name}")?;
     for (step, words) in lines {
-        let words = if words.is_empty() { "nothing".to_owned() } else { words.join(", ") };
+        let words = if words.is_empty() { "nothing".to_owned() } else { plain(&words.join(", ")).into_owned() };
         writeln!(f, "  {step:<11}{words}")?;
     }
     Ok(())

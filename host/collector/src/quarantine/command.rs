@@ -16,6 +16,7 @@ use super::replay::Requests;
 use super::{Record, folder_in};
 use crate::cli::ConfigArgs;
 use crate::config;
+use crate::terminal::plain;
 
 /// How often a replay is looked after.
 const POLL: Duration = Duration::from_millis(20);
@@ -121,9 +122,14 @@ pub fn run(command: &Command) -> ExitCode {
     }
 }
 
+/// Problems of a configuration are a line each.
+fn told(failed: &Failed) -> String {
+    if let Failed::Config(problems) = failed { problems.to_string() } else { plain(&failed.to_string()).into_owned() }
+}
+
 /// Writes to stderr, or says nothing if that is closed.
 fn complain(failed: &Failed) {
-    let _ = writeln!(std::io::stderr().lock(), "error: {failed}");
+    let _ = writeln!(std::io::stderr().lock(), "error: {}", told(failed));
 }
 
 fn say(text: &str) -> Result<(), Failed> {
@@ -209,11 +215,11 @@ fn show(place: &Place, id: &str, json: bool) -> Result<bool, Failed> {
         record.time,
         case.pipeline,
         case.plugin,
-        case.version,
+        plain(&case.version),
         case.digest,
         case.kind,
-        case.reason,
-        case.backtrace,
+        plain(&case.reason),
+        plain(&case.backtrace),
         case.spans,
     ))?;
     Ok(true)

@@ -16,7 +16,7 @@ fn update(kind: MetricKind, name: &str, labels: &[(&str, &str)], value: f64) -> 
     let names = labels.iter().map(|(name, _)| (*name).to_owned()).collect();
     let metric = Metric { kind, name: name.to_owned(), help: "Spans.".to_owned(), labels: names };
     let labels = labels.iter().map(|(_, value)| value).collect();
-    MetricUpdate { metric: Arc::new(metric), labels, value }
+    MetricUpdate { metric: Arc::new(metric), labels, value, more: Vec::new() }
 }
 
 fn count(name: &str, labels: &[(&str, &str)], value: f64) -> MetricUpdate {

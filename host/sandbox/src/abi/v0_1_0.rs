@@ -25,8 +25,7 @@ use crate::capability::{Capability, Provided};
 use crate::effects::{Effects, Metric};
 use crate::failure::FailureKind;
 use crate::limits::Limits;
-
-use self::capabilities::LogBudget;
+use crate::log_budget::LogBudget;
 
 mod generated {
     #![allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction)]
@@ -103,7 +102,9 @@ pub(crate) struct Host {
     limited: (bool, bool),
     memory_bytes: usize,
     table_elements: usize,
-    /// Size of the effects of this call.
+    /// A table would have grown beyond the limit.
+    table_full: bool,
+    /// Size of the effects of this call and of those before it for the same request.
     effect_bytes: usize,
     /// Calls are timed from their beginning, which costs a system call.
     is_watched: bool,
@@ -118,7 +119,8 @@ pub(crate) struct Host {
     tables: Vec<(usize, Arc<LookUpTable>)>,
     definitions: Vec<Arc<Metric>>,
     series: std::collections::HashSet<u64>,
-    log_budget: LogBudget,
+    /// What the plugin may log; until it serves, what this instance may.
+    log_budget: Arc<LogBudget>,
 }
 
 /// The entries of one table as one call sees them.
@@ -139,7 +141,7 @@ impl Host {
             effects: Effects::default(),
             grants,
             provided: Arc::default(),
-            log_budget: LogBudget::new(&limits),
+            log_budget: Arc::new(LogBudget::new(&limits)),
             limits,
             views: Default::default(),
             calls: 0,
@@ -148,6 +150,7 @@ impl Host {
             limited: (false, false),
             memory_bytes: 0,
             table_elements: 0,
+            table_full: false,
             effect_bytes: 0,
             is_watched: false,
             began: None,
@@ -160,21 +163,29 @@ impl Host {
         }
     }
 
-    /// Begins to serve, with these capabilities.
-    pub(crate) fn serve(&mut self, provided: &Arc<Provided>) {
+    /// Begins to serve, with these capabilities and what all instances of the plugin may log.
+    pub(crate) fn serve(&mut self, provided: &Arc<Provided>, log_budget: &Arc<LogBudget>) {
         self.phase = Phase::Serving;
         self.provided = Arc::clone(provided);
+        self.log_budget = Arc::clone(log_budget);
         self.effects = Effects::default();
         // From now on the seed holds.
         self.random = None;
+    }
+
+    /// The next call is for the request that has staged this. Its store comes along.
+    pub(crate) fn go_on(&mut self, staged: &mut Effects) {
+        self.effect_bytes = staged.bytes();
+        self.effects.store = std::mem::take(&mut staged.store);
     }
 
     /// Forgets what the last call left.
     pub(crate) fn begin(&mut self) {
         self.views = Default::default();
         self.forget_tables();
-        (self.calls, self.refusals, self.effect_bytes) = (0, 0, 0);
+        (self.calls, self.refusals) = (0, 0);
         (self.broken, self.limited, self.now) = (None, (false, false), None);
+        self.table_full = false;
         self.began = self.is_watched.then(|| (thread_cpu_time(), Instant::now()));
     }
 
@@ -202,6 +213,15 @@ impl Host {
     pub(crate) fn limited(&self) -> impl Iterator<Item = FailureKind> + use<> {
         let (log, metrics) = self.limited;
         log.then_some(FailureKind::Log).into_iter().chain(metrics.then_some(FailureKind::Metrics))
+    }
+
+    /// What the call wanted more of than its limit of memory, or of table elements, which have one of their own.
+    pub(crate) fn wanted(&self) -> &'static str {
+        if self.table_full {
+            "more table elements than the 100,000 that a plugin may have"
+        } else {
+            "more memory than its limit"
+        }
     }
 
     /// How often the host refused the call something.
@@ -306,11 +326,12 @@ impl ResourceLimiter for Host {
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.table_elements.saturating_sub(current).saturating_add(desired);
-        let fits = total <= TABLE_ELEMENTS;
-        if fits {
-            self.table_elements = total;
+        if total > TABLE_ELEMENTS {
+            (self.broken, self.table_full) = (Some(FailureKind::Memory), true);
+            return Ok(false);
         }
-        Ok(fits)
+        self.table_elements = total;
+        Ok(true)
     }
 
     fn instances(&self) -> usize {
@@ -328,6 +349,13 @@ impl ResourceLimiter for Host {
 
 fn refusal(code: RefusalCode, message: &str) -> Refusal {
     Refusal { code, message: message.to_owned() }
+}
+
+/// Keys and names that a guest gives are cut here in messages.
+const SHOWN_BYTES: usize = 200;
+
+fn shown(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(SHOWN_BYTES)).unwrap_or_default()
 }
 
 fn denied(what: std::fmt::Arguments<'_>) -> Refusal {

@@ -1,7 +1,7 @@
 //! What a guest sees and may change is what it described, asked for and was granted.
 
 use prost::Message as _;
-use sluice_sandbox::{Effects, FailureKind, Limits, PrepareError, Settings};
+use sluice_sandbox::{Access, Effects, FailureKind, Limits, PrepareError, Settings};
 use sluice_spans::Batch;
 
 use crate::guest::{Guest, little_endian};
@@ -256,9 +256,50 @@ fn a_plugin_that_gives_up_after_a_refusal_is_told_apart_and_kept() {
 
 #[test]
 fn a_bad_grant_of_the_operator_is_told_from_one_of_the_plugin() {
-    let bad = sluice_sandbox::Access { read: vec!["spans.nmae".to_owned()], write: Vec::new() };
+    let bad = Access { read: vec!["spans.nmae".to_owned()], write: Vec::new() };
     let by_operator = prepare_with(Guest::new(), Settings { access: Some(bad), ..settings(Limits::default()) });
     assert!(matches!(by_operator, Err(PrepareError::Allowed(bad)) if bad.0 == "spans.nmae"));
     let by_plugin = prepare(Guest::new().access(&["spans.nmae"], &[]));
     assert!(matches!(by_plugin, Err(PrepareError::Grant(bad)) if bad.0 == "spans.nmae"));
+}
+
+/// A guest that cleans the batch of `what` and logs the answer.
+fn cleaner(what: u32) -> Guest {
+    let clean = format!("(call $clean (local.get $batch) (i32.const {what}) (i32.const 600)) {SAY}");
+    Guest::new()
+        .capabilities(&["log"])
+        .data(5000, "granted")
+        .process(&clean)
+        .imports(r#"(import "sluice:plugin/batches@0.1.0" "[method]batch.clean" (func $clean (param i32 i32 i32)))"#)
+}
+
+#[test]
+fn cleaning_needs_the_grant_of_every_table() {
+    // Resource spans with two schema URLs, of which the last holds, and a request with the field 1999.
+    let (twice, once) = (&b"\x0a\x06\x1a\x01a\x1a\x01b"[..], &b"\x0a\x03\x1a\x01b"[..]);
+    let (more, less) = (&b"\x0a\x03\x1a\x01b\xf8\x7c\x01"[..], once);
+    let overridden =
+        ["resources.overridden", "scopes.overridden", "spans.overridden", "events.overridden", "links.overridden"];
+    let unknown = ["resources.unknown", "scopes.unknown", "spans.unknown", "events.unknown", "links.unknown"];
+    let call = |what, described: &[&'static str], allowed: Option<&str>, wire: &'static [u8]| {
+        let access = allowed.map(|grant| Access { read: vec!["*".to_owned()], write: vec![grant.to_owned()] });
+        let settings = Settings { access, ..settings(Limits::default()) };
+        let mut instance = prepare_with(cleaner(what).access(&[], described), settings).unwrap().instantiate().unwrap();
+        let (mut batch, mut effects) = (Batch::parse(wire.into()).unwrap(), Effects::default());
+        instance.process(&mut batch, &mut effects).unwrap();
+        (said(&effects).join(" "), batch.encode())
+    };
+    for (what, name, granted, other, before, after) in
+        [(1, "overridden", &overridden, &unknown, twice, once), (2, "unknown", &unknown, &overridden, more, less)]
+    {
+        for (described, allowed) in [(&granted[..], None), (&["*"], None), (&["*"], Some("*"))] {
+            assert_eq!(call(what, described, allowed, before), ("granted".to_owned(), after.into()), "{described:?}");
+        }
+        let denial = format!("writing {name} of every table is not granted to this plugin");
+        let narrow: [(&[&str], _); 5] =
+            [(&[], None), (&granted[..4], None), (other, None), (&["spans.*"], None), (&["*"], Some("spans.*"))];
+        for (described, allowed) in narrow {
+            assert_eq!(call(what, described, allowed, before), (denial.clone(), before.into()), "{described:?}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sluice_sandbox::{Effects, Instance, Limits, Settings};
+use sluice_sandbox::{Effects, Instance, Limits, MetricUpdate, Settings};
 
 use crate::guest::Guest;
 use crate::stage::{batch, prepare, prepare_with, settings};
@@ -12,9 +12,9 @@ use crate::stage::{batch, prepare, prepare_with, settings};
 const NOW: &str = r#"(import "sluice:plugin/clock@0.1.0" "now-unix-nano" (func $now (param i32)))"#;
 const NUMBERS: &str = r#"(import "sluice:plugin/random@0.1.0" "numbers" (func $random (param i32 i32)))"#;
 
-/// Tells the test a number, as the value of a gauge.
+/// Tells the test a number, as a value of a histogram.
 const TELL: &str = "(func $tell (param f64)
-    (call $define (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
+    (call $define (i32.const 3) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
       (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0) (i32.const 900))
     (call $record (i32.load (i32.const 904)) (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0)
       (local.get 0) (i32.const 920)))";
@@ -28,7 +28,7 @@ fn teller(capability: &'static str, import: &str, body: &str) -> Guest {
 fn told(instance: &mut Instance) -> Vec<f64> {
     let mut effects = Effects::default();
     instance.process(&mut batch(1), &mut effects).unwrap();
-    effects.metrics.iter().map(|update| update.value).collect()
+    effects.metrics.iter().flat_map(MetricUpdate::values).collect()
 }
 
 fn unix_nano() -> f64 {

@@ -26,6 +26,49 @@ fn the_last_error_line_of_a_panic_is_in_the_failure() {
     assert!(error.message.ends_with("the plugin said: index out of bounds"), "{error}");
 }
 
+/// The bound of what is kept of a text that a guest has written, and of the note that it was cut.
+const TOLD: usize = 5_000;
+
+#[test]
+fn what_a_guest_says_of_its_failure_is_cut() {
+    // 16 MiB of the letter Z, and 2 bytes before it of one that is cut.
+    let guest = Guest::new().pages(320).data(0x20000, "ü").whole_process(
+        "(call $drop (local.get $batch)) (memory.fill (i32.const 0x20002) (i32.const 90) (i32.const 0x1000000))
+         (call $fail (i32.const 0x20000) (i32.const 0x1000002))",
+    );
+    let error = instance(guest).process(&mut batch(1), &mut Effects::default()).unwrap_err();
+    assert!(error.message.starts_with("the plugin gave up: üZZZ"), "{error}");
+    assert!(error.message.ends_with("Z… (cut, it has 16777218 bytes)"), "{error}");
+    assert!(error.message.len() < TOLD, "{}", error.message.len());
+}
+
+#[test]
+fn names_of_functions_are_cut() {
+    let name = "x".repeat(100_000);
+    let guest = Guest::new().with_many(&format!("(call ${name})")).module(&format!("(func ${name} unreachable)"));
+    let backtrace = breaks(guest, FailureKind::Trap).backtrace.unwrap();
+    assert_eq!(backtrace, format!("{}… < process", "x".repeat(200)));
+}
+
+#[test]
+fn a_key_of_many_megabytes_is_not_repeated_to_who_asks_for_it() {
+    // The guest could not take the answer: its memory is full but for a megabyte.
+    let guest = Guest::new().access(&[], &[]).pages(320).with_many(
+        "(global.set $heap (i32.const 0x1300000))
+         (call $attribute (local.get $batch) (i32.const 2) (i32.const 0x20000) (i32.const 0x1000000) (i32.const 600))
+         (if (i32.gt_u (i32.load (i32.const 612)) (i32.const 1000)) (then unreachable))",
+    );
+    instance(guest).process(&mut batch(3), &mut Effects::default()).unwrap();
+}
+
+#[test]
+fn a_table_that_grows_without_end_is_over_a_limit_of_its_own() {
+    let grow = "(loop $more (if (i32.eq (table.grow $t (ref.null func) (i32.const 10000)) (i32.const -1))
+        (then unreachable)) (br $more))";
+    let error = breaks(Guest::new().with_many(grow).module("(table $t 1 funcref)"), FailureKind::Memory);
+    assert!(error.message.contains("more table elements than the 100,000 that a plugin may have"), "{error}");
+}
+
 #[test]
 fn an_endless_loop_ends_at_the_time_limit() {
     let error = breaks(Guest::new().with_many("(loop $ever (br $ever))"), FailureKind::Timeout);

@@ -41,7 +41,7 @@ fn several_memories_count_as_one() {
 
 #[test]
 fn a_table_without_end_is_refused() {
-    set_up_fails(Guest::new().module("(table 200000 funcref)"), FailureKind::Trap);
+    set_up_fails(Guest::new().module("(table 200000 funcref)"), FailureKind::Memory);
 }
 
 #[test]
@@ -59,6 +59,58 @@ fn the_errors_of_a_configuration_come_with_their_paths() {
         }
         other => panic!("{:?}", other.err()),
     }
+}
+
+#[test]
+fn the_errors_of_a_configuration_are_cut() {
+    // 150 records that all point at the same 4,000 letters.
+    let guest = Guest::new().data(4096, little_endian(&[1, 65536, 150])).data(8192, [b'x'; 4000]).configure(
+        "(local $at i32) (local.set $at (i32.const 65536))
+         (loop $fill
+           (i32.store (local.get $at) (i32.const 8192)) (i32.store offset=4 (local.get $at) (i32.const 4000))
+           (i32.store offset=8 (local.get $at) (i32.const 8192)) (i32.store offset=12 (local.get $at) (i32.const 1))
+           (local.set $at (i32.add (local.get $at) (i32.const 16)))
+           (br_if $fill (i32.lt_u (local.get $at) (i32.const 67936))))
+         (i32.const 4096)",
+    );
+    let Err(PrepareError::Configure(problems)) = prepare(guest) else { panic!("it was prepared") };
+    assert_eq!((problems.len(), problems[100].message.as_str()), (101, "and 50 problems more"));
+    let path = &problems[0].path;
+    assert!(path.ends_with("x… (cut, it has 4000 bytes)") && path.len() < 1_100, "{path}");
+    assert_eq!(problems[0].message, "x");
+}
+
+/// Has its description say this much at the field with this number: 0 name, 2 version, 4 capabilities, 6 grants to read.
+fn describes(field: u32, at: u32, items: u32) -> Guest {
+    let field = 1024 + 4 * field;
+    Guest::new().pages(320).before_describe(&format!(
+        "(memory.fill (i32.const 0x20000) (i32.const 65) (i32.const 0x1000000))
+         (i32.store (i32.const {field}) (i32.const {at})) (i32.store offset=4 (i32.const {field}) (i32.const {items}))"
+    ))
+}
+
+#[test]
+fn what_a_plugin_says_of_itself_is_bounded_and_steers_no_terminal() {
+    let refused = |guest| match prepare(guest) {
+        Err(PrepareError::Description(bad)) => bad.to_string(),
+        other => panic!("{:?}", other.err()),
+    };
+    let letters = 0x20000;
+    for (field, what) in [(0, "name"), (2, "version")] {
+        let told = format!("the plugin describes itself with a {what} of 8388608 bytes; 100 are the most");
+        assert_eq!(refused(describes(field, letters, 8 << 20)), told);
+        assert_eq!(refused(describes(field, letters, 0)), format!("the plugin describes itself without a {what}"));
+        let steers = describes(field, 5000, 6).data(5000, "1\n\x1b[8m");
+        let told =
+            format!("the plugin describes itself with the {what} \"1\\n\\u{{1b}}[8m\", which has control characters");
+        assert_eq!(refused(steers), told);
+        assert!(prepare(describes(field, letters, 100)).is_ok());
+    }
+    // Lists of so many texts without a letter.
+    assert_eq!(refused(describes(4, 0x1100000, 33)), "the plugin names 33 capabilities; 32 are the most");
+    assert_eq!(refused(describes(6, 0x1100000, 4097)), "the plugin names 4097 grants to read; 4096 are the most");
+    let long = describes(6, 5000, 1).data(5000, little_endian(&[letters, 1025]));
+    assert_eq!(refused(long), "the plugin describes itself with a grant of 1025 bytes; 1024 are the most");
 }
 
 #[test]
@@ -116,6 +168,26 @@ fn log_lines_are_staged_cut_and_limited() {
     assert_eq!(effects.limited, [FailureKind::Log], "once a call");
 }
 
+#[test]
+fn instances_and_those_that_replace_them_log_as_one() {
+    // 30 of 32 MiB: it is replaced after every call.
+    let guest = Guest::new().capabilities(&["log"]).process(
+        "(drop (memory.grow (i32.const 480))) (local.set $n (i32.const 60))
+         (loop $more (call $log (i32.const 2) (i32.const 65536) (i32.const 10))
+           (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))",
+    );
+    let began = std::time::Instant::now();
+    let prepared = prepare(guest).unwrap();
+    let mut instances = [(); 2].map(|()| prepared.instantiate().unwrap());
+    let mut effects = Effects::default();
+    for call in 0..8 {
+        instances[call % 2].process(&mut batch(1), &mut effects).unwrap();
+    }
+    assert!(instances[0].restarts() >= 3, "it was replaced");
+    let seconds = began.elapsed().as_secs() as usize;
+    assert!((100..=100 * (seconds + 1)).contains(&effects.logs.len()), "{} in {seconds} s", effects.logs.len());
+}
+
 /// Defines the counter `waybills{depot}` and adds 1.5 under the label value at 4200.
 const COUNT: &str = "(call $define (i32.const 1) (i32.const 4096) (i32.const 8) (i32.const 4096) (i32.const 4)
       (i32.const 4120) (i32.const 1) (i32.const 4130) (i32.const 5) (i32.const 600))
@@ -159,6 +231,26 @@ fn a_plugin_that_gives_up_over_its_series_fails_with_that_name() {
             assert!(effects.limited.is_empty(), "a call that failed is counted as such");
         }
     }
+}
+
+#[test]
+fn what_a_request_stages_is_bounded_over_all_its_calls() {
+    // Each call counts under another label value.
+    let next = "(i32.store8 (i32.const 4200) (i32.add (i32.load8_u (i32.const 4200)) (i32.const 1)))";
+    let prepare = |process: &str| {
+        let limits = Limits { output_bytes: 2_000, ..Limits::default() };
+        prepare_with(counter().process(process), settings(limits)).unwrap().instantiate().unwrap()
+    };
+    let (mut others, mut effects) = (prepare(&format!("{COUNT} {next}")), Effects::default());
+    let calls = (0..100).take_while(|_| others.process(&mut batch(1), &mut effects).is_ok()).count();
+    assert!((10..=30).contains(&calls), "{calls} series of some hundred bytes each");
+    assert_eq!(effects.metrics.len(), calls, "what it had staged before is there");
+    let error = others.process(&mut batch(1), &mut effects).unwrap_err();
+    assert_eq!(error.kind, FailureKind::Output, "{error}");
+    assert!(others.process(&mut batch(1), &mut Effects::default()).is_ok(), "another request has its own");
+    let (mut same, mut effects) = (prepare(COUNT), Effects::default());
+    (0..100).for_each(|_| drop(same.process(&mut batch(1), &mut effects).unwrap()));
+    assert_eq!(effects.metrics.iter().map(|update| update.value).collect::<Vec<_>>(), [150.0], "one series is one");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use sluice_sandbox::{CallError, Effects, FailureKind, Instance, Limits, Prepared, Sandbox, Settings};
+use sluice_sandbox::{CallError, Effects, FailureKind, Instance, Limits, MetricUpdate, Prepared, Sandbox, Settings};
 
 use crate::guest::{Guest, little_endian};
 use crate::stage::{batch, load_bytes, sandbox, settings};
@@ -17,11 +17,11 @@ const IMPORTS: &str = r#"
   (import "sluice:plugin/store@0.1.0" "remove" (func $remove (param i32 i32 i32 i32 i32)))
 "#;
 
-/// `$told` tells the test a number, as the value of a gauge. `$count` adds 1 to the int of key `n` and
+/// `$told` tells the test a number, as a value of a histogram. `$count` adds 1 to the int of key `n` and
 /// gives the sum; `$token` takes 1 of 5 tokens from bucket `n`, and tells whether it was there. Both
 /// give a refusal's code and 100 if there is one.
 const SUPPORT: &str = "(func $tell (param f64)
-    (call $define (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
+    (call $define (i32.const 3) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
       (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0) (i32.const 900))
     (call $record (i32.load (i32.const 904)) (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0)
       (local.get 0) (i32.const 920)))
@@ -61,7 +61,7 @@ fn prepare(guest: Guest) -> Prepared {
 fn call(instance: &mut Instance, spans: usize) -> Result<(Vec<u32>, Effects), CallError> {
     let mut effects = Effects::default();
     instance.process(&mut batch(spans), &mut effects)?;
-    let told = effects.metrics.iter().map(|update| update.value as u32).collect();
+    let told = effects.metrics.iter().flat_map(MetricUpdate::values).map(|value| value as u32).collect();
     Ok((told, effects))
 }
 
@@ -103,7 +103,7 @@ fn what_a_call_that_traps_has_done_is_taken_back_and_that_of_earlier_slices_stay
         assert_eq!(error.kind, FailureKind::Trap);
     }
     instance.process(&mut batch(1), &mut effects).unwrap();
-    let told: Vec<u32> = effects.metrics.iter().map(|update| update.value as u32).collect();
+    let told: Vec<u32> = effects.metrics.iter().flat_map(MetricUpdate::values).map(|value| value as u32).collect();
     assert_eq!(told, [1, 1, 2, 1], "a new instance, the same request");
     effects.store.commit();
     // Of 5 tokens 2 are gone.

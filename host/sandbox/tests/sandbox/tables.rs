@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use sluice_sandbox::{Access, Effects, Instance, Limits, PrepareError, Prepared, Settings};
+use sluice_sandbox::{Access, Effects, Instance, Limits, MetricUpdate, PrepareError, Prepared, Settings};
 use sluice_state::{Format, LiveTable, NotItsFile, Table};
 
 use crate::guest::{Guest, little_endian};
@@ -12,11 +12,11 @@ use crate::stage::{batch, prepare_opening, prepare_with, settings};
 const LOOK_UP: &str = r#"(import "sluice:plugin/tables@0.1.0" "look-up"
     (func $look_up (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#;
 
-/// `$tell` tells the test a number, as the value of a gauge. `$ask` looks up the keys `x` and `z` in
+/// `$tell` tells the test a number, as a value of a histogram. `$ask` looks up the keys `x` and `z` in
 /// column `a` of table `t`, and tells for each whether it is there, and then the first byte found; or
 /// a refusal's code and 100.
 const SUPPORT: &str = "(func $tell (param i32)
-    (call $define (i32.const 2) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
+    (call $define (i32.const 3) (i32.const 4096) (i32.const 1) (i32.const 4096) (i32.const 0)
       (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0) (i32.const 900))
     (call $record (i32.load (i32.const 904)) (i32.const 4096) (i32.const 0) (i32.const 4096) (i32.const 0)
       (f64.convert_i32_u (local.get 0)) (i32.const 920)))
@@ -52,7 +52,7 @@ fn live(csv: &str) -> Arc<LiveTable> {
 fn told(instance: &mut Instance) -> Vec<u32> {
     let mut effects = Effects::default();
     instance.process(&mut batch(1), &mut effects).unwrap();
-    effects.metrics.iter().map(|update| update.value as u32).collect()
+    effects.metrics.iter().flat_map(MetricUpdate::values).map(|value| value as u32).collect()
 }
 
 fn tells(prepared: Result<Prepared, PrepareError>) -> Vec<u32> {

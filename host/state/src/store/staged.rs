@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::value::{INT, Value};
+use super::value::{INT, Value, cost};
 use super::{Full, Store, Undo};
 
 /// A write that waits for its request to pass. Times to live are in milliseconds and begin when it
@@ -35,6 +35,13 @@ struct Pending {
     reserved: usize,
 }
 
+impl Pending {
+    /// What it needs under a key of this length.
+    fn cost(&self, key: usize) -> usize {
+        cost(key, if let Write::Set { value, .. } = &self.write { value.bytes().len() } else { 0 })
+    }
+}
+
 /// The work of one request on a store. Its writes are done by [`Staged::commit`]. Dropped without
 /// it, nothing has happened: what took effect at once is taken back.
 #[derive(Debug, Default)]
@@ -46,6 +53,10 @@ pub struct Staged {
     undo: Vec<Undo>,
     /// How much of `undo` is of earlier calls.
     settled: usize,
+    /// How much earlier calls took from buckets, however often, and what these hold at most.
+    taken: HashMap<Box<[u8]>, (u64, u64)>,
+    /// What `writes` and `taken` need.
+    bytes: usize,
     /// The present call was refused something for lack of room.
     full: bool,
     full_calls: u64,
@@ -63,11 +74,39 @@ impl Staged {
         let was_full = std::mem::take(&mut self.full);
         if went_well {
             self.journal.clear();
+            // Most requests are one call.
+            if self.settled > 0 || !self.taken.is_empty() {
+                for undo in std::mem::take(&mut self.undo) {
+                    self.keep(undo);
+                }
+            }
             self.settled = self.undo.len();
             self.full_calls += u64::from(was_full);
             return;
         }
         self.rewind(0, self.settled);
+    }
+
+    /// Keeps what a call that went well has done at once; what calls took from one bucket as one.
+    fn keep(&mut self, undo: Undo) {
+        let Undo::Take { key, amount, burst } = undo else { return self.undo.push(undo) };
+        let bytes = cost(key.len(), 0);
+        let (taken, most) = self.taken.entry(key).or_insert_with(|| {
+            self.bytes += bytes;
+            (0, burst)
+        });
+        (*taken, *most) = (taken.saturating_add(amount), burst);
+    }
+
+    /// What the request needs of memory until it has passed.
+    pub fn bytes(&self) -> usize {
+        let undo = self.undo.iter().map(|undo| match undo {
+            Undo::Take { key, .. } => cost(key.len(), 0),
+            Undo::Swap { key, before, .. } => {
+                cost(key.len(), before.as_ref().map_or(0, |stored| stored.value.bytes().len()))
+            }
+        });
+        self.bytes + undo.sum::<usize>()
     }
 
     /// How many writes the present call has staged, and how much it and all before it have done at
@@ -83,10 +122,13 @@ impl Staged {
         while self.journal.len() > journal {
             let Some((key, before)) = self.journal.pop() else { return };
             let kept = before.as_ref().map_or(0, |pending| pending.reserved);
+            self.bytes += before.as_ref().map_or(0, |pending| pending.cost(key.len()));
+            let length = key.len();
             let gone = match before {
                 Some(pending) => self.writes.insert(key, pending),
                 None => self.writes.remove(&key),
             };
+            self.bytes -= gone.as_ref().map_or(0, |pending| pending.cost(length));
             let gone = gone.map_or(0, |pending| pending.reserved);
             // Bytes that the later write had given up are taken again, whatever the limit says: the
             // earlier write was promised room.
@@ -108,6 +150,7 @@ impl Staged {
     /// Does what was staged. What took effect at once stays.
     pub fn commit(mut self) {
         self.undo.clear();
+        self.taken.clear();
         let Some(store) = self.store.take() else { return };
         let now = store.now();
         for (key, pending) in self.writes.drain() {
@@ -174,7 +217,10 @@ impl Staged {
             return Err(Full);
         }
         store.release(before.saturating_sub(reserved));
-        let before = self.writes.insert(key.into(), Pending { write, reserved });
+        let pending = Pending { write, reserved };
+        self.bytes += pending.cost(key.len());
+        let before = self.writes.insert(key.into(), pending);
+        self.bytes -= before.as_ref().map_or(0, |pending| pending.cost(key.len()));
         self.journal.push((key.into(), before));
         Ok(())
     }
@@ -203,6 +249,11 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         self.take_back(0);
+        for (key, (amount, burst)) in self.taken.drain() {
+            if let Some(store) = &self.store {
+                store.undo(Undo::Take { key, amount, burst });
+            }
+        }
         if let Some(store) = &self.store {
             store.release(self.writes.values().map(|pending| pending.reserved).sum());
         }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Format;
+use super::{COLUMN_BYTES, Format};
 
 /// The table that the host fills: no file has its name.
 pub const HOST_TABLE: &str = "host";
@@ -10,7 +10,7 @@ pub const HOST_TABLE: &str = "host";
 /// Files of one plugin.
 const MOST_FILES: usize = 16;
 
-/// What the plugin has written is cut here in messages.
+/// The name of a table is no longer. What else the plugin has written is cut here in messages.
 const SHOWN_BYTES: usize = 200;
 
 /// A file as a plugin names it.
@@ -45,7 +45,7 @@ pub enum NotItsFile {
     TooMany(usize),
     /// The table's name is none.
     #[error(
-        "the plugin names a file for the table `{0}`: a table's name must not be empty, must not end in `*`, and must not be `{HOST_TABLE}`"
+        "the plugin names a file for the table `{0}`: a table's name must not be empty, must not end in `*`, must not be `{HOST_TABLE}`, and has {SHOWN_BYTES} bytes at most"
     )]
     Name(String),
     /// Two files for one table.
@@ -56,9 +56,9 @@ pub enum NotItsFile {
         "the plugin says that the file of the table `{0}` has the format {1}; there are 1 (CSV), 2 (JSON lines) and 3 (MaxMind)"
     )]
     Format(String, u32),
-    /// No key where one is needed, or one where there is none.
+    /// No key where one is needed, one where there is none, or one that is too long.
     #[error(
-        "the plugin's table `{0}`: CSV and JSON lines need the column by which rows are found, a MaxMind database has none"
+        "the plugin's table `{0}`: CSV and JSON lines need the column by which rows are found, of {COLUMN_BYTES} bytes at most; a MaxMind database has none"
     )]
     Key(String),
     /// The operator has not written its path.
@@ -97,14 +97,15 @@ impl OwnFile {
         let mut all: Vec<Self> = Vec::new();
         for named in files {
             let table = || shown(&named.name);
-            if named.name.is_empty() || named.name.ends_with('*') || named.name == HOST_TABLE {
+            let is_long = named.name.len() > SHOWN_BYTES;
+            if is_long || named.name.is_empty() || named.name.ends_with('*') || named.name == HOST_TABLE {
                 return Err(NotItsFile::Name(table()));
             }
             if all.iter().any(|other| other.named.name == named.name) {
                 return Err(NotItsFile::Twice(table()));
             }
             let format = Format::numbered(named.format).ok_or_else(|| NotItsFile::Format(table(), named.format))?;
-            if named.key.is_empty() != (format == Format::MaxMind) {
+            if named.key.is_empty() != (format == Format::MaxMind) || named.key.len() > COLUMN_BYTES {
                 return Err(NotItsFile::Key(table()));
             }
             let place = if named.path.is_empty() { None } else { place(&config, &named.path) };
@@ -191,6 +192,10 @@ mod tests {
         for name in ["", "t*", "*", "host"] {
             assert_eq!(refused(vec![file(name, "x", 1, "id")], config), NotItsFile::Name(name.to_owned()));
         }
+        let (long, longest) = ("t".repeat(201), "t".repeat(200));
+        assert_eq!(refused(vec![file(&long, "x", 1, "id")], config), NotItsFile::Name(longest.clone()));
+        assert!(OwnFile::check(vec![file(&longest, "x", 1, &"k".repeat(1024))], config).is_ok());
+        assert_eq!(refused(vec![file("t", "x", 1, &"k".repeat(1025))], config), NotItsFile::Key("t".to_owned()));
         for format in [0, 4, u32::MAX] {
             assert_eq!(refused(vec![file("t", "x", format, "")], config), NotItsFile::Format("t".to_owned(), format));
         }

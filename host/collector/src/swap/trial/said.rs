@@ -38,11 +38,11 @@ impl Said {
             };
             *self.logs.entry(level).or_default() += 1;
         }
-        for MetricUpdate { metric, value, .. } in metrics {
-            let name = known(&self.metrics, metric.name.clone());
-            let is_replaced = metric.kind == MetricKind::Gauge && name != OTHERS;
+        for update in metrics {
+            let name = known(&self.metrics, update.metric.name.clone());
+            let is_replaced = update.metric.kind == MetricKind::Gauge && name != OTHERS;
             let shown = self.metrics.entry(name).or_default();
-            *shown = if is_replaced { *value } else { *shown + value };
+            *shown = if is_replaced { update.value } else { *shown + update.values().sum::<f64>() };
         }
     }
 }
@@ -80,7 +80,8 @@ mod tests {
         {
             let metric = Arc::new(Metric { kind, name: name.to_owned(), help: String::new(), labels: Vec::new() });
             for value in [7.0, 2.0] {
-                let update = MetricUpdate { metric: Arc::clone(&metric), labels: Labels::default(), value };
+                let update =
+                    MetricUpdate { metric: Arc::clone(&metric), labels: Labels::default(), value, more: Vec::new() };
                 said.add(BTreeMap::new(), &[], &[update]);
             }
         }

@@ -10,6 +10,7 @@ use tracing::{Event, Level};
 
 use super::time::rfc3339;
 use super::{Encoding, OWN};
+use crate::terminal::plain as shown;
 
 /// What such a field begins with holds JSON.
 const EMBEDDED: &str = "json.";
@@ -58,7 +59,7 @@ impl Line {
         let mut line = format!("{} {:5} ", self.time, self.level.to_ascii_uppercase());
         let mut fields = self.fields.iter().collect::<Vec<_>>();
         match &self.message {
-            Some(message) => message.chars().for_each(|c| visible(&mut line, c)),
+            Some(message) => line.push_str(&shown(message)),
             None => {
                 if let Some(event) = fields.iter().position(|(name, _)| *name == "event") {
                     line.push_str(&plain(&fields.remove(event).1));
@@ -107,13 +108,9 @@ fn plain(value: &Json) -> String {
         {
             text.clone()
         }
-        other => other.to_string(),
+        // JSON leaves some of it as it is.
+        other => shown(&other.to_string()).into_owned(),
     }
-}
-
-/// A message stays on its line, and does not steer the terminal.
-fn visible(line: &mut String, c: char) {
-    if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
 }
 
 impl Visit for Line {

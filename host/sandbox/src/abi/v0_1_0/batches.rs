@@ -5,7 +5,7 @@ use wasmtime::component::Resource;
 
 use super::generated::sluice::plugin::columns as wit;
 use super::wit_batches::{Host as BatchesHost, HostBatch};
-use super::{BatchHandle, Host, WitRefusal, denied, refusal, table};
+use super::{BatchHandle, Host, WitRefusal, denied, refusal, shown, table};
 use crate::access::Bit;
 
 type Answer<T> = Result<T, WitRefusal>;
@@ -15,6 +15,10 @@ type Handle = Resource<BatchHandle>;
 const EVERY_ROW: u32 = 1;
 const ROWS_WITHOUT: u32 = 2;
 const ROWS_WITH: u32 = 3;
+
+/// What `clean` can take out.
+const CLEAN_OVERRIDDEN: u32 = 1;
+const CLEAN_UNKNOWN: u32 = 2;
 
 impl BatchesHost for Host {}
 impl wit::Host for Host {}
@@ -63,7 +67,7 @@ impl Host {
         if self.grants.writes_attribute(table, key.as_bytes()) {
             Ok(())
         } else {
-            Err(denied(format_args!("writing the attribute `{key}`")))
+            Err(denied(format_args!("writing the attribute `{}`", shown(key))))
         }
     }
 
@@ -167,7 +171,7 @@ impl HostBatch for Host {
         self.reading(number, |host, table| {
             // Before the batch is looked at: a denied key reads the same whether it is there or not.
             if !host.grants.reads_attribute(table, key.as_bytes()) {
-                return Err(denied(format_args!("reading the attribute `{key}`")));
+                return Err(denied(format_args!("reading the attribute `{}`", shown(&key))));
             }
             let column = host.batch.attribute_if_any(table, key.as_bytes())?.filter(|column| !column.is_absent());
             Ok(column.map(|column| wit::Column { values: column.values.into(), duplicates: column.duplicates }))
@@ -290,6 +294,12 @@ impl HostBatch for Host {
 
     fn clean(&mut self, _: Handle, what: u32) -> Answer<()> {
         self.editing(Table::Spans as u32, |host, _| {
+            for (bit, field) in [(CLEAN_OVERRIDDEN, Bit::OVERRIDDEN), (CLEAN_UNKNOWN, Bit::UNKNOWN)] {
+                // It is done in all tables or not at all.
+                if what & bit != 0 && !Table::ALL.into_iter().all(|table| host.grants.writes(table, field)) {
+                    return Err(denied(format_args!("writing {} of every table", field.name())));
+                }
+            }
             host.edits.clean(what);
             Ok(())
         })

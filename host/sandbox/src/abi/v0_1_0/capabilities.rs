@@ -1,8 +1,6 @@
 //! The capabilities `log` and `metrics`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Instant;
 
 use sluice_spans::{Refusal, RefusalCode};
 
@@ -10,8 +8,7 @@ use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::{lifecycle, log, metrics};
 use super::{Host, WitRefusal, refusal};
 use crate::capability::Capability;
-use crate::effects::{Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
-use crate::limits::Limits;
+use crate::effects::{Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate, series};
 
 /// Longer log lines are cut here.
 const LINE_BYTES: usize = 1 << 10;
@@ -26,35 +23,6 @@ const LABELS: usize = 32;
 const NAME_BYTES: usize = 200;
 const HELP_BYTES: usize = 1 << 10;
 const LABEL_VALUE_BYTES: usize = 256;
-
-/// What may still be logged in this second.
-pub(super) struct LogBudget {
-    lines_per_s: u32,
-    bytes_per_s: u32,
-    lines: u32,
-    bytes: u32,
-    second: Instant,
-}
-
-impl LogBudget {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let (lines, bytes) = (limits.log_lines_per_s, limits.log_bytes_per_s);
-        Self { lines_per_s: lines, bytes_per_s: bytes, lines, bytes, second: Instant::now() }
-    }
-
-    fn take(&mut self, bytes: usize) -> bool {
-        if self.second.elapsed().as_secs() >= 1 {
-            (self.lines, self.bytes, self.second) = (self.lines_per_s, self.bytes_per_s, Instant::now());
-        }
-        let bytes = bytes as u32;
-        let fits = self.lines > 0 && self.bytes >= bytes;
-        if fits {
-            self.lines -= 1;
-            self.bytes -= bytes;
-        }
-        fits
-    }
-}
 
 impl lifecycle::Host for Host {}
 
@@ -133,23 +101,17 @@ impl Host {
             return Err(refusal(RefusalCode::Malformed, "the value is not finite, or a counter would fall"));
         }
         let definition = Arc::clone(definition);
-        if self.limits.metric_series < u32::MAX {
-            let mut hasher = DefaultHasher::new();
-            (metric, &labels).hash(&mut hasher);
-            let series = hasher.finish();
-            if !self.series.contains(&series) {
-                if self.series.len() >= self.limits.metric_series as usize {
-                    self.limited.1 = true;
-                    return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
-                }
-                self.series.insert(series);
+        let series = series(&definition, &labels);
+        if self.limits.metric_series < u32::MAX && !self.series.contains(&series) {
+            if self.series.len() >= self.limits.metric_series as usize {
+                self.limited.1 = true;
+                return Err(refusal(RefusalCode::Limit, "more metric series than the limit"));
             }
+            self.series.insert(series);
         }
-        self.effect_bytes += size_of::<MetricUpdate>() + labels.bytes();
-        let update = MetricUpdate { metric: definition, labels, value };
-        self.within_output()?;
-        self.effects.metrics.push(update);
-        Ok(())
+        self.effect_bytes +=
+            self.effects.stage_as(series, MetricUpdate { metric: definition, labels, value, more: Vec::new() });
+        self.within_output()
     }
 }
 

@@ -7,11 +7,8 @@ use sluice_state::Table;
 
 use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::tables;
-use super::{Host, WitRefusal, denied};
+use super::{Host, WitRefusal, denied, shown};
 use crate::capability::Capability;
-
-/// Longer names are cut here in messages.
-const NAME_BYTES: usize = 100;
 
 impl tables::Host for Host {
     fn look_up(&mut self, table: String, column: String, keys: Texts) -> Result<tables::Found, WitRefusal> {
@@ -30,8 +27,7 @@ impl Host {
         let place = place.filter(|_| self.grants.looks_up(name));
         let Some((place, (_, live))) = place.and_then(|place| Some((place, self.provided.tables.get(place)?))) else {
             // Which of the two it is, is not the plugin's to know.
-            let name = name.get(..name.floor_char_boundary(NAME_BYTES)).unwrap_or_default();
-            return Err(denied(format_args!("the look-up table `{name}`")));
+            return Err(denied(format_args!("the look-up table `{}`", shown(name))));
         };
         if let Some((_, table)) = self.tables.iter().find(|(asked, _)| *asked == place) {
             return Ok(Arc::clone(table));

@@ -56,6 +56,32 @@ fn a_call_that_fails_takes_back_its_own_and_not_what_earlier_calls_did() {
     assert_eq!(super::request(&store, |next| next.take(&keys(&["bucket"; 3]), &[1], 0.0, 3)).unwrap(), [1, 1, 0]);
 }
 
+#[test]
+fn a_request_needs_what_it_has_of_different_keys_however_many_calls_it_takes() {
+    let store = store();
+    let mut request = staged(&store);
+    let call = |request: &mut crate::Staged, key: &str| {
+        request.add(&keys(&[key, "n"]), &[1], 0).unwrap();
+        request.set(&keys(&["text"]), &Values::string("0123456789"), 0).unwrap();
+        assert_eq!(request.take(&keys(&["bucket", key]), &[1], 0.0, 1_000).unwrap(), [1, 1]);
+        request.settle(true);
+        request.bytes()
+    };
+    let first = call(&mut request, "a");
+    // Two counters, a text, two buckets.
+    assert_eq!(first, 5 * crate::ENTRY_BYTES + 2 + 14 + 7);
+    for _ in 0..100 {
+        assert_eq!(call(&mut request, "a"), first);
+    }
+    assert_eq!(call(&mut request, "b"), first + 2 * crate::ENTRY_BYTES + 2);
+    request.set(&keys(&["text", "c"]), &Values::string("longer than before"), 0).unwrap();
+    request.settle(false);
+    assert_eq!(request.bytes(), first + 2 * crate::ENTRY_BYTES + 2, "a call that failed leaves nothing");
+    drop(request);
+    let taken = super::request(&store, |next| next.take(&keys(&["bucket"]), &[1_000], 0.0, 1_000));
+    assert_eq!(taken.unwrap(), [1], "all is put back");
+}
+
 fn absent() -> Values {
     Values { types: vec![0], ..Values::default() }
 }

@@ -40,7 +40,7 @@ fn double(number: f64) -> Vec<u8> {
 /// A database that knows the addresses from 128.0.0.0 on, whose first bit is 1: a tree of one node,
 /// 16 zeros, the record, and what is said of it all. In the node a number is that of a node; the
 /// number of nodes is nothing, and what is above it by 16 and more is a place behind the zeros.
-fn database(kind: &str, record: &[u8]) -> Vec<u8> {
+pub fn database(kind: &str, record: &[u8]) -> Vec<u8> {
     let tree = [0, 0, 1, 0, 0, 1 + 16];
     let about = map(&[
         ("binary_format_major_version", short(2)),
@@ -56,7 +56,7 @@ fn database(kind: &str, record: &[u8]) -> Vec<u8> {
     [&tree[..], &[0; 16], record, b"\xab\xcd\xefMaxMind.com", &about].concat()
 }
 
-fn geneva() -> Vec<u8> {
+pub fn geneva() -> Vec<u8> {
     map(&[
         ("country", map(&[("iso_code", string("CH"))])),
         ("cities", array(&[string("Geneva"), string("Carouge")])),

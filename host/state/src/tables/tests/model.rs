@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use sluice_spans::RefusalCode;
+
 use super::super::{Format, Table};
-use super::{MOST, found};
+use super::maxmind::{database, geneva};
+use super::{MOST, found, keys};
 
 proptest! {
     #[test]
@@ -32,6 +35,21 @@ proptest! {
         let map: BTreeMap<_, _> = rows.into_iter().map(|(id, v)| (id, v.unwrap_or_default())).collect();
         let wanted: Vec<_> = asked.iter().map(|&key| map.get(key).cloned()).collect();
         prop_assert_eq!(found(&table, "v", &asked), wanted);
+    }
+
+    #[test]
+    fn no_column_is_looked_for_whose_name_is_longer_than_any(name in "[.a0-]{1,8}", times in 0..400_usize) {
+        let read = |format, bytes: &[u8]| Table::read(format, bytes, "id", MOST).unwrap();
+        let tables = [
+            read(Format::Csv, b"id,a\nx,1\n"),
+            read(Format::JsonLines, b"{\"id\":\"x\",\"a\":1}"),
+            read(Format::MaxMind, &database("Test", &geneva())),
+        ];
+        let column = name.repeat(times);
+        for table in tables {
+            let refused = table.look_up(&column, &keys(&["x", "130.0.0.1"]), MOST).err().map(|refusal| refusal.code);
+            prop_assert_eq!(refused == Some(RefusalCode::Limit), column.len() > 1024, "{:?}", refused);
+        }
     }
 
     #[test]

@@ -83,6 +83,8 @@ impl<'b> Source<'b> {
     pub(super) fn text(&mut self) -> String {
         match self.below(16) {
             0 => "k".repeat(1 << 11),
+            // As the way through a record of a `MaxMind` database.
+            2 => ".".repeat(1 << (8 + self.below(8))),
             1 => String::from_utf8_lossy(&self.list(Self::byte)).into_owned(),
             _ => self.pick(&WORDS, "a").to_owned(),
         }
