@@ -36,9 +36,9 @@ pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
 pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
     store.data_mut().begin();
     if store.data().is_watched() {
-        clock.goes_on()
+        clock.goes_on();
     } else {
-        clock.call()
+        clock.call();
     }
     store.set_epoch_deadline(TICKS);
 }
