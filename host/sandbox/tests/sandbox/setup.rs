@@ -107,8 +107,8 @@ fn what_a_plugin_says_of_itself_is_bounded_and_steers_no_terminal() {
         assert!(prepare(describes(field, letters, 100)).is_ok());
     }
     // Lists of so many texts without a letter.
-    assert_eq!(refused(describes(4, 0x1100000, 33)), "the plugin names 33 capabilities; 32 are the most");
-    assert_eq!(refused(describes(6, 0x1100000, 4097)), "the plugin names 4097 grants to read; 4096 are the most");
+    assert_eq!(refused(describes(4, 0x0110_0000, 33)), "the plugin names 33 capabilities; 32 are the most");
+    assert_eq!(refused(describes(6, 0x0110_0000, 4097)), "the plugin names 4097 grants to read; 4096 are the most");
     let long = describes(6, 5000, 1).data(5000, little_endian(&[letters, 1025]));
     assert_eq!(refused(long), "the plugin describes itself with a grant of 1025 bytes; 1024 are the most");
 }
