@@ -1,5 +1,5 @@
-;; Looks for a column whose name is 16 MiB of dots in a table, and gives up when it is refused.
-@pages 300
+;; Looks for a column whose name is 4 MiB of dots in a table, and gives up when it is refused.
+@pages 80
 @capabilities tables
 @access read * write *
 @imports
@@ -8,8 +8,8 @@
 @whole-process
 (local.set $n (call $spans (local.get $batch)))
 (if (i32.gt_u (local.get $n) (i32.const 1)) (then
-  (memory.fill (i32.const 0x20000) (i32.const 46) (i32.const 0x1000000))
-  (call $look (i32.const 4096) (i32.const 6) (i32.const 0x20000) (i32.const 0x1000000) (i32.const 4) (i32.const 0)
+  (memory.fill (i32.const 0x20000) (i32.const 46) (i32.const 0x400000))
+  (call $look (i32.const 4096) (i32.const 6) (i32.const 0x20000) (i32.const 0x400000) (i32.const 4) (i32.const 0)
     (i32.const 4) (i32.const 0) (i32.const 600))))
 (call $drop (local.get $batch))
 (if (i32.eq (local.get $n) (i32.const 1)) (then (return (call $ok))))
