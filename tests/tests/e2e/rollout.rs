@@ -3,6 +3,7 @@
 mod canary;
 mod fair;
 mod proved;
+mod restart;
 mod shadow;
 mod standby;
 

@@ -1,6 +1,5 @@
 //! The life of the process: configuration → build → serve → drain.
 
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,7 +20,7 @@ use crate::cli::{ConfigArgs, RunArgs};
 use crate::config::{self, Config, Loaded};
 use crate::cores::Cores;
 use crate::extension::{Readiness, admin::Desk, state_dir};
-use crate::generation::{Bundle, Look, Workshop, watched};
+use crate::generation::{Bundle, Workshop, watched};
 use crate::handover::{self, Door, Visit};
 use crate::memory;
 use crate::quarantine::{self, Quarantine};
@@ -227,7 +226,7 @@ async fn serve(
     let (tell, mut triggers) = mpsc::channel(TRIGGERS);
     let files = Watch::start(tell);
     files.files(loaded.config.files());
-    let processors = match workshop.processors(&loaded.config, &HashMap::new(), Look::Start) {
+    let mut processors = match workshop.first(&loaded.config) {
         Ok(processors) => processors,
         Err(unfit) => {
             config::print(&diagnostics(&loaded.config, unfit));
@@ -240,6 +239,7 @@ async fn serve(
     // Those that plugins have named, too.
     files.files(watched(&loaded.config, &processors.served).iter().map(PathBuf::as_path));
     collector.files = files;
+    collector.tell_waiting(&mut processors, None);
     collector.apply(loaded.config, processors, None).await?;
     if let Some(succession) = succession {
         succession.serves();

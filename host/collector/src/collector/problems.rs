@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::life::workshop_for_a_look;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Broken, Config, Diagnostics, Loaded};
-use crate::generation::{Bundle, Look, Unfit};
+use crate::generation::{Bundle, Unfit};
 
 /// Reads the configuration; tells on stderr what is wrong with it.
 pub(crate) fn load(args: &ConfigArgs) -> Option<Loaded> {
@@ -52,7 +52,7 @@ fn refused(config: &Config, bundle: &Bundle) -> Diagnostics {
 /// Whether every plugin could serve; tells on stderr why one could not.
 pub(super) fn check(config: &Config, bundle: Bundle) -> anyhow::Result<bool> {
     let workshop = workshop_for_a_look(config, bundle)?;
-    let Err(unfit) = workshop.processors(config, &HashMap::new(), Look::Start) else { return Ok(true) };
+    let Err(unfit) = workshop.first(config) else { return Ok(true) };
     config::print(&diagnostics(config, unfit));
     Ok(false)
 }

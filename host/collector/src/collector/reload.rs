@@ -183,7 +183,7 @@ impl Collector {
                 Err(error) => return tell_failed(&error.to_string(), trigger),
             };
         let waits = !processors.waiting.is_empty();
-        self.tell_waiting(&mut processors, trigger);
+        self.tell_waiting(&mut processors, Some(trigger));
         if let Some(reason) = fixed_at_start(&self.config, &config) {
             return tell_failed(&reason, trigger);
         }
