@@ -3,6 +3,7 @@
 mod alone;
 mod flush;
 mod hand_over;
+mod last_good;
 mod leaving;
 mod life;
 mod listening;
@@ -12,6 +13,7 @@ mod problems;
 mod readiness;
 mod reload;
 mod rollout;
+mod start;
 mod succession;
 
 use std::collections::{HashMap, HashSet};
@@ -37,6 +39,7 @@ use crate::telemetry::server::Servers;
 
 use alone::Refused;
 use flush::Flushes;
+use last_good::LastGood;
 use leaving::Leaving;
 use reload::Module;
 
@@ -69,6 +72,8 @@ pub struct Collector {
     servers: Servers,
     sockets: Sockets,
     leaving: Leaving,
+    /// Where a generation that serves is kept, if that is wanted.
+    last_good: Option<LastGood>,
     /// Counts the exporters started, so that they spread over the cores.
     started: usize,
 }
@@ -139,6 +144,7 @@ impl Collector {
             servers: Servers::default(),
             sockets,
             leaving: Leaving::default(),
+            last_good: None,
             started: 0,
         })
     }
@@ -206,6 +212,7 @@ impl Collector {
         self.let_go(before, deadline);
         self.config = config;
         self.keep(modules).await;
+        self.keep_last_good().await;
         Ok(swaps)
     }
 

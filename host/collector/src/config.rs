@@ -25,6 +25,7 @@ mod substitute;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod written;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub(crate) use service::ids;
 pub use service::{Named, Pipeline, Service, Telemetry};
 pub use source::{DEFAULT, Source};
 pub use tree::{Entry, Value};
+pub use written::{Sources, Written};
 
 const RECEIVERS: Kind = Kind { name: "receiver", key: "receivers", types: receiver::TYPES };
 const PROCESSORS: Kind = Kind { name: "processor", key: "processors", types: processor::TYPES };
@@ -73,6 +75,7 @@ pub struct Config {
     pub service: Service,
     admission_bytes: Option<u64>,
     files: Vec<PathBuf>,
+    written: Sources,
 }
 
 /// A configuration that can be used.
@@ -106,13 +109,14 @@ pub fn load(sources: &[Source]) -> Result<Loaded, Box<Broken>> {
 /// [`load`] with other environment variables.
 pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Result<Loaded, Box<Broken>> {
     let mut problems = Diagnostics::default();
-    let mut files = Vec::new();
-    let tree = gather(sources, environment, &mut problems, &mut files);
+    let (mut files, mut written) = (Vec::new(), Vec::new());
+    let tree = gather(sources, environment, &mut problems, &mut files, &mut written);
     let problems = Problems::new(problems);
     let mut config = tree.as_ref().map(|tree| read(tree, &problems)).unwrap_or_default();
     let problems = problems.into_inner();
     files.extend(config.processors.iter().flat_map(|component| component.settings.files()));
     config.files = files;
+    config.written = Sources(written.into());
     if problems.has_errors() {
         if let Some(tree) = tree {
             sound::retain(&mut config.processors, &tree, &problems);
@@ -129,18 +133,21 @@ fn gather(
     environment: Environment<'_>,
     problems: &mut Diagnostics,
     files: &mut Vec<PathBuf>,
+    written: &mut Vec<Written>,
 ) -> Option<Tree> {
     let mut trees = Vec::new();
     for (order, source) in sources.iter().enumerate() {
         if let Source::File(path) = source {
             files.push(path.clone());
         }
-        let tree = source.read(order, problems).map(|mut tree| {
+        let read = source.read(order, problems);
+        let tree = read.as_ref().and_then(|read| read.tree(order, problems)).map(|mut tree| {
             let mut substitution = Substitution { environment, problems, files: Vec::new() };
             substitution.apply(&mut tree);
             files.append(&mut substitution.files);
             tree
         });
+        written.extend(read);
         trees.push(tree);
     }
     let trees: Option<Vec<Tree>> = trees.into_iter().collect();
@@ -266,6 +273,16 @@ impl Config {
     /// them is a change of the configuration.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
+    }
+
+    /// These files are among those whose change is a change of the configuration.
+    pub fn add_files<'f>(&mut self, files: impl Iterator<Item = &'f Path>) {
+        self.files.extend(files.map(Path::to_owned));
+    }
+
+    /// What its sources said when they were read.
+    pub fn written(&self) -> &[Written] {
+        &self.written.0
     }
 
     /// The settings of the process.

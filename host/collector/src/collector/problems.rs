@@ -9,30 +9,23 @@ use crate::generation::{Bundle, Unfit};
 
 /// Reads the configuration; tells on stderr what is wrong with it.
 pub(crate) fn load(args: &ConfigArgs) -> Option<Loaded> {
-    told(config::load(&args.sources()).map_err(|broken| broken.problems))
+    told(config::load(&args.sources())).ok()
 }
 
 /// Like [`load`]. If anything is wrong, what plugins refuse is told with it: whoever mends a
 /// configuration wants to know all of it.
-pub(super) fn load_all(args: &ConfigArgs, bundle: &Bundle) -> Option<Loaded> {
-    told(config::load(&args.sources()).map_err(|broken| {
-        let Broken { mut problems, config } = *broken;
-        problems.extend(refused(&config, bundle));
-        problems
+///
+/// # Errors
+/// With what could be read of it.
+pub(super) fn load_all(args: &ConfigArgs, bundle: &Bundle) -> Result<Loaded, Box<Broken>> {
+    told(config::load(&args.sources()).map_err(|mut broken| {
+        broken.problems.extend(refused(&broken.config, bundle));
+        broken
     }))
 }
 
-fn told(loaded: Result<Loaded, Diagnostics>) -> Option<Loaded> {
-    match loaded {
-        Ok(loaded) => {
-            config::print(&loaded.warnings);
-            Some(loaded)
-        }
-        Err(problems) => {
-            config::print(&problems);
-            None
-        }
-    }
+fn told(loaded: Result<Loaded, Box<Broken>>) -> Result<Loaded, Box<Broken>> {
+    loaded.inspect(|loaded| config::print(&loaded.warnings)).inspect_err(|broken| config::print(&broken.problems))
 }
 
 /// What the plugins of a broken configuration refuse.

@@ -43,7 +43,7 @@ pub fn run(sources: &[Source]) -> ExitCode {
 pub(super) fn shown(sources: &[Source], environment: Environment<'_>) -> Result<(String, Diagnostics), Diagnostics> {
     let warnings = super::load_in(sources, environment).map_err(|broken| broken.problems)?.warnings;
     let mut problems = Diagnostics::default();
-    let tree = super::gather(sources, environment, &mut problems, &mut Vec::new());
+    let tree = super::gather(sources, environment, &mut problems, &mut Vec::new(), &mut Vec::new());
     let Some(tree) = tree.filter(|_| !problems.has_errors()) else { return Err(problems) };
     let mut text = String::new();
     // Writing to a string does not fail.
