@@ -158,9 +158,10 @@ impl Sluice {
         Self::spawn_command(command, folder, &[])
     }
 
+    /// Starts a command of the collector with these variables set; it need not come up.
     #[track_caller]
     #[expect(clippy::expect_used, reason = "there is nothing to test")]
-    fn spawn_command(mut command: Command, folder: Folder, variables: &[(&str, OsString)]) -> Self {
+    pub fn spawn_command(mut command: Command, folder: Folder, variables: &[(&str, OsString)]) -> Self {
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = process::tie(&mut command).spawn().expect("the collector starts");
@@ -271,6 +272,13 @@ impl Sluice {
     pub fn terminate(self) -> End {
         self.signal(libc::SIGTERM);
         self.wait_end()
+    }
+
+    /// The same, and gives the folder of its config file, for another one.
+    #[track_caller]
+    pub fn terminate_in(mut self) -> (End, Folder) {
+        let folder = std::mem::replace(&mut self.folder, Folder::new(""));
+        (self.terminate(), folder)
     }
 
     /// Waits for the end.

@@ -119,6 +119,10 @@ pub struct RunArgs {
     /// what it has on disk; nobody who connects meanwhile is refused
     #[arg(long)]
     pub take_over: bool,
+    /// Keep the configuration and the modules that serve in this folder, and start with them if those
+    /// that are named cannot be used
+    #[arg(long, value_name = "DIR")]
+    pub last_good: Option<PathBuf>,
 }
 
 /// The running Sluice to change.

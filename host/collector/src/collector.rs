@@ -6,6 +6,7 @@ mod flush;
 mod hand_over;
 mod jobs;
 mod lanes;
+mod last_good;
 mod leaving;
 mod life;
 mod listening;
@@ -16,6 +17,7 @@ mod problems;
 mod readiness;
 mod reload;
 mod rollout;
+mod start;
 mod succession;
 
 use std::collections::{HashMap, HashSet};
@@ -41,6 +43,7 @@ use crate::telemetry::server::Servers;
 
 use alone::Refused;
 use flush::Flushes;
+use last_good::LastGood;
 use leaving::Leaving;
 use reload::Module;
 
@@ -75,6 +78,8 @@ pub struct Collector {
     leaving: Leaving,
     /// How many generations were put in place.
     generation: u64,
+    /// Where a generation that serves is kept, if that is wanted.
+    last_good: Option<LastGood>,
     /// Counts the exporters started, so that they spread over the cores.
     started: usize,
 }
@@ -146,6 +151,7 @@ impl Collector {
             sockets,
             leaving: Leaving::default(),
             generation: 0,
+            last_good: None,
             started: 0,
         })
     }
@@ -214,6 +220,7 @@ impl Collector {
         self.let_go(before, deadline);
         self.config = config;
         self.keep(modules).await;
+        self.keep_last_good().await;
         Ok(swaps)
     }
 

@@ -26,6 +26,7 @@ mod substitute;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod written;
 mod yaml;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,7 @@ pub(crate) use service::ids;
 pub use service::{Named, Pipeline, Service, Telemetry};
 pub use source::{DEFAULT, Source};
 pub use tree::{Entry, Value};
+pub use written::{Sources, Written};
 
 const RECEIVERS: Kind = Kind { name: "receiver", key: "receivers", types: receiver::TYPES };
 const PROCESSORS: Kind = Kind { name: "processor", key: "processors", types: processor::TYPES };
@@ -75,6 +77,7 @@ pub struct Config {
     pub service: Service,
     admission_bytes: Option<u64>,
     files: Vec<PathBuf>,
+    written: Sources,
 }
 
 /// A configuration that can be used.
@@ -117,18 +120,24 @@ pub(crate) fn load_in(sources: &[Source], environment: Environment<'_>) -> Resul
 
 fn load_from(sources: &[Source], environment: Environment<'_>, pipes: Pipes) -> Result<Loaded, Box<Broken>> {
     let mut problems = Diagnostics::default();
-    let mut files = Vec::new();
-    let tree = gather(sources, environment, pipes, &mut problems, &mut files);
-    judge(tree.as_ref(), problems, files)
+    let (mut files, mut written) = (Vec::new(), Vec::new());
+    let tree = gather(sources, environment, pipes, &mut problems, &mut files, &mut written);
+    judge(tree.as_ref(), problems, files, written)
 }
 
-/// What the sources come to as a configuration; `files` were read for it.
-fn judge(tree: Option<&Tree>, problems: Diagnostics, mut files: Vec<PathBuf>) -> Result<Loaded, Box<Broken>> {
+/// What the sources come to as a configuration; `files` were read for it, and this is written in them.
+fn judge(
+    tree: Option<&Tree>,
+    problems: Diagnostics,
+    mut files: Vec<PathBuf>,
+    written: Vec<Written>,
+) -> Result<Loaded, Box<Broken>> {
     let problems = Problems::new(problems);
     let mut config = tree.map(|tree| read(tree, &problems)).unwrap_or_default();
     let problems = problems.into_inner();
     files.extend(config.processors.iter().flat_map(|component| component.settings.files()));
     config.files = files;
+    config.written = Sources(written.into());
     if problems.has_errors() {
         if let Some(tree) = tree {
             sound::retain(&mut config.processors, tree, &problems);
@@ -146,18 +155,21 @@ fn gather(
     pipes: Pipes,
     problems: &mut Diagnostics,
     files: &mut Vec<PathBuf>,
+    written: &mut Vec<Written>,
 ) -> Option<Tree> {
     let mut trees = Vec::new();
     for (order, source) in sources.iter().enumerate() {
         if let Source::File(path) = source {
             files.push(path.clone());
         }
-        let tree = source.read(order, pipes, problems).map(|mut tree| {
+        let read = source.read(order, pipes, problems);
+        let tree = read.as_ref().and_then(|read| read.tree(order, problems)).map(|mut tree| {
             let mut substitution = Substitution { environment, pipes, problems, files: Vec::new() };
             substitution.apply(&mut tree);
             files.append(&mut substitution.files);
             tree
         });
+        written.extend(read);
         trees.push(tree);
     }
     let trees: Option<Vec<Tree>> = trees.into_iter().collect();
@@ -284,6 +296,16 @@ impl Config {
     /// them is a change of the configuration.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path)
+    }
+
+    /// These files are among those whose change is a change of the configuration.
+    pub fn add_files<'f>(&mut self, files: impl Iterator<Item = &'f Path>) {
+        self.files.extend(files.map(Path::to_owned));
+    }
+
+    /// What its sources said when they were read.
+    pub fn written(&self) -> &[Written] {
+        &self.written.0
     }
 
     /// The settings of the process.

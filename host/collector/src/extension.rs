@@ -3,7 +3,6 @@
 pub mod admin;
 pub mod file_storage;
 pub mod health_check;
-pub mod state_dir;
 
 use std::path::PathBuf;
 use std::time::Duration;

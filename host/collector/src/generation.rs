@@ -8,6 +8,7 @@
 mod candidate;
 mod columns;
 mod files;
+mod first;
 mod refused;
 mod served;
 mod settings;
@@ -43,7 +44,7 @@ pub type Bundle = HashMap<&'static str, Source>;
 /// At which modules to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look<'l> {
-    /// All of them, for the first generation.
+    /// All of them, for the first generation; those that are there already have served before the process began.
     Start,
     /// All of them.
     All,
@@ -178,8 +179,12 @@ impl Workshop {
                 all.served.insert(id, now.clone());
                 continue;
             }
-            // What goes back has proved itself, and must not be kept from it.
-            let tests = matches!(look, Look::All | Look::Only(_) | Look::Forced(_));
+            let tests = match look {
+                Look::All | Look::Only(_) | Look::Forced(_) => true,
+                Look::Start => now.is_some(),
+                // What goes back has proved itself, and must not be kept from it.
+                Look::Kept(..) | Look::Promote(_) | Look::Abort(_) => false,
+            };
             let behind = candidate::canary_beside(config, &id, present, &all.served);
             let mut attempt = Attempt { tests, behind, ..Attempt::default() };
             match self.processor(component, now, config, look, &mut attempt) {

@@ -19,6 +19,7 @@ pub mod intake;
 pub mod memory;
 pub mod otlp;
 pub mod plugin;
+mod private_folder;
 pub mod quarantine;
 pub mod queue;
 pub mod receiver;

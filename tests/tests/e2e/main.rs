@@ -44,6 +44,7 @@ mod handover;
 mod hostile_guests;
 mod hostile_plugins;
 mod inspect;
+mod last_good;
 mod metrics;
 mod native_histograms;
 mod odd;

@@ -5,6 +5,7 @@ mod fair;
 mod meanwhile;
 mod pinned;
 mod proved;
+mod restart;
 mod shadow;
 mod standby;
 

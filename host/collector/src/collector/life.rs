@@ -1,6 +1,5 @@
 //! The life of the process: configuration → build → serve → drain.
 
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,20 +13,23 @@ use tokio::sync::mpsc;
 use super::Collector;
 use super::control::{Control, Signals, keep_account, save_stores};
 use super::lanes::{LEAVE_TIME, Lanes};
+use super::last_good::LastGood;
 use super::preparing;
 use super::problems::{check, diagnostics, load_all};
+use super::start::{Start, open_state_dir};
 use super::succession::{Follows, Succession};
 use crate::account::{self, Account, Keeper};
 use crate::chain::{Aside, Care, PluginMetrics};
 use crate::cli::{ConfigArgs, RunArgs};
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config};
 use crate::cores::Cores;
-use crate::extension::{Readiness, admin::Desk, state_dir};
-use crate::generation::{Bundle, Look, Processors, Unfit, Workshop, watched};
+use crate::extension::{Readiness, admin::Desk};
+use crate::generation::{Bundle, Processors, Unfit, Workshop, watched};
 use crate::handover;
 use crate::memory;
 use crate::quarantine::{self, Quarantine};
 use crate::receiver::Sockets;
+use crate::swap::Trigger;
 use crate::swap::versions::Versions;
 use crate::swap::watch::Watch;
 use crate::tables::Shelf;
@@ -48,11 +50,13 @@ pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
     memory::set_up();
     let passed = handover::passed();
     telemetry::logs::init();
-    let Some(loaded) = load_all(&args.config, &bundle) else { return ExitCode::from(COULD_NOT_START) };
-    telemetry::logs::configure(&loaded.config.service.telemetry.logs);
-    raise_file_limit();
-    let passed = passed.context("cannot use what `LISTEN_FDS` passes");
-    let served = passed.and_then(|passed| control_runtime()?.block_on(begin(args, loaded, bundle, passed)));
+    let served = Start::find(args, &bundle).and_then(|start| {
+        let Some(start) = start else { return Ok(ExitCode::from(COULD_NOT_START)) };
+        telemetry::logs::configure(&start.loaded.config.service.telemetry.logs);
+        raise_file_limit();
+        let passed = passed.context("cannot use what `LISTEN_FDS` passes")?;
+        control_runtime()?.block_on(begin(args, start, bundle, passed))
+    });
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start.failed", "{error:#}");
         ExitCode::from(COULD_NOT_START)
@@ -63,7 +67,7 @@ pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
 /// port. 0 if `run` would start with it, else 1 with every problem on stderr.
 pub fn validate(args: &ConfigArgs, bundle: Bundle) -> ExitCode {
     telemetry::logs::init();
-    let Some(loaded) = load_all(args, &bundle) else { return ExitCode::from(COULD_NOT_START) };
+    let Ok(loaded) = load_all(args, &bundle) else { return ExitCode::from(COULD_NOT_START) };
     match check(&loaded.config, bundle) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(COULD_NOT_START),
@@ -143,23 +147,20 @@ fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> 
 }
 
 /// Starts, after the process that serves if it is to be taken over from, and serves.
-async fn begin(args: &RunArgs, loaded: Loaded, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
-    if let Some((sluice, folder)) = loaded.config.sluice().and_then(|sluice| Some((sluice, sluice.state_dir.as_ref()?)))
-    {
-        state_dir::open(folder).with_context(|| format!("{}: error", sluice.state_dir_mark))?;
-    }
+async fn begin(args: &RunArgs, start: Start, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
+    open_state_dir(&start.loaded.config)?;
     let (mut signals, mut sockets) = (Signals::listen()?, Sockets::default());
     sockets.give(passed).context("cannot use what `LISTEN_FDS` passes")?;
     let mut follows = Follows::Nobody;
     if args.take_over {
         follows = tokio::select! {
-            follows = Follows::whom(&loaded, bundle.clone(), &mut sockets) => follows?,
+            follows = Follows::whom(&start.loaded, bundle.clone(), &mut sockets) => follows?,
             () = signals.stop() => anyhow::bail!("told to stop"),
         };
     }
     match follows {
-        Follows::Nobody => serve(args, loaded, bundle, signals, sockets, None).await,
-        Follows::Somebody(succession) => serve(args, loaded, bundle, signals, sockets, Some(succession)).await,
+        Follows::Nobody => serve(args, start, bundle, signals, sockets, None).await,
+        Follows::Somebody(succession) => serve(args, start, bundle, signals, sockets, Some(succession)).await,
         Follows::Unfit => Ok(ExitCode::from(COULD_NOT_START)),
     }
 }
@@ -175,7 +176,7 @@ enum First {
 async fn first(workshop: &Workshop, config: &Config, signals: &mut Signals) -> anyhow::Result<First> {
     let prepare = {
         let (workshop, config) = (workshop.clone(), config.clone());
-        move || workshop.processors(&config, &HashMap::new(), Look::Start)
+        move || workshop.first(&config)
     };
     // There is nobody yet to whom it would have to yield.
     let mut preparing = Box::pin(preparing::aside(true, prepare));
@@ -191,13 +192,14 @@ async fn first(workshop: &Workshop, config: &Config, signals: &mut Signals) -> a
 
 async fn serve(
     args: &RunArgs,
-    loaded: Loaded,
+    start: Start,
     bundle: Bundle,
     mut signals: Signals,
     sockets: Sockets,
     succession: Option<Succession>,
 ) -> anyhow::Result<ExitCode> {
-    let args = &args.config;
+    let last_good = args.last_good.as_deref().map(LastGood::new);
+    let (args, Start { loaded, is_last_good }) = (&args.config, start);
     let started = Instant::now();
     let metrics = Metrics::default();
     let readiness = Readiness::default();
@@ -207,9 +209,13 @@ async fn serve(
     let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
     let workshop = workshop(&loaded.config, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
     let (tell, triggers) = mpsc::channel(TRIGGERS);
+    if is_last_good {
+        // It may have been mended before it is watched.
+        let _ = tell.try_send(Trigger::File);
+    }
     let files = Watch::start(tell);
     files.files(loaded.config.files());
-    let processors = match first(&workshop, &loaded.config, &mut signals).await? {
+    let mut processors = match first(&workshop, &loaded.config, &mut signals).await? {
         First::Ready(processors) => processors,
         First::Unfit(unfit) => {
             config::print(&diagnostics(&loaded.config, unfit));
@@ -223,7 +229,8 @@ async fn serve(
         Collector::new(&metrics, &readiness, desk, account.clone(), workshop, Cores::start(cores)?, sockets)?;
     // Those that plugins have named, too.
     files.files(watched(&loaded.config, &processors.served).iter().map(PathBuf::as_path));
-    collector.files = files;
+    (collector.files, collector.last_good) = (files, last_good);
+    collector.tell_waiting(&mut processors, None);
     collector.apply(loaded.config, processors, None).await?;
     if let Some(succession) = succession {
         succession.serves();

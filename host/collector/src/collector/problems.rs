@@ -5,34 +5,27 @@ use std::collections::HashMap;
 use super::life::workshop_for_a_look;
 use crate::cli::ConfigArgs;
 use crate::config::{self, Broken, Config, Diagnostics, Loaded};
-use crate::generation::{Bundle, Look, Unfit};
+use crate::generation::{Bundle, Unfit};
 
 /// Reads the configuration; tells on stderr what is wrong with it.
 pub(crate) fn load(args: &ConfigArgs) -> Option<Loaded> {
-    told(config::load(&args.sources()).map_err(|broken| broken.problems))
+    told(config::load(&args.sources())).ok()
 }
 
 /// Like [`load`]. If anything is wrong, what plugins refuse is told with it: whoever mends a
 /// configuration wants to know all of it.
-pub(super) fn load_all(args: &ConfigArgs, bundle: &Bundle) -> Option<Loaded> {
-    told(config::load(&args.sources()).map_err(|broken| {
-        let Broken { mut problems, config } = *broken;
-        problems.extend(refused(&config, bundle));
-        problems
+///
+/// # Errors
+/// With what could be read of it.
+pub(super) fn load_all(args: &ConfigArgs, bundle: &Bundle) -> Result<Loaded, Box<Broken>> {
+    told(config::load(&args.sources()).map_err(|mut broken| {
+        broken.problems.extend(refused(&broken.config, bundle));
+        broken
     }))
 }
 
-fn told(loaded: Result<Loaded, Diagnostics>) -> Option<Loaded> {
-    match loaded {
-        Ok(loaded) => {
-            config::print(&loaded.warnings);
-            Some(loaded)
-        }
-        Err(problems) => {
-            config::print(&problems);
-            None
-        }
-    }
+fn told(loaded: Result<Loaded, Box<Broken>>) -> Result<Loaded, Box<Broken>> {
+    loaded.inspect(|loaded| config::print(&loaded.warnings)).inspect_err(|broken| config::print(&broken.problems))
 }
 
 /// What the plugins of a broken configuration refuse.
@@ -52,7 +45,7 @@ fn refused(config: &Config, bundle: &Bundle) -> Diagnostics {
 /// Whether every plugin could serve; tells on stderr why one could not.
 pub(super) fn check(config: &Config, bundle: Bundle) -> anyhow::Result<bool> {
     let workshop = workshop_for_a_look(config, bundle)?;
-    let Err(unfit) = workshop.processors(config, &HashMap::new(), Look::Start) else { return Ok(true) };
+    let Err(unfit) = workshop.first(config) else { return Ok(true) };
     config::print(&diagnostics(config, unfit));
     Ok(false)
 }

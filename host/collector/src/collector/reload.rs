@@ -172,7 +172,7 @@ impl Collector {
             Err(error) => return tell_failed(&error.to_string(), trigger),
         };
         let (waits, is_about_one) = (!processors.waiting.is_empty(), processors.only.is_some());
-        self.tell_waiting(&mut processors, trigger);
+        self.tell_waiting(&mut processors, Some(trigger));
         if let Some(reason) = fixed_at_start(&self.config, &config) {
             return tell_failed(&reason, trigger);
         }

@@ -37,8 +37,9 @@ impl Collector {
     }
 
     /// Takes note of the versions that wait; tells of those that have not waited before.
-    pub(super) fn tell_waiting(&mut self, processors: &mut Processors, trigger: Trigger) {
-        let (trigger, mut waiting) = (trigger.as_str(), std::mem::take(&mut processors.waiting));
+    pub(super) fn tell_waiting(&mut self, processors: &mut Processors, trigger: Option<Trigger>) {
+        let (trigger, mut waiting) =
+            (trigger.map_or("start", Trigger::as_str), std::mem::take(&mut processors.waiting));
         for waits in waiting.iter().filter(|waits| !self.waiting.contains(waits)) {
             let Waits { plugin, from, to, behind } = waits;
             self.workshop.metrics.waits(plugin);

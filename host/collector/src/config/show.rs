@@ -43,8 +43,8 @@ pub fn run(sources: &[Source]) -> ExitCode {
 /// The text, and what is probably not meant.
 pub(super) fn shown(sources: &[Source], environment: Environment<'_>) -> Result<(String, Diagnostics), Diagnostics> {
     let (mut problems, mut files) = (Diagnostics::default(), Vec::new());
-    let tree = super::gather(sources, environment, Pipes::Waited, &mut problems, &mut files);
-    let warnings = super::judge(tree.as_ref(), problems, files).map_err(|broken| broken.problems)?.warnings;
+    let tree = super::gather(sources, environment, Pipes::Waited, &mut problems, &mut files, &mut Vec::new());
+    let warnings = super::judge(tree.as_ref(), problems, files, Vec::new()).map_err(|broken| broken.problems)?.warnings;
     let tree = tree.unwrap_or_else(|| Tree::null(Mark::default()));
     let mut text = String::new();
     // Writing to a string does not fail.

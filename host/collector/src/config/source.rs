@@ -9,6 +9,7 @@ use sluice_state::open_regular;
 use super::diagnostic::Diagnostics;
 use super::mark::{Mark, Origin};
 use super::tree::{Entry, Tree, Value};
+use super::written::Written;
 use super::yaml;
 
 /// The largest file that is read. A configuration of a thousand components is some 500 KiB.
@@ -27,6 +28,8 @@ pub enum Source {
     /// `KEY=VALUE` of a `--set` argument: the key's steps are separated by `.` or `::`, the value
     /// is YAML.
     Set(String),
+    /// Any of these as it was read before.
+    Kept(Written),
 }
 
 impl Source {
@@ -36,37 +39,51 @@ impl Source {
     }
 
     /// Reads the source; what is wrong goes to `problems`.
-    pub(super) fn read(&self, order: usize, pipes: Pipes, problems: &mut Diagnostics) -> Option<Tree> {
+    pub(super) fn read(&self, order: usize, pipes: Pipes, problems: &mut Diagnostics) -> Option<Written> {
+        let written = |name: &str, text: &str, is_argument| Written {
+            name: name.to_owned(),
+            file: None,
+            folder: PathBuf::new(),
+            is_argument,
+            text: text.to_owned(),
+        };
         match self {
             Self::File(path) => {
-                let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-                let origin = Arc::new(Origin { order, name: path.display().to_string(), folder });
-                match read(path, pipes) {
-                    Ok(text) => yaml::parse(&origin, &text, problems),
-                    Err(reason) => {
-                        problems.error(&Mark::new(&origin, 0, 0), format!("cannot read: {reason}"));
-                        None
-                    }
-                }
+                let mut written = written(&path.display().to_string(), "", false);
+                path.parent().unwrap_or(Path::new("")).clone_into(&mut written.folder);
+                written.file = Some(path.clone());
+                let text = read(path, pipes).inspect_err(|reason| {
+                    problems.error(&Mark::new(&written.origin(order), 0, 0), format!("cannot read: {reason}"));
+                });
+                text.ok().map(|text| Written { text, ..written })
             }
-            Self::Text(name, text) => {
-                let origin = Arc::new(Origin { order, name: name.clone(), folder: PathBuf::new() });
-                yaml::parse(&origin, text, problems)
-            }
-            Self::Set(argument) => set(argument, order, problems),
+            Self::Text(name, text) => Some(written(name, text, false)),
+            Self::Set(argument) => Some(written(&format!("--set {argument}"), argument, true)),
+            Self::Kept(written) => Some(written.clone()),
         }
     }
 }
 
-fn set(argument: &str, order: usize, problems: &mut Diagnostics) -> Option<Tree> {
-    let origin = Arc::new(Origin { order, name: format!("--set {argument}"), folder: PathBuf::new() });
-    let mark = Mark::new(&origin, 0, 0);
+impl Written {
+    fn origin(&self, order: usize) -> Arc<Origin> {
+        Arc::new(Origin { order, name: self.name.clone(), folder: self.folder.clone() })
+    }
+
+    /// What it says; what is wrong goes to `problems`.
+    pub(super) fn tree(&self, order: usize, problems: &mut Diagnostics) -> Option<Tree> {
+        let origin = self.origin(order);
+        if self.is_argument { set(&origin, &self.text, problems) } else { yaml::parse(&origin, &self.text, problems) }
+    }
+}
+
+fn set(origin: &Arc<Origin>, argument: &str, problems: &mut Diagnostics) -> Option<Tree> {
+    let mark = Mark::new(origin, 0, 0);
     let Some((path, value)) = argument.split_once('=') else {
         problems.error(&mark, "write KEY=VALUE, such as `exporters.otlp.endpoint=localhost:4317`");
         return None;
     };
     let mut wrong = Diagnostics::default();
-    let Some(mut tree) = yaml::parse(&origin, value, &mut wrong).filter(|_| !wrong.has_errors()) else {
+    let Some(mut tree) = yaml::parse(origin, value, &mut wrong).filter(|_| !wrong.has_errors()) else {
         let reason = wrong.iter().next().map(|wrong| wrong.message.clone()).unwrap_or_default();
         problems.error(&mark, format!("the value is no YAML: {reason}"));
         return None;

@@ -67,6 +67,11 @@ impl Versions {
         self.lines(plugin, "order")
     }
 
+    /// The version that served last, if it is kept.
+    pub fn last(&self, plugin: &str) -> Option<String> {
+        self.kept(plugin).pop().filter(|digest| self.file(plugin, digest).exists())
+    }
+
     /// The version before this one, if it is kept.
     pub fn before(&self, plugin: &str, digest: &str) -> Option<String> {
         let kept = self.kept(plugin);

@@ -1,8 +1,9 @@
-//! The folder that outlives the process, as it is found.
+//! The folders that outlive the process, as they are found.
 //!
-//! What is kept in it is trusted (code, stores) or may be secret (quarantined spans), so it is for this
-//! user alone (0700).
+//! What is kept in them is trusted (code, stores, a configuration) or may be secret (quarantined spans), so they
+//! are for this user alone (0700).
 
+use std::fmt;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
@@ -12,26 +13,62 @@ use std::path::{Path, PathBuf};
 const NOT_OURS: u32 = 0o077;
 const NOT_OURS_TO_WRITE: u32 = 0o022;
 
+/// Who has named the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// The extension `sluice`.
+    StateDir,
+    /// The argument `--last-good`.
+    LastGood,
+}
+
+impl Named {
+    fn event(self) -> &'static str {
+        match self {
+            Self::StateDir => "state_dir",
+            Self::LastGood => "last_good.folder",
+        }
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StateDir => "`state_dir`",
+            Self::LastGood => "`--last-good`",
+        })
+    }
+}
+
 /// Nothing can be kept in the folder.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     /// It cannot be made or looked at.
-    #[error("cannot use the `state_dir` {}: {error}", folder.display())]
+    #[error("cannot use the {named} {}: {error}", folder.display())]
     Io {
+        /// By whom it is named.
+        named: Named,
         /// The folder.
         folder: PathBuf,
         /// Why.
         error: io::Error,
     },
     /// It is somebody else's.
-    #[error("the `state_dir` {} belongs to another user: give it to this user with mode 0700, or name another folder", .0.display())]
-    NotOurs(PathBuf),
+    #[error("the {named} {} belongs to another user: give it to this user with mode 0700, or name another folder", folder.display())]
+    NotOurs {
+        /// By whom it is named.
+        named: Named,
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Others could put something in, and somebody has.
     #[error(
-        "others may write to the `state_dir` {}, and {} belongs to another user: find out what it is, remove it or give it to this user, and set mode 0700",
+        "others may write to the {named} {}, and {} belongs to another user: find out what it is, remove it or give it to this user, and set mode 0700",
         folder.display(), entry.display()
     )]
     Foreign {
+        /// By whom it is named.
+        named: Named,
         /// The folder.
         folder: PathBuf,
         /// What is in it.
@@ -43,16 +80,16 @@ pub enum Unusable {
 ///
 /// # Errors
 /// When it, or what others could put in, is somebody else's, or the system refuses.
-pub fn open(folder: &Path) -> Result<(), Unusable> {
-    open_as(folder, rustix::process::geteuid().as_raw())
+pub fn open(named: Named, folder: &Path) -> Result<(), Unusable> {
+    open_as(named, folder, rustix::process::geteuid().as_raw())
 }
 
-fn open_as(folder: &Path, user: u32) -> Result<(), Unusable> {
-    let io = |error| Unusable::Io { folder: folder.to_owned(), error };
+fn open_as(named: Named, folder: &Path, user: u32) -> Result<(), Unusable> {
+    let io = |error| Unusable::Io { named, folder: folder.to_owned(), error };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     let found = fs::metadata(folder).map_err(io)?;
     if found.uid() != user {
-        return Err(Unusable::NotOurs(folder.to_owned()));
+        return Err(Unusable::NotOurs { named, folder: folder.to_owned() });
     }
     let mode = found.permissions().mode() & 0o777;
     if mode & NOT_OURS == 0 {
@@ -65,10 +102,10 @@ fn open_as(folder: &Path, user: u32) -> Result<(), Unusable> {
     {
         // The next start has to find it as well.
         fs::set_permissions(folder, Permissions::from_mode(mode)).map_err(io)?;
-        return Err(Unusable::Foreign { folder: folder.to_owned(), entry });
+        return Err(Unusable::Foreign { named, folder: folder.to_owned(), entry });
     }
     let (folder, mode) = (folder.display(), format!("{mode:04o}"));
-    tracing::warn!(event = "state_dir", %folder, mode, "others could enter the `state_dir`: it has mode 0700 now");
+    tracing::warn!(event = named.event(), %folder, mode, "others could enter the {named}: it has mode 0700 now");
     Ok(())
 }
 
@@ -96,9 +133,9 @@ mod tests {
     fn it_is_made_for_this_user_alone() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
-        open(&folder).unwrap();
+        open(Named::StateDir, &folder).unwrap();
         assert_eq!([mode(&folder), mode(&parent.path().join("a"))], [0o700; 2]);
-        open(&folder).unwrap();
+        open(Named::StateDir, &folder).unwrap();
     }
 
     #[test]
@@ -107,7 +144,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("account.json"), "{}").unwrap();
             fs::set_permissions(folder.path(), Permissions::from_mode(open_to)).unwrap();
-            open(folder.path()).unwrap();
+            open(Named::StateDir, folder.path()).unwrap();
             assert_eq!(mode(folder.path()), 0o700, "{open_to:o}");
             assert_eq!(fs::read(folder.path().join("account.json")).unwrap(), b"{}");
         }
@@ -118,7 +155,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let somebody = rustix::process::geteuid().as_raw() + 1;
-        let refused = open_as(folder.path(), somebody).unwrap_err().to_string();
+        let refused = open_as(Named::StateDir, folder.path(), somebody).unwrap_err().to_string();
         assert!(refused.contains("belongs to another user") && refused.contains("0700"), "{refused}");
         assert!(refused.contains(folder.path().to_str().unwrap()), "{refused}");
         assert_eq!(mode(folder.path()), 0o755);
@@ -140,7 +177,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("state");
         fs::write(&file, "").unwrap();
-        let refused = open(&file).unwrap_err().to_string();
+        let refused = open(Named::StateDir, &file).unwrap_err().to_string();
         assert!(refused.contains("state") && refused.contains("`state_dir`"), "{refused}");
     }
 }
