@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Abort(named)) => sluice::plugin::client::order("abort", &named),
         Command::Components => sluice::cli::components(),
         Command::Quarantine(command) => sluice::quarantine::command::run(&command),
-        Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()),
+        Command::Compile { args } => sluice_sandbox::compile_child_main(args.into_iter()).into(),
     }
 }
 

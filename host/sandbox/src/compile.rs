@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getppid, getrlimit, set_parent_process_death_signal, setrlimit};
@@ -26,8 +26,9 @@ use wasmtime::Engine;
 use crate::engine::{Compiler, Reach, Shared, config};
 use starter::Starter;
 
-/// Address space of the child: Cranelift needs some 30 times the component; 16 MiB is the largest.
-const CHILD_BYTES: u64 = 2 << 30;
+/// Address space of the child: Cranelift needs some 30 times the component, of which 16 MiB is the usual limit, and
+/// this is twice as much.
+const CHILD_BYTES: u64 = 1 << 30;
 /// How often it is looked at whether the first child comes to run, and the part of that time that it has to get.
 /// What is lost by it is a small part of the 2 s within which a new version is to serve.
 const LOOK: Duration = Duration::from_millis(150);
@@ -36,6 +37,9 @@ const LEAST: u32 = 4;
 const MOST_SAID: u64 = 4 << 10;
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(2);
+
+/// The child's exit code when it was not this component that kept it from compiling.
+const CANNOT_WORK: u8 = 2;
 
 const SIGKILL: i32 = Signal::KILL.as_raw();
 const SIGXCPU: i32 = Signal::XCPU.as_raw();
@@ -122,6 +126,9 @@ pub enum CompileError {
     /// Nobody wants it any more.
     #[error("it was not compiled: the process is stopping")]
     Stopping,
+    /// The child did not begin.
+    #[error("the compiler cannot work: {0}")]
+    Child(String),
 }
 
 impl CompileError {
@@ -131,7 +138,7 @@ impl CompileError {
             Self::Invalid(_) => "invalid",
             Self::Timeout(_) => "compile_timeout",
             Self::Memory => "compile_memory",
-            Self::Io(_) => "compiler",
+            Self::Io(_) | Self::Child(_) => "compiler",
             Self::Stopping => "stopping",
         }
     }
@@ -195,7 +202,7 @@ fn one_child(
         }
         // What a program does that gets no memory.
         Ended::Itself(status) if status.signal() == Some(SIGABRT) => Err(CompileError::Memory),
-        Ended::Itself(_) => {
+        Ended::Itself(status) => {
             let mut reason = Vec::new();
             said.reopen()?.take(MOST_SAID).read_to_end(&mut reason)?;
             let reason = String::from_utf8_lossy(&reason);
@@ -203,7 +210,9 @@ fn one_child(
                 "" => "the compiler ended without a word (out of memory?)",
                 reason => reason,
             };
-            Err(CompileError::Invalid(reason.to_owned()))
+            let error =
+                if status.code() == Some(CANNOT_WORK.into()) { CompileError::Child } else { CompileError::Invalid };
+            Err(error(reason.to_owned()))
         }
     }
 }
@@ -258,34 +267,43 @@ fn cpu_time(pid: u32) -> Duration {
     Duration::from_nanos(told.split_whitespace().next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
 }
 
-/// The child's side: what `sluice __compile OUT` does.
-pub fn compile_child_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    let compiled = match (args.next(), args.next()) {
-        (Some(out), None) => compile_here(Path::new(&out)),
-        _ => Err("usage: __compile OUT < COMPONENT".to_owned()),
-    };
-    match compiled {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            // Nobody to tell when stderr is closed; the exit code remains.
-            let _ = writeln!(std::io::stderr(), "{reason}");
-            ExitCode::FAILURE
-        }
-    }
+/// Why the child has not compiled.
+enum Failed {
+    /// The component is to blame.
+    Component(String),
+    /// It is not.
+    Child(String),
 }
 
-fn compile_here(out: &Path) -> Result<(), String> {
-    die_with_parent()?;
-    bound_myself();
+/// The child's side: what `sluice __compile OUT` does. Gives the exit code.
+pub fn compile_child_main(mut args: impl Iterator<Item = OsString>) -> u8 {
+    let compiled = match (args.next(), args.next()) {
+        (Some(out), None) => compile_here(Path::new(&out)),
+        _ => Err(Failed::Child("usage: __compile OUT < COMPONENT".to_owned())),
+    };
+    let (reason, code) = match compiled {
+        Ok(()) => return 0,
+        Err(Failed::Component(reason)) => (reason, 1),
+        Err(Failed::Child(reason)) => (reason, CANNOT_WORK),
+    };
+    // Nobody to tell when stderr is closed; the exit code remains.
+    let _ = writeln!(std::io::stderr(), "{reason}");
+    code
+}
+
+fn compile_here(out: &Path) -> Result<(), Failed> {
+    let own = |error: std::io::Error| Failed::Child(error.to_string());
+    die_with_parent().map_err(Failed::Child)?;
+    bound_myself().map_err(Failed::Child)?;
     let is_idle = std::env::var_os(PRIORITY).is_some_and(|word| word == Priority::Idle.word());
     gentle::begin(if is_idle { Priority::Idle } else { Priority::Equal });
     let mut component = Vec::new();
-    std::io::stdin().read_to_end(&mut component).map_err(|error| error.to_string())?;
+    std::io::stdin().read_to_end(&mut component).map_err(own)?;
     let narrow = std::env::var_os(REACH).is_some_and(|word| word == Reach::Narrow.word());
-    let engine =
-        Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide })).map_err(|error| format!("{error:#}"))?;
-    let code = engine.precompile_component(&component).map_err(|error| format!("{error:#}"))?;
-    std::fs::write(out, code).map_err(|error| error.to_string())
+    let engine = Engine::new(&config(if narrow { Reach::Narrow } else { Reach::Wide }))
+        .map_err(|error| Failed::Child(format!("{error:#}")))?;
+    let code = engine.precompile_component(&component).map_err(|error| Failed::Component(format!("{error:#}")))?;
+    std::fs::write(out, code).map_err(own)
 }
 
 /// Has the system kill this process when the thread that has started it ends, which it does with its process: then
@@ -302,13 +320,15 @@ fn die_with_parent() -> Result<(), String> {
     }
 }
 
-/// A limit that cannot be set leaves the parent's clock as the bound.
-fn bound_myself() {
-    let limit = |resource, most: u64| {
+/// Has the system hold this process to its limits. Without them it does not begin: the parent's clock bounds no
+/// memory, and dies with the parent.
+fn bound_myself() -> Result<(), String> {
+    let limit = |resource, most: u64, what: &str| {
         let most = Some(getrlimit(resource).current.map_or(most, |present| present.min(most)));
-        let _ = setrlimit(resource, Rlimit { current: most, maximum: most });
+        let limited = setrlimit(resource, Rlimit { current: most, maximum: most });
+        limited.map_err(|error| format!("the system does not let it limit its {what} (setrlimit): {error}"))
     };
-    let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok()).unwrap_or(60);
-    limit(Resource::Cpu, seconds);
-    limit(Resource::As, CHILD_BYTES);
+    let seconds = std::env::var(SECONDS).ok().and_then(|text| text.parse().ok());
+    limit(Resource::Cpu, seconds.ok_or_else(|| format!("{SECONDS} does not say its CPU time"))?, "CPU time")?;
+    limit(Resource::As, CHILD_BYTES, "memory")
 }

@@ -14,7 +14,7 @@ use sluice_tests::sink::{Answer, Sink};
 use sluice_tests::wait;
 
 use crate::guests::{self, Fails, Version};
-use crate::hostile_guests::{bomb, guest::Guest};
+use crate::hostile_guests::guest::{Guest, takes_minutes};
 use crate::odd;
 use crate::poison::all_bad;
 use crate::rollout::{ONE, PLUGIN, TWO};
@@ -60,7 +60,7 @@ pub fn compile_for_minutes(sluice: &Sluice) {
 fn compile(sluice: &Sluice, loops: usize) {
     // Of a version before one may be left that did not get on: even its end takes its time.
     wait::until("other compilers to be gone", || (!is_compiling(sluice)).then_some(()));
-    sluice.folder().write("slow.wasm", Guest::new().module(&bomb(loops)).component());
+    sluice.folder().write("slow.wasm", Guest::new().module(&takes_minutes(loops)).component());
     wait::until("the compiler to run", || is_compiling(sluice).then_some(()));
 }
 
@@ -154,7 +154,7 @@ fn the_first_signal_drains() {
 #[test]
 fn a_signal_at_the_start_ends_it() {
     let folder = folder(&config(&Sink::start()).yaml());
-    folder.write("slow.wasm", Guest::new().module(&bomb(MINUTES)).component());
+    folder.write("slow.wasm", Guest::new().module(&takes_minutes(MINUTES)).component());
     let sluice = Sluice::spawn(folder, &[]);
     wait::until("the compiler to run", || is_compiling(&sluice).then_some(()));
     let told = Instant::now();

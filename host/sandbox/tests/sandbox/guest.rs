@@ -300,6 +300,22 @@ impl Layout {
     }
 }
 
+/// A function that takes a compiler long, with 3,000 loops minutes: every one of them hands on every local.
+pub fn takes_minutes(loops: usize) -> String {
+    let step =
+        |n: usize| format!("loop local.get {} local.get {} i64.add local.set {} ", n % 400, n * 7 % 400, n * 13 % 400);
+    let body: String = (0..loops).map(step).collect();
+    let ends = "local.get 0 i64.eqz br_if 0 end ".repeat(loops);
+    format!("(func $bomb (local {}) {body} {ends})", "i64 ".repeat(400))
+}
+
+/// A function that takes a compiler 3 GiB: it notes of each local in which of so many blocks it has which value.
+pub fn takes_memory() -> String {
+    let blocks = "block i32.const 0 br_if 0 end ".repeat(50_000);
+    let sets: Vec<_> = (0..8_000).map(|local| format!("i32.const 0 local.set {local}")).collect();
+    format!("(func $hoard (local {}) {blocks} {})", "i32 ".repeat(8_000), sets.join(" "))
+}
+
 /// As WebAssembly keeps numbers in memory.
 pub fn little_endian(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()

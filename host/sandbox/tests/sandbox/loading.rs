@@ -3,11 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use sluice_sandbox::{Compiler, Effects, Limits, LoadError, Options, Sandbox, Source, compile_child_main, precompile};
+use sluice_sandbox::{Compiler, Effects, Limits, LoadError, Options, Sandbox, Source, precompile};
 
 use crate::guest::Guest;
 use crate::stage::{batch, load_bytes, sandbox, settings};
@@ -215,118 +213,4 @@ fn a_folder_that_cannot_be_made_is_an_error_with_its_path() {
     let options = Options { cache_dir: Some(file.path().join("cache")), compiler: Compiler::InProcess };
     let error = Sandbox::new(options).err().unwrap().to_string();
     assert!(error.contains(&file.path().display().to_string()), "{error}");
-}
-
-/// This test binary is its own compiling child: run with `__compile` it runs the test of that name.
-fn child() -> Compiler {
-    Compiler::Child { exe: std::env::current_exe().unwrap() }
-}
-
-#[test]
-#[expect(non_snake_case, reason = "the child is run as `exe __compile`, which the test harness takes for a filter")]
-fn as_the_child__compile() {
-    if std::env::var_os("SLUICE_COMPILE_SECONDS").is_some() {
-        let code = compile_child_main(std::env::args_os().skip(2));
-        std::process::exit(i32::from(code != ExitCode::SUCCESS));
-    }
-}
-
-fn load_in_child(bytes: &[u8], compiler: Compiler, limits: &Limits) -> Result<(), LoadError> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), bytes).unwrap();
-    let sandbox = Sandbox::new(Options { cache_dir: None, compiler }).unwrap();
-    let module = sandbox.load(&Source::File(file.path().to_owned()), limits, None)?;
-    let mut instance = sandbox.prepare(&module, settings(limits.clone())).unwrap().instantiate().unwrap();
-    instance.process(&mut batch(3), &mut Effects::default()).unwrap();
-    Ok(())
-}
-
-#[test]
-fn a_child_compiles_and_what_it_wrote_is_run() {
-    load_in_child(&Guest::new().component(), child(), &Limits::default()).unwrap();
-}
-
-#[test]
-fn a_child_that_takes_too_long_is_killed() {
-    let limits = Limits { compile_timeout: Duration::ZERO, ..Limits::default() };
-    let error = load_in_child(&Guest::new().component(), child(), &limits).unwrap_err();
-    assert!(
-        error.to_string().ends_with("compiling it took longer than the limit of 0ns (limits.compile_timeout)"),
-        "{error}"
-    );
-}
-
-/// A guest whose code is small and takes a compiler minutes: every loop hands on every local.
-fn compile_bomb() -> Vec<u8> {
-    let locals = "i64 ".repeat(400);
-    let step = |n: usize| {
-        format!("loop local.get {} local.get {} i64.add local.set {} ", n % 400, (n * 7) % 400, (n * 13) % 400)
-    };
-    let body: String = (0..3_000).map(step).collect();
-    let ends = "local.get 0 i64.eqz br_if 0 end ".repeat(3_000);
-    Guest::new().module(&format!("(func $bomb (local {locals}) {body} {ends})")).component()
-}
-
-#[test]
-fn a_component_made_to_compile_for_minutes_costs_no_more_than_the_limit() {
-    let component = compile_bomb();
-    assert!(component.len() < 1 << 20, "it is no large file");
-    let limits = Limits { compile_timeout: Duration::from_secs(1), ..Limits::default() };
-    let started = std::time::Instant::now();
-    let error = load_in_child(&component, child(), &limits).unwrap_err();
-    assert!(error.to_string().ends_with("(limits.compile_timeout)"), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-    // Its child has ended and was waited for: nothing of this name is left that could use time.
-    let own = std::process::id().to_string();
-    let compiles = |process: &Path| {
-        let read = |name| fs::read_to_string(process.join(name)).unwrap_or_default();
-        let parent = read("stat").rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1).map(str::to_owned));
-        parent.as_deref() == Some(&own) && read("environ").contains("SLUICE_COMPILE_SECONDS=1\0")
-    };
-    let left: Vec<_> =
-        fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()).filter(|p| compiles(p)).collect();
-    assert!(left.is_empty(), "{left:?}");
-}
-
-#[test]
-fn a_child_that_runs_out_of_memory_or_of_cpu_time_is_named() {
-    for (name, expected) in [
-        ("aborts", "2048 MiB of memory, the limit for every plugin"),
-        ("out-of-cpu-time", "(limits.compile_timeout)"),
-        ("killed", "(limits.compile_timeout)"),
-    ] {
-        let error = load_in_child(&Guest::new().component(), script(name), &Limits::default()).unwrap_err();
-        assert!(error.to_string().ends_with(expected), "{error}");
-    }
-}
-
-/// A compiler that is a script. It lies there: one that was just written cannot be run while a process that
-/// another test has started meanwhile holds it open.
-fn script(name: &str) -> Compiler {
-    let exe = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/sandbox/children/{name}.sh"));
-    Compiler::Child { exe }
-}
-
-#[test]
-fn a_child_that_hardly_comes_to_run_is_started_anew_as_one_that_runs_as_others_do() {
-    let error = load_in_child(&Guest::new().component(), script("starves"), &Limits::default()).unwrap_err();
-    assert!(error.to_string().ends_with("started with equal priority"), "{error}");
-}
-
-#[test]
-fn a_child_that_fails_or_is_not_there_is_an_error() {
-    for (exe, message) in [("/bin/false", "the compiler ended without a word"), ("/nowhere", "cannot run the compiler")]
-    {
-        let error = load_in_child(&Guest::new().component(), Compiler::Child { exe: exe.into() }, &Limits::default())
-            .unwrap_err();
-        assert!(error.to_string().contains(message), "{error}");
-    }
-}
-
-#[test]
-fn what_a_child_claims_to_have_compiled_is_checked() {
-    let error =
-        load_in_child(&Guest::new().component(), Compiler::Child { exe: "/bin/true".into() }, &Limits::default())
-            .unwrap_err();
-    assert!(matches!(error, LoadError::Link { .. }), "{error}");
 }

@@ -12,6 +12,7 @@ mod access;
 mod ambient;
 mod arbitrary;
 mod compat;
+mod compiling;
 mod guest;
 mod hostile;
 mod loading;

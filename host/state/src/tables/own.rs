@@ -174,6 +174,8 @@ mod tests {
             ("x.csv", r#"{"x.csv": true}"#),
             ("x.csv", r#"{"path": "./x.csv"}"#),
             ("x.csv", r#"{"path": "x.csv.gz"}"#),
+            ("x.csv.gz", r#"{"path": "x.csv"}"#),
+            ("tables/../../etc/shadow", r#"{"path": "tables", "other": ""}"#),
             ("7", r#"{"path": 7}"#),
             ("", r#"{"path": ""}"#),
             ("x.csv", "no JSON: x.csv"),

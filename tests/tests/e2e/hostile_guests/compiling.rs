@@ -1,4 +1,5 @@
-//! A component that takes a compiler minutes costs the time that the limit says, and no more.
+//! A component that takes a compiler minutes costs the time that the limit says, one that takes it much memory the
+//! memory that every plugin may take, and neither costs more.
 
 use std::fs;
 use std::thread;
@@ -8,57 +9,60 @@ use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::sink::Sink;
 use sluice_tests::wait;
 
-use super::guest::Guest;
-use super::{bomb, has_children};
+use super::guest::{Guest, takes_memory, takes_minutes};
+use super::machine::{children, cpu_time, cpu_time_of_children, has_children};
 
 /// As configured below: so long that a compiler that yields to all others comes to run on a machine in full
 /// use, too.
-const LIMIT: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_secs(3);
+
+/// As documented.
+const MEMORY_MIB: u64 = 1024;
 
 /// What an idle collector may use in a second: its clocks and its watch, on a busy machine.
 const IDLE: Duration = Duration::from_millis(100);
-
-/// CPU time of a process and of those of its children that have ended and were waited for.
-fn cpu_time(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name, in parentheses, may hold anything; the times are the 14th to the 17th field.
-    let fields = stat.rsplit_once(')').map(|(_, rest)| rest.split_whitespace().skip(11).take(4)).into_iter().flatten();
-    let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap()).sum();
-    // SAFETY: a plain question to the C library.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    Duration::from_secs_f64(ticks as f64 / per_second as f64)
-}
-
-/// That of children that still run.
-fn cpu_time_of_children(sluice: &Sluice) -> Duration {
-    let tasks = fs::read_dir(format!("/proc/{}/task", sluice.pid())).unwrap().flatten();
-    let children = tasks.map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default());
-    let children: Vec<u32> =
-        children.flat_map(|line| line.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>()).collect();
-    children.into_iter().map(cpu_time).sum()
-}
 
 fn cpu_time_of_all(sluice: &Sluice) -> Duration {
     cpu_time(sluice.pid()) + cpu_time_of_children(sluice)
 }
 
-#[test]
-fn two_seconds_after_the_limit_of_compiling_no_more_cpu_time_is_used() {
+/// The most address space that compilers had so far which still run, in MiB.
+fn most_memory_mib(sluice: &Sluice) -> u64 {
+    let peak = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap_or_default();
+        line.split_whitespace().next().map_or(0, |kib| kib.parse::<u64>().unwrap() >> 10)
+    };
+    children(sluice).into_iter().map(peak).max().unwrap_or_default()
+}
+
+/// What compiling has cost: until it was told that it had failed, in CPU time, and in address space in MiB.
+struct Cost {
+    took: Duration,
+    cpu: Duration,
+    memory_mib: u64,
+}
+
+/// Puts a guest with this function in place; it is refused for a reason with this text. Two seconds later nothing
+/// uses CPU time any more.
+fn refused(function: &str, compile_timeout: &str, reason: &str) -> Cost {
     let upstream = Sink::start();
-    let config = Config::to(&upstream).processor("wasm/guest", "module: guest.wasm\nlimits: { compile_timeout: 3s }");
-    let folder = Folder::new(&config.yaml());
+    let settings = format!("module: guest.wasm\nlimits: {{ compile_timeout: {compile_timeout} }}");
+    let folder = Folder::new(&Config::to(&upstream).processor("wasm/guest", &settings).yaml());
     folder.write("guest.wasm", Guest::new().component());
     let sluice = Sluice::start_in(folder);
-    let (seen, bomb) = (sluice.swaps("wasm/guest").len(), Guest::new().module(&bomb(3_000)).component());
-    let (mut compiling, began) = (Duration::ZERO, Instant::now());
-    sluice.folder().write("guest.wasm", bomb);
+    let (seen, component) = (sluice.swaps("wasm/guest").len(), Guest::new().module(function).component());
+    let (mut cpu, mut memory_mib, began) = (Duration::ZERO, 0, Instant::now());
+    sluice.folder().write("guest.wasm", component);
     let told = wait::until("the report", || {
-        compiling = compiling.max(cpu_time_of_children(&sluice));
+        cpu = cpu.max(cpu_time_of_children(&sluice));
+        memory_mib = memory_mib.max(most_memory_mib(&sluice));
         sluice.swaps("wasm/guest").into_iter().nth(seen)
     });
-    assert!(told["reason"].as_str().is_some_and(|reason| reason.contains("(limits.compile_timeout)")), "{told}");
-    assert!(began.elapsed() >= LIMIT, "it was compiled for so long");
-    assert!(compiling > Duration::ZERO, "compiling is in what is read");
+    let took = began.elapsed();
+    println!("{took:?}, of it {cpu:?} of CPU time, and {memory_mib} MiB");
+    assert!(told["reason"].as_str().is_some_and(|told| told.contains(reason)), "{told}");
+    assert!(cpu > Duration::ZERO, "compiling is in what is read");
     // What is promised is about time that passes.
     thread::sleep(Duration::from_secs(2));
     let compiled = cpu_time_of_all(&sluice);
@@ -67,4 +71,18 @@ fn two_seconds_after_the_limit_of_compiling_no_more_cpu_time_is_used() {
     let after = cpu_time_of_all(&sluice);
     assert!(after - compiled < IDLE, "{compiled:?} and a second later {after:?}");
     assert_eq!(sluice.terminate().code, 0);
+    Cost { took, cpu, memory_mib }
+}
+
+#[test]
+fn two_seconds_after_the_limit_of_compiling_no_more_cpu_time_is_used() {
+    let cost = refused(&takes_minutes(3_000), "3s", "(limits.compile_timeout)");
+    assert!(cost.took >= TIME && cost.cpu < TIME + IDLE, "it was compiled for so long");
+}
+
+#[test]
+fn two_seconds_after_the_limit_of_a_compilers_memory_no_more_cpu_time_is_used() {
+    let cost = refused(&takes_memory(), "5m", "more than 1024 MiB of memory");
+    // How near to the limit it was seen is chance: it takes memory in large pieces, and at last for a moment.
+    assert!((MEMORY_MIB / 4..=MEMORY_MIB).contains(&cost.memory_mib), "{} MiB", cost.memory_mib);
 }

@@ -4,7 +4,8 @@ use sluice_tests::collector::{Config, Folder, Metrics, Sluice};
 use sluice_tests::send::Grpc;
 use sluice_tests::sink::Sink;
 
-use super::{component, reset_peak, resident_mib};
+use super::component;
+use super::machine::{reset_peak, resident_mib};
 use crate::odd;
 
 /// Spans of one request: 196 slices.
