@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use guest::{Guest, little_endian, takes_memory, takes_minutes};
 use machine::{Others, resident_mib};
+use neighbour::Less;
 use stage::Stage;
 use stretch::Stretch;
 
@@ -175,7 +176,10 @@ fn judge(stage: &mut Stage, before: &Stretch, name: &str, component: &[u8], expe
     let (beside, answers) = stage.with(name, component, expected);
     let after = stage.without();
     let (part, is_much) = others.since(&stage.sluice);
-    let (with, without) = (stage.neighbour.p99_beside(&beside), stage.neighbour.p99_within(&[before, &after]));
+    // On a machine of which others have much it is they who keep the cores from running; else it is the guest.
+    let less = if is_much { Less::SenderAndCores } else { Less::Sender };
+    let with = stage.neighbour.p99_beside(&beside, less);
+    let without = stage.neighbour.p99_within(&[before, &after], less);
     let grown_mib = beside.peak_mib.saturating_sub(before.peak_mib);
     println!(
         "{name:<34}{:>7.1} ms{:>7.1} ms{:>4.0} %{grown_mib:>4} MiB{:>5} taken{:>4} refused",
@@ -188,11 +192,10 @@ fn judge(stage: &mut Stage, before: &Stretch, name: &str, component: &[u8], expe
     // Each core has an instance of a plugin that serves, with a limit of its own.
     let cores = if matches!(expected, Expected::Serves) { available_parallelism().unwrap().get() as u64 } else { 1 };
     assert!(grown_mib <= cores * LIMIT_MIB + MARGIN_MIB, "{name}: {grown_mib} MiB more at its peak than before");
-    // What takes so long on an idle machine takes the longer the more of it others have.
-    let verdict = match (with.saturating_sub(without), is_much) {
-        (more, false) if more > NOTICED => Verdict::Noticed,
-        (more, true) if more > NOTICED.div_f64(1.0 - part.min(0.95)) => Verdict::Unclear,
-        _ => Verdict::Unnoticed,
+    let verdict = match (with > without + NOTICED, is_much) {
+        (false, _) => Verdict::Unnoticed,
+        (true, false) => Verdict::Noticed,
+        (true, true) => Verdict::Unclear,
     };
     (after, verdict)
 }

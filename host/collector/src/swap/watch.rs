@@ -234,6 +234,21 @@ mod tests {
         assert!(!look(&watch.known));
     }
 
+    #[tokio::test]
+    async fn what_the_system_does_not_tell_of_is_found_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("one");
+        fs::write(&file, "one").unwrap();
+        let (triggers, mut told) = mpsc::channel(1);
+        let watch = Watch::start(triggers);
+        // As where the system has no watches left.
+        locked(&watch.kernel).watcher = None;
+        watch.files([file.as_path()]);
+        fs::write(&file, "other").unwrap();
+        let trigger = tokio::time::timeout(Duration::from_mins(1), told.recv()).await;
+        assert_eq!(trigger, Ok(Some(Trigger::File)));
+    }
+
     #[test]
     fn only_what_leads_to_a_file_is_an_event() {
         let folder = tempfile::tempdir().unwrap();

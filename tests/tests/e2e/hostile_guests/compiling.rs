@@ -11,6 +11,7 @@ use sluice_tests::wait;
 
 use super::guest::{Guest, takes_memory, takes_minutes};
 use super::machine::{children, cpu_time, cpu_time_of_children, has_children};
+use super::stage::start;
 
 /// As configured below: so long that a compiler that yields to all others comes to run on a machine in full
 /// use, too.
@@ -29,6 +30,12 @@ fn cpu_time_of_all(sluice: &Sluice) -> Duration {
 /// The most address space that compilers had so far which still run, in MiB.
 fn most_memory_mib(sluice: &Sluice) -> u64 {
     let peak = |pid: u32| {
+        // Before that it is a copy of the collector.
+        let is_compiler =
+            fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.contains("__compile"));
+        if !is_compiler {
+            return 0;
+        }
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap_or_default();
         line.split_whitespace().next().map_or(0, |kib| kib.parse::<u64>().unwrap() >> 10)
@@ -50,7 +57,7 @@ fn refused(function: &str, compile_timeout: &str, reason: &str) -> Cost {
     let settings = format!("module: guest.wasm\nlimits: {{ compile_timeout: {compile_timeout} }}");
     let folder = Folder::new(&Config::to(&upstream).processor("wasm/guest", &settings).yaml());
     folder.write("guest.wasm", Guest::new().component());
-    let sluice = Sluice::start_in(folder);
+    let sluice = start(folder);
     let (seen, component) = (sluice.swaps("wasm/guest").len(), Guest::new().module(function).component());
     let (mut cpu, mut memory_mib, began) = (Duration::ZERO, 0, Instant::now());
     sluice.folder().write("guest.wasm", component);

@@ -1,7 +1,7 @@
 //! What processes use, read from the system.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -57,6 +57,30 @@ fn times(pid: u32) -> [Duration; 4] {
 /// That of children that still run.
 pub fn cpu_time_of_children(sluice: &Sluice) -> Duration {
     children(sluice).into_iter().map(cpu_time).sum()
+}
+
+/// The threads of a collector that serve.
+pub struct Cores(Vec<PathBuf>);
+
+impl Cores {
+    pub fn of(sluice: &Sluice) -> Self {
+        let threads = fs::read_dir(format!("/proc/{}/task", sluice.pid())).unwrap();
+        let threads = threads.map(|thread| thread.unwrap().path());
+        let is_core = |thread: &PathBuf| fs::read_to_string(thread.join("comm")).unwrap().starts_with("core-");
+        let cores: Vec<_> = threads.filter(is_core).collect();
+        assert!(!cores.is_empty(), "threads of cores have that name");
+        Self(cores)
+    }
+
+    /// How long they have been ready to run and were not let, added up.
+    pub fn kept_from_running(&self) -> Duration {
+        let nanos = |core: &PathBuf| {
+            // Time on a CPU, time waiting for one, and how often; in nanoseconds.
+            let told = fs::read_to_string(core.join("schedstat")).unwrap_or_default();
+            told.split_whitespace().nth(1).map_or(0, |nanos| nanos.parse().unwrap())
+        };
+        Duration::from_nanos(self.0.iter().map(nanos).sum())
+    }
 }
 
 /// How much of the machine others have, who have nothing to do with the test.
