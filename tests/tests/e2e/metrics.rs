@@ -73,7 +73,8 @@ fn the_table_of_metrics_has_all_that_are_shown_and_no_others() {
         .processor("wasm/traps", "module: two.wasm\nconfig: { does: trap }\non_failure: open")
         .exporter("otlp_grpc/near", &config::grpc(&near, ""))
         .exporter("otlp_grpc/far", &config::grpc(&far, queue))
-        .exporter("failover", "upstreams: [otlp_grpc/near]")
+        .exporter("otlp_grpc/second", &config::grpc(&near, ""))
+        .exporter("failover", "exporters: [otlp_grpc/near, otlp_grpc/second]")
         .pipeline("traces", &["otlp"], &["wasm/tables", "wasm/traps"], &["failover", "otlp_grpc/far"]);
     let files = Folder::new(&config.yaml());
     files.write("one.wasm", guests::tester("one"));
