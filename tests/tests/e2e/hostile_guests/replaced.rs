@@ -13,13 +13,20 @@ use crate::poison::request;
 const SERIES: &str = "sluice_plugin_custom_waybills";
 const GUEST: &str = include_str!("../../../guests/hostile/replaced_for_more_series.wat");
 
+/// The guest, which logs so many lines in a call.
+fn logs(lines: u32) -> &'static str {
+    let text = GUEST.replace("(local.set $n (i32.const 1))", &format!("(local.set $n (i32.const {lines}))"));
+    assert_ne!(text, GUEST, "it says how many lines it logs");
+    text.leak()
+}
+
 #[test]
 fn an_instance_that_is_replaced_has_no_more_series_and_log_lines_than_the_plugin() {
     let upstream = Sink::start();
     let settings = "module: guest.wasm\nlimits: { metric_series: 25, log_lines_per_s: 100, timeout: 5s }";
     let config = Config::to(&upstream).processor("wasm/guest", settings);
     let folder = Folder::new(&config.yaml());
-    folder.write("guest.wasm", component(GUEST));
+    folder.write("guest.wasm", component(logs(60)));
     let sluice = Sluice::start_in(folder);
     let (began, clients) = (Instant::now(), [(); 4].map(|()| Grpc::new(sluice.grpc()).unwrap()));
     // Each makes 20 series and logs 60 lines.

@@ -40,7 +40,7 @@ fn random_values_get_every_function_to_answer_and_to_refuse() {
     assert_eq!(batch().spans(), 3, "the request is one");
     let mut random = sluice_state::Random::seeded(7);
     let (mut served, mut codes) = (vec![0_u32; ALL.len()], vec![BTreeSet::new(); ALL.len()]);
-    for _ in 0..2_000 {
+    for _ in 0..4_000 {
         let bytes: Vec<u8> = (0..100).flat_map(|_| random.number().to_le_bytes()).collect();
         run_and_tell(&bytes, |number, answer| match answer {
             None => served[number] += 1,
