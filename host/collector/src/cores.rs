@@ -7,7 +7,6 @@
 //! `Core::less_busy_peer`).
 
 mod landings;
-mod place;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -92,16 +91,12 @@ impl Cores {
             // The runtime is not `Send`: it is built on its thread and its handle sent back.
             let (tell, told) = std::sync::mpsc::sync_channel(1);
             let peers = Arc::clone(&peers);
-            let cpu = place::of(index, count);
-            let body = move || {
-                cpu.into_iter().for_each(place::keep);
-                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-                    Ok(runtime) => {
-                        let _ = tell.send(Ok(runtime.handle().clone()));
-                        runtime.block_on(serve(Core::new(index, peers), jobs));
-                    }
-                    Err(error) => drop(tell.send(Err(error))),
+            let body = move || match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                Ok(runtime) => {
+                    let _ = tell.send(Ok(runtime.handle().clone()));
+                    runtime.block_on(serve(Core::new(index, peers), jobs));
                 }
+                Err(error) => drop(tell.send(Err(error))),
             };
             threads.push(std::thread::Builder::new().name(format!("core-{index}")).spawn(body)?);
             let runtime = told.recv().map_err(std::io::Error::other)??;
