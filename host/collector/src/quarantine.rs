@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::section::Section;
 use crate::extension::Sluice;
 
+pub(crate) use record::sha256;
 pub use record::{Case, Damaged, Record};
 
 /// Its folder in the `state_dir`.

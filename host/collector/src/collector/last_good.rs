@@ -7,7 +7,6 @@
 //! digest, and is not used. A disk that refuses costs what would be kept, not the generation.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -16,13 +15,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use sluice_sandbox::signature_of;
 use tempfile::NamedTempFile;
 
 use super::Collector;
 use crate::config::{self, Config, Diagnostics, Loaded, Source, Written};
 use crate::private_folder::{self, Named};
+use crate::quarantine::sha256;
 use crate::swap::versions::Versions;
 
 /// Tells the generation.
@@ -140,14 +139,6 @@ fn content(folder: &Path) -> Result<(Content, SystemTime), Unusable> {
 
 fn module(folder: &Path, digest: &str) -> PathBuf {
     folder.join(MODULES).join(format!("{digest}.wasm"))
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl LastGood {
