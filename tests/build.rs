@@ -1,5 +1,5 @@
 //! Lists the hostile guests. Each file of `guests/hostile` needs a constant of its name, in capitals,
-//! among the expectations of `tests/e2e/hostile_guests.rs`: without one the tests do not build.
+//! among the expectations of `tests/hostile_guests/main.rs`: without one the tests do not build.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -9,8 +9,8 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wire};
 
-use crate::hostile_guests::guest::Guest;
-use crate::hostile_guests::wasi::{COARSE_AND_RANDOM, FINDS_NOTHING, component};
+use crate::guest::Guest;
+use crate::wasi::{COARSE_AND_RANDOM, FINDS_NOTHING, component};
 
 fn folder(upstream: &Sink, profile: &str) -> Folder {
     let folder =

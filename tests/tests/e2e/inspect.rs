@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use sluice_tests::collector::{Config, Folder, run};
 use sluice_tests::sink::Sink;
 
+use crate::guest::Guest;
 use crate::guests;
-use crate::hostile_guests::guest::Guest;
 
 /// What the tester describes, by table.
 fn described() -> (Value, Value) {

@@ -39,9 +39,11 @@ mod filter;
 mod flush;
 mod from_collector;
 mod full_use;
+#[path = "../../../host/sandbox/tests/sandbox/guest.rs"]
+#[allow(dead_code, reason = "the sandbox's tests need more of it")]
+mod guest;
 mod guests;
 mod handover;
-mod hostile_guests;
 mod hostile_plugins;
 mod inspect;
 mod last_good;
@@ -74,5 +76,7 @@ mod transform;
 mod trust;
 mod upstream;
 mod wait_for_result;
+#[path = "../../../host/sandbox/tests/sandbox/wasi.rs"]
+mod wasi;
 mod watching;
 mod while_compiling;

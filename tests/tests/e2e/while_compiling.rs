@@ -13,8 +13,8 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
 use sluice_tests::wait;
 
+use crate::guest::{Guest, takes_minutes};
 use crate::guests::{self, Fails, Version};
-use crate::hostile_guests::guest::{Guest, takes_minutes};
 use crate::odd;
 use crate::poison::all_bad;
 use crate::rollout::{ONE, PLUGIN, TWO};

@@ -7,11 +7,11 @@ use sluice_tests::send::Grpc;
 use sluice_tests::sink::Sink;
 use sluice_tests::wait;
 
+use super::attack::request;
 use super::component;
-use crate::poison::request;
 
 const SERIES: &str = "sluice_plugin_custom_waybills";
-const GUEST: &str = include_str!("../../../guests/hostile/replaced_for_more_series.wat");
+const GUEST: &str = include_str!("../../guests/hostile/replaced_for_more_series.wat");
 
 /// The guest, which logs so many lines in a call.
 fn logs(lines: u32) -> &'static str {
@@ -31,7 +31,7 @@ fn an_instance_that_is_replaced_has_no_more_series_and_log_lines_than_the_plugin
     let (began, clients) = (Instant::now(), [(); 4].map(|()| Grpc::new(sluice.grpc()).unwrap()));
     // Each makes 20 series and logs 60 lines.
     for client in clients.iter().cycle().take(20) {
-        client.send(&request(3, &[])).expect("it does nothing to the spans");
+        client.send(&request(3)).expect("it does nothing to the spans");
     }
     let (metrics, seconds) = (sluice.metrics(), began.elapsed().as_secs() as usize);
     assert!(metrics.sum("sluice_plugin_restarts_total", &[]) >= 10.0, "it was replaced");
