@@ -145,6 +145,8 @@ impl Slot {
         let kept = self.plan.recent.is_due(started, batch.wire_len()).then(|| batch.encode());
         // Asking for it is a system call.
         let cpu_time = (kept.is_some() || counts.is_some()).then(thread_cpu_time);
+        // Who waits for a call that does not come back is to wait for no longer than for its time.
+        instance.watch(self.can_be_relieved(done));
         let result = instance.process(batch, &mut done.effects);
         let cpu_time = cpu_time.map(|before| thread_cpu_time().saturating_sub(before));
         self.stats.called(started.elapsed(), &instance);
@@ -172,7 +174,7 @@ impl Slot {
             }
             Err(error) => {
                 self.plan.guard.call_failed(&error);
-                if let Some(counts) = counts {
+                if let Some(counts) = counts.filter(|_| error.kind != FailureKind::Overdue) {
                     counts.failed();
                 }
                 Err(error)
@@ -201,6 +203,8 @@ impl Slot {
         if self.relieve(admission, batch, done) {
             return Ok(());
         }
+        // If even the version before fails, this one gets its time aside.
+        let error = error.filter(|error| error.kind != FailureKind::Overdue);
         if admission == Admission::Away {
             return Err(Failed::Away(guard.turned_away(batch)));
         }

@@ -53,6 +53,7 @@ pub(crate) fn failure(host: &Host, error: &wasmtime::Error) -> CallError {
     let backtrace = error.downcast_ref::<wasmtime::WasmBacktrace>().map(frames);
     let message = match kind {
         FailureKind::Timeout => "the call used up its time".to_owned(),
+        FailureKind::Overdue => "others had the CPU for longer than anybody waits for a call".to_owned(),
         FailureKind::Memory => format!("the plugin wanted {} ({trap})", host.wanted()),
         FailureKind::Output => format!("{OUTPUT} ({trap})"),
         FailureKind::HostCalls => format!("the call made more calls into the host than the limit ({trap})"),

@@ -9,6 +9,9 @@ pub enum FailureKind {
     Trap,
     /// The CPU time of the call, or ten times as much wall time, was spent.
     Timeout,
+    /// A call that is watched took longer than its time by the clock on the wall, but not by that of the CPU, which
+    /// others had meanwhile: it says nothing of the plugin.
+    Overdue,
     /// The guest wanted more memory than its limit.
     Memory,
     /// The edits of the call were larger than the limit.
@@ -33,6 +36,7 @@ impl FailureKind {
         match self {
             Self::Trap => "trap",
             Self::Timeout => "timeout",
+            Self::Overdue => "overdue",
             Self::Memory => "memory",
             Self::Output => "output",
             Self::HostCalls => "host_calls",

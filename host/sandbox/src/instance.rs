@@ -151,7 +151,8 @@ impl Instance {
     }
 
     /// Has the next calls of `process` interrupted within a millisecond of the end of their time, or within
-    /// three, as usual. It costs each call a system call, some 0.2 µs.
+    /// three, as usual. What takes so long because others have the CPU is interrupted a millisecond later, as
+    /// [`FailureKind::Overdue`]. It costs each call a system call, some 0.2 µs.
     pub fn watch(&mut self, closely: bool) {
         self.is_watched = closely;
     }

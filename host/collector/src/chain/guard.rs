@@ -115,7 +115,7 @@ impl Guard {
     pub(super) fn tell_relief(&self) {
         if !self.is_told.swap(true, Ordering::Relaxed) {
             let version = &self.prepared.description().version;
-            let why = "the version before does what this one fails on";
+            let why = "the version before does what this one fails on or is late with";
             tracing::warn!(event = "plugin.standby", plugin = self.id, version, "{why}");
         }
     }
@@ -131,10 +131,13 @@ impl Guard {
         self.failed_flushes.load(Ordering::Relaxed)
     }
 
-    /// Notes a failed call on a core.
+    /// Notes a failed call. One that is overdue counts as no failure; whether it is the plugin that is slow is found out
+    /// aside, as after a timeout.
     pub(super) fn call_failed(&self, error: &CallError) {
-        self.stats.failed(&self.id, error);
-        if error.kind == FailureKind::Timeout {
+        if error.kind != FailureKind::Overdue {
+            self.stats.failed(&self.id, error);
+        }
+        if matches!(error.kind, FailureKind::Timeout | FailureKind::Overdue) {
             let now = Instant::now();
             self.breaker.timed_out(now);
             let me = Weak::clone(&self.me);

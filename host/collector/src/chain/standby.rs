@@ -26,8 +26,6 @@ impl Slot {
     #[must_use]
     pub fn relieved_by(mut self, before: Option<&Self>) -> Self {
         self.standby = before.map(|before| Rc::new(before.standing_by())).into();
-        // Who waits for a call that does not come back is to wait for no longer than for its time.
-        self.instance.borrow_mut().watch(before.is_some());
         self
     }
 
@@ -40,7 +38,11 @@ impl Slot {
     /// Lets the version before go: this one has proved itself.
     pub fn dismiss(&self) {
         self.standby.take();
-        self.instance.borrow_mut().watch(false);
+    }
+
+    /// Whether the version before can do this request.
+    pub(super) fn can_be_relieved(&self, done: &Done) -> bool {
+        done.entered == 0 && self.standby.borrow().is_some()
     }
 
     /// Has the version before do a slice that this one has failed on or is not called for; tells whether it did.

@@ -65,6 +65,10 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// never gets on must end.
 const WALL_FACTOR: u32 = 10;
 
+/// Wall time that a call that is watched may take beyond its CPU time. One that has the CPU for itself has spent that
+/// by then: the clock looks at it once a millisecond.
+const WATCHED_WALL_MARGIN: Duration = Duration::from_millis(1);
+
 /// What a call into the host may hand over beside edits: row numbers, keys, a configuration's errors.
 const TRANSFER_BYTES: usize = 1 << 20;
 
@@ -106,7 +110,7 @@ pub(crate) struct Host {
     table_full: bool,
     /// Size of the effects of this call and of those before it for the same request.
     effect_bytes: usize,
-    /// Calls are timed from their beginning, which costs a system call.
+    /// Calls are timed from their beginning, which costs a system call, and nobody waits for them to get the CPU.
     is_watched: bool,
     /// Thread CPU time and wall time at the first look at this call, or at its beginning if it is watched.
     began: Option<(Duration, Instant)>,
@@ -248,11 +252,13 @@ impl Host {
             Phase::Setup => self.limits.timeout.max(SETUP_TIMEOUT),
             Phase::Serving => self.limits.timeout,
         };
-        let spent = cpu.saturating_sub(cpu_began) >= most || wall_began.elapsed() >= most * WALL_FACTOR;
-        if spent {
-            self.broken = Some(FailureKind::Timeout);
+        let (cpu, wall) = (cpu.saturating_sub(cpu_began), wall_began.elapsed());
+        let is_timeout = cpu >= most || wall >= most * WALL_FACTOR;
+        let is_overdue = self.is_watched && wall >= most + WATCHED_WALL_MARGIN;
+        if is_timeout || is_overdue {
+            self.broken = Some(if is_timeout { FailureKind::Timeout } else { FailureKind::Overdue });
         }
-        spent
+        is_timeout || is_overdue
     }
 
     /// The gate of every host call.

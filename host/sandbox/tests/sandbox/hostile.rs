@@ -1,6 +1,8 @@
 //! Guests that trap, loop, eat memory or lie in `process`: each costs one call.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use std::{hint, thread};
 
 use sluice_sandbox::{Effects, FailureKind, Limits};
 
@@ -125,13 +127,49 @@ fn a_watched_call_ends_sooner_after_its_time() {
             instance.revive().unwrap();
             instance.watch(closely);
             let before = cpu_time();
-            fails(&mut instance, FailureKind::Timeout);
+            let error = instance.process(&mut batch(3), &mut Effects::default()).unwrap_err();
             *used += cpu_time().saturating_sub(before);
+            // Other tests may have the CPU.
+            let kinds = [FailureKind::Timeout, FailureKind::Overdue];
+            assert!(error.kind == kinds[0] || closely && error.kind == kinds[1], "{error}");
         }
     }
     // The clock ticks every millisecond then: up to one, and one more.
     let [usual, watched] = used.map(|used| used / ROUNDS);
     assert!(watched * 3 < usual * 2, "{watched:?} watched, {usual:?} otherwise");
+}
+
+#[test]
+fn a_watched_call_that_others_keep_from_the_cpu_is_overdue() {
+    let limits = Limits { timeout: Duration::from_millis(20), ..Limits::default() };
+    let plugin = prepare_with(Guest::new().with_many("(loop $ever (br $ever))"), settings(limits)).unwrap();
+    let enough = AtomicBool::new(false);
+    let kinds = thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().unwrap().get() {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    hint::spin_loop();
+                }
+            });
+        }
+        let calls = scope.spawn(|| {
+            let mut instance = plugin.instantiate().unwrap();
+            // By `sched(7)`, this thread has one part in 69 of a CPU that it shares with one of those.
+            rustix::process::nice(19).unwrap();
+            [true, false].map(|closely| {
+                instance.watch(closely);
+                let before = cpu_time();
+                let error = instance.process(&mut batch(3), &mut Effects::default()).unwrap_err();
+                (error.kind, cpu_time().saturating_sub(before) < Duration::from_millis(20))
+            })
+        });
+        let kinds = calls.join();
+        enough.store(true, Ordering::Relaxed);
+        kinds.unwrap()
+    });
+    // Ten times its time by the clock on the wall is a timeout for everybody.
+    assert_eq!(kinds.map(|(kind, _)| kind), [FailureKind::Overdue, FailureKind::Timeout]);
+    assert!(kinds[0].1, "it had its CPU time");
 }
 
 #[test]

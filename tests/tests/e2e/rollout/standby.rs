@@ -1,6 +1,7 @@
 //! While a version is on probation, what it fails on is done by the one before.
 
 use std::collections::HashMap;
+use std::fs;
 
 use bytes::Bytes;
 use rand::rngs::StdRng;
@@ -11,6 +12,7 @@ use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
 use super::{ONE, PLUGIN, TWO, marks, replace, span, start, start_limited};
+use crate::full_use::Others;
 use crate::guests::{self, Fails, Version};
 use crate::odd;
 
@@ -44,6 +46,22 @@ fn all(mark: &str, spans: usize) -> HashMap<String, usize> {
 
 fn failures(sluice: &Sluice, version: &str) -> f64 {
     sluice.metrics().sum("sluice_plugin_failures_total", &[("plugin", PLUGIN), ("version", version)])
+}
+
+/// Lets the cores of a collector have the CPU only if nobody else wants it, or hardly more: by `sched(7)`, one part in
+/// 69 of what others have.
+fn give_way(sluice: &Sluice) {
+    let mut cores = 0;
+    for thread in fs::read_dir(format!("/proc/{}/task", sluice.pid())).unwrap() {
+        let thread = thread.unwrap();
+        if fs::read_to_string(thread.path().join("comm")).unwrap().starts_with("core-") {
+            let id = thread.file_name().to_str().unwrap().parse().unwrap();
+            // SAFETY: a plain system call; nothing but that thread's priority changes.
+            assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, id, 19) }, 0);
+            cores += 1;
+        }
+    }
+    assert!(cores > 0, "threads of cores have that name");
 }
 
 #[test]
@@ -99,6 +117,27 @@ fn after_a_timeout_the_version_before_does_everything_until_the_new_one_has_prov
 }
 
 #[test]
+fn what_others_keep_from_the_cpu_is_done_by_the_version_before_and_is_no_failure() {
+    let upstream = Sink::start();
+    let sluice = start_limited(&upstream, "max_failure_ratio: 1, max_latency_ratio: 1000000", "100ms");
+    // A call of it has some 15 ms to do.
+    let came = replace(&sluice, Version { burns: 50, ..TWO });
+    assert_eq!(came["outcome"], "swapped", "{came}");
+    let good = request(&mut StdRng::seed_from_u64(15), 30, 0, "a");
+    assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("two", 30));
+    give_way(&sluice);
+    let busy = Others::start();
+    // The system takes a while to give each CPU its share of them.
+    wait::until("version one", || (marks_of(&sluice, &upstream, &good, 30) == all("one", 30)).then_some(()));
+    drop(busy);
+    assert_eq!(failures(&sluice, "two"), 0.0);
+    wait::until("version two", || (marks_of(&sluice, &upstream, &good, 30) == all("two", 30)).then_some(()));
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), end.account.dropped_by(PLUGIN)), (0, 0, 0), "{}", end.stderr);
+    assert_eq!(end.account.sum("receiver", "refused"), 0);
+}
+
+#[test]
 fn after_its_probation_a_version_answers_for_itself() {
     let upstream = Sink::start();
     let sluice = with_version_two(&upstream, Fails::Traps, ", probation: 1s");
@@ -123,8 +162,8 @@ fn what_was_configured_otherwise_does_not_stand_by() {
         assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("one", 30));
         let (seen, folder) = (sluice.swaps(PLUGIN).len(), sluice.folder());
         folder.write("two.wasm", guests::rollout(Version { fails: Fails::Traps, ..TWO }));
-        let config = std::fs::read_to_string(folder.config()).unwrap();
-        std::fs::write(folder.config(), config.replace("module: rollout.wasm", other)).unwrap();
+        let config = fs::read_to_string(folder.config()).unwrap();
+        fs::write(folder.config(), config.replace("module: rollout.wasm", other)).unwrap();
         let came = sluice.wait_swap(PLUGIN, seen);
         assert_eq!(came["outcome"], "swapped", "{came}");
         let bad = request(&mut chance, 30, 17, "bad");
