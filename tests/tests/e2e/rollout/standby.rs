@@ -11,7 +11,7 @@ use sluice_tests::send::http;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{ONE, PLUGIN, TWO, marks, replace, span, start, start_limited};
+use super::{ONE, PLUGIN, TWO, marks, replace, span, start, start_limited, start_with};
 use crate::full_use::Others;
 use crate::guests::{self, Fails, Version};
 use crate::odd;
@@ -116,22 +116,53 @@ fn after_a_timeout_the_version_before_does_everything_until_the_new_one_has_prov
     assert_eq!(end.account.sum("receiver", "refused"), 0);
 }
 
+/// A version two that fails so has replaced version one that fails so; its calls take some 15 ms of their 100, and much
+/// longer by the clock on the wall as others have the CPU.
+fn late(upstream: &Sink, [one, two]: [Fails; 2]) -> (Sluice, Others) {
+    let rollout = "max_failure_ratio: 1, max_latency_ratio: 1000000";
+    let sluice = start_with(Version { fails: one, ..ONE }, upstream, rollout, "100ms");
+    let came = replace(&sluice, Version { burns: 50, fails: two, ..TWO });
+    assert_eq!(came["outcome"], "swapped", "{came}");
+    let good = request(&mut StdRng::seed_from_u64(15), 30, 0, "a");
+    assert_eq!(marks_of(&sluice, upstream, &good, 30), all("two", 30));
+    give_way(&sluice);
+    (sluice, Others::start())
+}
+
 #[test]
 fn what_others_keep_from_the_cpu_is_done_by_the_version_before_and_is_no_failure() {
     let upstream = Sink::start();
-    let sluice = start_limited(&upstream, "max_failure_ratio: 1, max_latency_ratio: 1000000", "100ms");
-    // A call of it has some 15 ms to do.
-    let came = replace(&sluice, Version { burns: 50, ..TWO });
-    assert_eq!(came["outcome"], "swapped", "{came}");
-    let good = request(&mut StdRng::seed_from_u64(15), 30, 0, "a");
-    assert_eq!(marks_of(&sluice, &upstream, &good, 30), all("two", 30));
-    give_way(&sluice);
-    let busy = Others::start();
+    let (sluice, others) = late(&upstream, [Fails::Never, Fails::Spins]);
+    let mut chance = StdRng::seed_from_u64(16);
+    let (good, bad) = (request(&mut chance, 30, 0, "a"), request(&mut chance, 30, 17, "bad"));
     // The system takes a while to give each CPU its share of them.
     wait::until("version one", || (marks_of(&sluice, &upstream, &good, 30) == all("one", 30)).then_some(()));
-    drop(busy);
     assert_eq!(failures(&sluice, "two"), 0.0);
+    // What it really fails on is found out with copies.
+    let fails = || {
+        assert_eq!(marks_of(&sluice, &upstream, &bad, 30), all("one", 30));
+        (failures(&sluice, "two") > 0.0).then_some(())
+    };
+    wait::until("version two to fail on copies", fails);
+    drop(others);
     wait::until("version two", || (marks_of(&sluice, &upstream, &good, 30) == all("two", 30)).then_some(()));
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing(), end.account.dropped_by(PLUGIN)), (0, 0, 0), "{}", end.stderr);
+    assert_eq!(end.account.sum("receiver", "refused"), 0);
+}
+
+#[test]
+fn who_is_late_gets_its_time_if_even_the_version_before_fails() {
+    let upstream = Sink::start();
+    let (sluice, others) = late(&upstream, [Fails::Traps, Fails::Never]);
+    let bad = request(&mut StdRng::seed_from_u64(17), 30, 17, "bad");
+    let relieved = || {
+        assert_eq!(marks_of(&sluice, &upstream, &bad, 30), all("two", 30));
+        (!sluice.log().events("plugin.standby").is_empty()).then_some(())
+    };
+    wait::until("version one to be asked", relieved);
+    drop(others);
+    assert_eq!(failures(&sluice, "two"), 0.0);
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing(), end.account.dropped_by(PLUGIN)), (0, 0, 0), "{}", end.stderr);
     assert_eq!(end.account.sum("receiver", "refused"), 0);
