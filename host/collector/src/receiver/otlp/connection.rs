@@ -35,8 +35,9 @@ const FIRST_BYTES: Duration = Duration::from_mins(1);
 const PREFACE: usize = 24;
 
 /// A connection that is asked to go while nothing is in flight on it stays for this long: what its
-/// sender has sent before it could know is still answered. Longer than most answers travel.
-const LINGER: Duration = Duration::from_secs(1);
+/// sender has sent before it could know is still answered. Longer than most answers travel. So long a sender is heard
+/// out whose connection is closed, too.
+pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// What a sender may have in flight of one request before we have read it. Large enough that
 /// window updates are rare.

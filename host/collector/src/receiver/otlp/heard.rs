@@ -1,23 +1,36 @@
-//! A connection that counts what was heard on it.
+//! A connection that counts what was heard on it, and hears its sender out when it is closed.
+//!
+//! A system resets a connection that is closed while something is unread or comes after: its sender may then see
+//! nothing of what it was told last, an answer or that nothing new is taken. So the side that is written to is closed,
+//! and what comes is thrown away until the sender closes its side, too.
 
 use std::cell::Cell;
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
+
+use super::connection::LINGER;
 
 /// Counts the bytes that are read from a stream.
 pub(super) struct Heard<S> {
     stream: S,
     bytes: Rc<Cell<usize>>,
+    /// How long the sender is heard out, once the stream is closed.
+    until: Option<Pin<Box<Sleep>>>,
 }
+
+/// What is thrown away at a time.
+const THROWN: usize = 4 << 10;
 
 impl<S> Heard<S> {
     /// Counts into `bytes`.
     pub fn new(stream: S, bytes: &Rc<Cell<usize>>) -> Self {
-        Self { stream, bytes: Rc::clone(bytes) }
+        Self { stream, bytes: Rc::clone(bytes), until: None }
     }
 }
 
@@ -30,7 +43,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
@@ -52,6 +65,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, until, .. } = &mut *self;
+        if until.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        let until = until.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+        loop {
+            if until.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut thrown = [0; THROWN];
+            let mut thrown = ReadBuf::new(&mut thrown);
+            // However it ends: everything was said.
+            let is_over = ready!(Pin::new(&mut *stream).poll_read(context, &mut thrown)).is_err();
+            if is_over || thrown.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

@@ -130,3 +130,24 @@ fn what_a_connection_agrees_on_in_its_beginning_makes_it_come_again() {
         }
     });
 }
+
+#[test]
+fn who_still_sends_when_its_connection_is_closed_is_heard_out() {
+    local(async {
+        let stub = accepts();
+        let port = serve(http(1000), &stub, MUCH).await;
+        let mut sender = TcpStream::connect(port.address).await.unwrap();
+        let post = "POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        sender.write_all(post.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // To the end of what the server has to say.
+        sender.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        // A connection that was closed without more ado is reset at the first of these, and the second one fails.
+        for _ in 0..3 {
+            sender.write_all(post.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(sender.read(&mut [0]).await.unwrap(), 0);
+    });
+}
