@@ -110,7 +110,7 @@ pub struct NamedArgs {
 }
 
 /// What to run.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// The configuration.
     #[command(flatten)]

@@ -4,13 +4,18 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::time::Instant;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use sluice_tests::collector::{Config, Folder, Sluice, config, run};
 use sluice_tests::send::{Grpc, http::Post};
 use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
 use sluice_tests::{send, wait, wire};
+
+use crate::guest::{Guest, takes_minutes};
+use crate::while_compiling::{MINUTES, SECONDS, SOON, is_compiling, with_slow};
 
 /// What has to change for the ports of a running process to be named.
 fn at(config: Config, running: &Sluice) -> Config {
@@ -80,6 +85,53 @@ fn a_follower_that_cannot_start_leaves_the_running_process_alone() {
     second.wait_ready();
     assert_eq!(first.wait_end().code, 0);
     assert_eq!(second.terminate().code, 0);
+}
+
+/// A follower while it compiles a plugin, which takes seconds at least.
+fn follow_slowly(config: &Config, loops: usize) -> Sluice {
+    let folder = Folder::new(&with_slow(config.clone()).yaml());
+    folder.write("slow.wasm", Guest::new().module(&takes_minutes(loops)).component());
+    let cache = folder.path("cache").into_os_string();
+    let follower = Sluice::spawn_with(folder, &["--take-over"], &[("SLUICE_CACHE_DIR", cache)]);
+    wait::until("the compiler to run", || is_compiling(&follower).then_some(()));
+    follower
+}
+
+#[test]
+fn a_follower_that_is_told_to_stop_while_it_compiles_leaves_the_running_process_alone() {
+    let (upstream, disk) = (Sink::start(), tempfile::tempdir().unwrap());
+    let first = Sluice::start(&durable(&upstream, disk.path()));
+    let follower = follow_slowly(&at(durable(&upstream, disk.path()), &first), MINUTES);
+    let told = Instant::now();
+    let end = follower.terminate();
+    assert!(told.elapsed() < SOON, "{:?}", told.elapsed());
+    assert_eq!(end.code, 0, "nothing was accepted: {}", end.stderr);
+    assert!(!end.stderr.contains("handover"), "{}", end.stderr);
+    Grpc::new(first.grpc()).unwrap().send(&Exporter::new(406).request(20)).unwrap();
+    assert!(first.log().find("draining").is_none(), "{}", first.log().text());
+    assert_eq!(first.terminate().code, 0);
+}
+
+#[test]
+fn what_changes_while_a_follower_compiles_is_in_place_soon() {
+    let (upstream, disk) = (Sink::start(), tempfile::tempdir().unwrap());
+    let first = Sluice::start(&durable(&upstream, disk.path()));
+    let actions = "actions: [{ key: team, value: before, action: upsert }]";
+    let config = at(durable(&upstream, disk.path()), &first).processor("attributes", actions);
+    let follower = follow_slowly(&config, SECONDS);
+    let file = follower.folder().config();
+    let written = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, written.replace("before", "after")).unwrap();
+    assert!(is_compiling(&follower), "it is written before the follower serves");
+    follower.wait_ready();
+    let applied = || follower.log().events("reload").into_iter().find(|told| told["outcome"] == "applied");
+    wait::until("the change", applied);
+    send::all(follower.grpc(), &Exporter::new(407).requests(1, 20)).unwrap();
+    upstream.wait_for_spans(20);
+    let after = |span: &Span| format!("{span:?}").contains("after");
+    assert!(upstream.decoded_spans().iter().all(after));
+    assert_eq!(first.wait_end().code, 0);
+    assert_eq!(follower.terminate().code, 0);
 }
 
 #[test]

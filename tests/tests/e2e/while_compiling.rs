@@ -24,11 +24,11 @@ use crate::swap::stamp_now;
 const SLOW: &str = "wasm/slow";
 
 /// Versions of it that take a compiler minutes, and seconds.
-const MINUTES: usize = 3_000;
-const SECONDS: usize = 600;
+pub const MINUTES: usize = 3_000;
+pub const SECONDS: usize = 600;
 
 /// How soon a process ends that has nothing to wait for, however busy the machine is; compiling takes longer.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 
 /// With that plugin.
 pub fn with_slow(config: Config) -> Config {

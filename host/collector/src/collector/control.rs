@@ -47,6 +47,15 @@ impl Signals {
             _ = self.terminate.recv() => {}
         }
     }
+
+    /// What comes of some work; `None` if the process is told to stop before.
+    pub(super) async fn unless_stopped<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stop() => None,
+            done = work => Some(done),
+        }
+    }
 }
 
 /// What the loop listens to, and what it sees to.

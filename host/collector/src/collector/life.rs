@@ -1,5 +1,6 @@
 //! The life of the process: configuration → build → serve → drain.
 
+use std::io;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,13 +51,7 @@ pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
     memory::set_up();
     let passed = handover::passed();
     telemetry::logs::init();
-    let served = Start::find(args, &bundle).and_then(|start| {
-        let Some(start) = start else { return Ok(ExitCode::from(COULD_NOT_START)) };
-        telemetry::logs::configure(&start.loaded.config.service.telemetry.logs);
-        raise_file_limit();
-        let passed = passed.context("cannot use what `LISTEN_FDS` passes")?;
-        control_runtime()?.block_on(begin(args, start, bundle, passed))
-    });
+    let served = control_runtime().and_then(|runtime| runtime.block_on(begin(args, bundle, passed)));
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start.failed", "{error:#}");
         ExitCode::from(COULD_NOT_START)
@@ -146,17 +141,26 @@ fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> 
     }
 }
 
-/// Starts, after the process that serves if it is to be taken over from, and serves.
-async fn begin(args: &RunArgs, start: Start, bundle: Bundle, passed: Vec<TcpListener>) -> anyhow::Result<ExitCode> {
+/// Starts, after the process that serves if it is to be taken over from, and serves. Whatever is read or compiled
+/// before, who stops the process is heeded: nothing was accepted yet.
+async fn begin(args: &RunArgs, bundle: Bundle, passed: io::Result<Vec<TcpListener>>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let find = {
+        let (args, bundle) = (args.clone(), bundle.clone());
+        move || Start::find(&args, &bundle)
+    };
+    let Some(found) = signals.unless_stopped(preparing::aside(true, find)).await else { return Ok(ExitCode::SUCCESS) };
+    let Some(start) = found?? else { return Ok(ExitCode::from(COULD_NOT_START)) };
+    telemetry::logs::configure(&start.loaded.config.service.telemetry.logs);
+    raise_file_limit();
     open_state_dir(&start.loaded.config)?;
-    let (mut signals, mut sockets) = (Signals::listen()?, Sockets::default());
-    sockets.give(passed).context("cannot use what `LISTEN_FDS` passes")?;
+    let mut sockets = Sockets::default();
+    passed.and_then(|passed| sockets.give(passed)).context("cannot use what `LISTEN_FDS` passes")?;
     let mut follows = Follows::Nobody;
     if args.take_over {
-        follows = tokio::select! {
-            follows = Follows::whom(&start.loaded, bundle.clone(), &mut sockets) => follows?,
-            () = signals.stop() => anyhow::bail!("told to stop"),
-        };
+        let whom = Follows::whom(&start.loaded, bundle.clone(), &mut sockets);
+        let Some(found) = signals.unless_stopped(whom).await else { return Ok(ExitCode::SUCCESS) };
+        follows = found?;
     }
     match follows {
         Follows::Nobody => serve(args, start, bundle, signals, sockets, None).await,
@@ -199,7 +203,7 @@ async fn serve(
     succession: Option<Succession>,
 ) -> anyhow::Result<ExitCode> {
     let last_good = args.last_good.as_deref().map(LastGood::new);
-    let (args, Start { loaded, is_last_good }) = (&args.config, start);
+    let (args, loaded) = (&args.config, start.loaded);
     let started = Instant::now();
     let metrics = Metrics::default();
     let readiness = Readiness::default();
@@ -209,10 +213,9 @@ async fn serve(
     let quarantine = loaded.config.sluice().map(Quarantine::open).transpose()?.flatten();
     let workshop = workshop(&loaded.config, bundle, &metrics, &readiness, quarantine.clone(), cores)?;
     let (tell, triggers) = mpsc::channel(TRIGGERS);
-    if is_last_good {
-        // It may have been mended before it is watched.
-        let _ = tell.try_send(Trigger::File);
-    }
+    // What changed before it is watched, or was not what is started with, is found as soon as this serves. An attempt
+    // that finds nothing says nothing.
+    let _ = tell.try_send(Trigger::File);
     let files = Watch::start(tell);
     files.files(loaded.config.files());
     let mut processors = match first(&workshop, &loaded.config, &mut signals).await? {

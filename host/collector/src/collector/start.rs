@@ -17,8 +17,6 @@ use crate::telemetry::logs;
 pub(super) struct Start {
     /// The configuration.
     pub loaded: Loaded,
-    /// Whether it is not the one that was given: that is to be looked at as soon as this one serves.
-    pub is_last_good: bool,
 }
 
 impl Start {
@@ -29,11 +27,11 @@ impl Start {
     pub(super) fn find(args: &RunArgs, bundle: &Bundle) -> anyhow::Result<Option<Self>> {
         let given = load_all(&args.config, bundle);
         let Some(folder) = &args.last_good else {
-            return Ok(given.ok().map(|loaded| Self { loaded, is_last_good: false }));
+            return Ok(given.ok().map(|loaded| Self { loaded }));
         };
         // All plugins are looked at before anything begins that could not begin once more.
         let broken = match given {
-            Ok(loaded) if can_serve(&loaded.config, bundle)? => return Ok(Some(Self { loaded, is_last_good: false })),
+            Ok(loaded) if can_serve(&loaded.config, bundle)? => return Ok(Some(Self { loaded })),
             Ok(loaded) => loaded.config,
             Err(broken) => broken.config,
         };
@@ -46,7 +44,7 @@ impl Start {
         kept.loaded.config.add_files(broken.files());
         logs::configure(&kept.loaded.config.service.telemetry.logs);
         tell(folder, &kept);
-        Ok(Some(Self { loaded: kept.loaded, is_last_good: true }))
+        Ok(Some(Self { loaded: kept.loaded }))
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 
 use super::control::save_stores;
+use super::preparing;
 use super::problems::check;
 use super::{Collector, Receiving, Serving, listening};
 use crate::config::Loaded;
@@ -52,7 +53,8 @@ impl Follows {
             loaded.config.state_dir().context("`--take-over` needs `state_dir` of the extension `sluice`")?;
         let Some((predecessor, passed)) = Predecessor::find(state_dir).await? else { return Ok(Self::Nobody) };
         let pid = predecessor.pid;
-        if !check(&loaded.config, bundle)? {
+        let config = loaded.config.clone();
+        if !preparing::aside(true, move || check(&config, bundle)).await?? {
             return Ok(Self::Unfit);
         }
         for component in loaded.config.used_exporters() {
