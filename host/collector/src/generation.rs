@@ -336,7 +336,8 @@ impl Workshop {
         let store_folder =
             store_folder(settings, config.state_dir()).map_err(Problem::called("config", Step::Configure))?;
         quarantine_is_there(settings, config.state_dir()).map_err(Problem::called("config", Step::Configure))?;
-        let tables = self.tables.open(&id, &settings.tables).map_err(Problem::called("table", Step::Read))?;
+        let tables = attempt.time(Step::Read, || self.tables.open(&id, &settings.tables));
+        let tables = tables.map_err(Problem::called("table", Step::Read))?;
         let config = columns::missing(settings, &tables);
         if !config.is_empty() {
             let reason = "the configuration names columns that its tables do not have".to_owned();

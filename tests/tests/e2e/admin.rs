@@ -90,7 +90,7 @@ fn a_module_is_swapped_when_the_api_is_told_so() {
     assert_eq!((&after["version"], &after["last_swap"]), (&"two".into(), &done["swaps"][0]), "{done}");
     assert_eq!((&after["last_swap"]["from"], &after["last_swap"]["to"]), (&before["digest"], &after["digest"]));
     let steps: Vec<_> = after["last_swap"]["ms"].as_object().unwrap().keys().cloned().collect();
-    assert_eq!(steps, ["compile", "configure", "instantiate", "self_test", "swap", "verify"]);
+    assert_eq!(steps, ["compile", "configure", "instantiate", "read", "self_test", "swap", "verify"]);
     let event = served.sluice.swaps("wasm/tester").pop().unwrap();
     for key in ["from", "to", "trigger", "ms", "outcome"] {
         assert_eq!(event[key], after["last_swap"][key], "{event}");

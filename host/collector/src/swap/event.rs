@@ -11,7 +11,7 @@ use super::trial::{self, Phase};
 /// A step of a swap, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// The configuration is read.
+    /// Its look-up tables are read.
     Read,
     /// The module is read; its size, digest, signature and contract are checked.
     Verify,
