@@ -49,7 +49,7 @@ pub use together::together;
 use crate::quarantine::Kept;
 use breaker::Admission;
 use patient::{Allowance, Fate, Patient, Served, Treated};
-use standby::Relief;
+use standby::{Relief, Relieved};
 use stats::CoreStats;
 use trying::Trying;
 
@@ -200,14 +200,31 @@ impl Slot {
             },
             _ => None,
         };
-        if self.relieve(admission, batch, done) {
-            return Ok(());
+        let is_overdue = error.as_ref().is_some_and(|error| error.kind == FailureKind::Overdue);
+        match (self.relieve(is_overdue || admission == Admission::Aside, batch, done), &mut done.relief) {
+            (Relieved::Done, _) => return Ok(()),
+            (Relieved::Failed(error), Some(relief)) => {
+                let Relief { by, done } = &mut **relief;
+                return by.see_to(pipeline, batch, done, Some(error)).await;
+            }
+            _ => {}
         }
-        // If even the version before fails, this one gets its time aside.
-        let error = error.filter(|error| error.kind != FailureKind::Overdue);
         if admission == Admission::Away {
             return Err(Failed::Away(guard.turned_away(batch)));
         }
+        // If even the version before fails, this one gets its time aside.
+        self.see_to(pipeline, batch, done, error.filter(|_| !is_overdue)).await
+    }
+
+    /// Has the side thread see to a slice that this version has failed on so, or was not called for.
+    async fn see_to(
+        &self,
+        pipeline: &str,
+        batch: &mut Batch,
+        done: &mut Done,
+        error: Option<CallError>,
+    ) -> Result<(), Failed> {
+        let guard = &self.plan.guard;
         let Ok(room) = guard.aside().room().await else {
             if error.is_some() {
                 guard.failed();

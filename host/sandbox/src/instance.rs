@@ -187,6 +187,8 @@ impl Instance {
     /// Keeps the instance if the call went well, and takes over what it said.
     fn settle(&mut self, mut live: Live, result: Outcome<()>, effects: &mut Effects) -> Result<(), CallError> {
         let host = live.store.data_mut();
+        // Only `process` has less time than the limit, or is watched.
+        host.set_timeout(self.plugin.limits.timeout, false);
         host.forget_tables();
         let store_full = host.effects.store.is_full();
         host.effects.store.settle(matches!(result, Ok(Ok(()))));

@@ -10,15 +10,25 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use sluice_sandbox::CallError;
 use sluice_spans::Batch;
 
-use super::breaker::Admission;
 use super::{Done, Slot, SlotPlan};
 
 /// A request that the version before does.
 pub(super) struct Relief {
     pub(super) by: Rc<Slot>,
     pub(super) done: Done,
+}
+
+/// What became of a slice that a version has failed on or is not called for.
+pub(super) enum Relieved {
+    /// Nobody has done it.
+    No,
+    /// The version before has.
+    Done,
+    /// The version before has begun the request, and fails on this slice.
+    Failed(CallError),
 }
 
 impl Slot {
@@ -45,20 +55,26 @@ impl Slot {
         done.entered == 0 && self.standby.borrow().is_some()
     }
 
-    /// Has the version before do a slice that this one has failed on or is not called for; tells whether it did.
-    pub(super) fn relieve(&self, admission: Admission, batch: &mut Batch, done: &mut Done) -> bool {
+    /// Has the version before do a slice that this one has failed on or is not called for; tells whether it did. This
+    /// one is to be tried with a copy of what it had no time for, or was not called for because it had none.
+    pub(super) fn relieve(&self, is_to_be_tried: bool, batch: &mut Batch, done: &mut Done) -> Relieved {
         let standby = match &done.relief {
             Some(relief) => Some(Rc::clone(&relief.by)),
             None => self.standby.borrow().clone().filter(|_| done.entered == 0),
         };
-        let Some(by) = standby else { return false };
-        if admission == Admission::Aside {
+        let Some(by) = standby else { return Relieved::No };
+        if is_to_be_tried {
             self.plan.guard.try_soon(batch);
         }
         self.plan.guard.tell_relief();
         let mut relief = done.relief.take().unwrap_or_else(|| Box::new(Relief { by, done: Done::default() }));
-        let went_well = Rc::clone(&relief.by).call(batch, &mut relief.done, None).is_ok();
-        done.relief = (went_well || relief.done.entered > 0).then_some(relief);
-        went_well
+        let result = Rc::clone(&relief.by).call(batch, &mut relief.done, None);
+        let has_begun = relief.done.entered > 0;
+        done.relief = has_begun.then_some(relief);
+        match result {
+            Ok(()) => Relieved::Done,
+            Err(error) if has_begun => Relieved::Failed(error),
+            Err(_) => Relieved::No,
+        }
     }
 }

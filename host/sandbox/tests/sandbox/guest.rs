@@ -56,7 +56,6 @@ const SUPPORT: &str = r#"
     (i32.const 512))
   (func $spans (param $batch i32) (result i32)
     (call $len (local.get $batch) (i32.const 2) (i32.const 600)) (i32.load (i32.const 604)))
-  (func (export "flush") (param i64) (result i32) (call $ok))
   (func (export "restore") (param i32 i32) (result i32) (call $ok))
 "#;
 
@@ -66,6 +65,7 @@ pub struct Guest {
     describe: String,
     configure: String,
     snapshot: String,
+    flush: String,
     process: String,
     start: Option<String>,
     imports: String,
@@ -90,6 +90,7 @@ impl Guest {
             snapshot:
                 "(i64.store (i32.const 512) (i64.const 0)) (i32.store (i32.const 520) (i32.const 0)) (i32.const 512)"
                     .to_owned(),
+            flush: "(call $ok)".to_owned(),
             process: DONE.to_owned(),
             start: None,
             imports: String::new(),
@@ -135,6 +136,12 @@ impl Guest {
     /// The whole body of `snapshot`, its result included.
     pub fn snapshot(mut self, body: &str) -> Self {
         body.clone_into(&mut self.snapshot);
+        self
+    }
+
+    /// The whole body of `flush`, its result included.
+    pub fn flush(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.flush);
         self
     }
 
@@ -239,12 +246,13 @@ impl Guest {
         let log = if uses(&["$log"]) { LOG } else { "" };
         let metrics = if uses(&["$define", "$record"]) { METRICS } else { "" };
         let start = self.start.as_ref().map(|body| format!("(func $start {body}) (start $start)")).unwrap_or_default();
-        let Self { describe, configure, snapshot, process, imports, module, pages, data, .. } = &self;
+        let Self { describe, configure, snapshot, flush, process, imports, module, pages, data, .. } = &self;
         format!(
             "(module {BATCHES} {log} {metrics} {imports} (memory (export \"memory\") {pages}) {SUPPORT}
                (func (export \"describe\") (result i32) {describe})
                (func (export \"configure\") (param i32 i32) (result i32) {configure})
                (func (export \"snapshot\") (result i32) {snapshot})
+               (func (export \"flush\") (param i64) (result i32) {flush})
                (func $process (export \"process\") (param $batch i32) (result i32) (local $n i32) {process})
                {module} {start} {data})"
         )

@@ -142,7 +142,9 @@ fn a_watched_call_ends_sooner_after_its_time() {
 #[test]
 fn a_watched_call_that_others_keep_from_the_cpu_is_overdue() {
     let limits = Limits { timeout: Duration::from_millis(20), ..Limits::default() };
-    let plugin = prepare_with(Guest::new().with_many("(loop $ever (br $ever))"), settings(limits)).unwrap();
+    let ever = "(loop $ever (br $ever))";
+    let guest = Guest::new().with_many(ever).flush(&format!("{ever} unreachable"));
+    let plugin = prepare_with(guest, settings(limits)).unwrap();
     let enough = AtomicBool::new(false);
     let kinds = thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().unwrap().get() {
@@ -156,6 +158,11 @@ fn a_watched_call_that_others_keep_from_the_cpu_is_overdue() {
             let mut instance = plugin.instantiate().unwrap();
             // By `sched(7)`, this thread has one part in 69 of a CPU that it shares with one of those.
             rustix::process::nice(19).unwrap();
+            // Only `process` is watched: nobody else does what another call does not.
+            instance.watch(true);
+            instance.process(&mut batch(1), &mut Effects::default()).unwrap();
+            let error = instance.flush(7, &mut Effects::default()).unwrap_err();
+            assert_eq!(error.kind, FailureKind::Timeout, "{error}");
             [true, false].map(|closely| {
                 instance.watch(closely);
                 let before = cpu_time();

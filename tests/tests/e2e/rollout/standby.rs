@@ -152,6 +152,42 @@ fn what_others_keep_from_the_cpu_is_done_by_the_version_before_and_is_no_failure
 }
 
 #[test]
+fn what_a_version_was_late_with_it_is_tried_with() {
+    let upstream = Sink::start();
+    let (sluice, others) = late(&upstream, [Fails::Never, Fails::Spins]);
+    let bad = request(&mut StdRng::seed_from_u64(18), 30, 17, "bad");
+    assert_eq!(marks_of(&sluice, &upstream, &bad, 30), all("one", 30));
+    // Nothing else comes.
+    wait::until("version two to fail", || (failures(&sluice, "two") > 0.0).then_some(()));
+    drop(others);
+    assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
+fn a_request_is_the_version_s_before_from_its_first_slice_to_its_last() {
+    let upstream = Sink::start();
+    let rollout = "max_failure_ratio: 1, max_latency_ratio: 1000000";
+    let sluice = start_with(Version { fails: Fails::Traps, ..ONE }, &upstream, rollout, "20ms");
+    let came = replace(&sluice, Version { fails: Fails::Spins, ..TWO });
+    assert_eq!(came["outcome"], "swapped", "{came}");
+    let mut chance = StdRng::seed_from_u64(19);
+    let bad = request(&mut chance, 30, 17, "bad");
+    // A slice has 512 spans: version one does the first, and fails in the second.
+    let large = request(&mut chance, 1_200, 700, "bad");
+    let begun = || {
+        // Version two does not come back from it, and version one cannot help: the bad span is searched for.
+        assert_eq!(marks_of(&sluice, &upstream, &bad, 29), all("two", 29));
+        // Unless more than a second has passed since, version two is not called.
+        let marks = marks_of(&sluice, &upstream, &large, 1_199);
+        assert_eq!(marks.len(), 1, "{marks:?}");
+        (marks == all("one", 1_199)).then_some(())
+    };
+    wait::until("a request that version one begins", begun);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
 fn who_is_late_gets_its_time_if_even_the_version_before_fails() {
     let upstream = Sink::start();
     let (sluice, others) = late(&upstream, [Fails::Traps, Fails::Never]);
