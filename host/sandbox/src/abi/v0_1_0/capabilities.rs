@@ -38,6 +38,7 @@ impl log::Host for Host {
             3 => LogLevel::Info,
             _ => LogLevel::Debug,
         };
+        self.takes(message.len());
         message.truncate(message.floor_char_boundary(LINE_BYTES));
         if self.log_budget.take(message.len()) {
             self.effects.logs.push(LogLine { level, message });
