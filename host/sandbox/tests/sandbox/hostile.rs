@@ -237,6 +237,33 @@ fn seconds() -> Limits {
     Limits { timeout: Duration::from_secs(5), ..Limits::default() }
 }
 
+/// Logs a MiB of nothing three times.
+fn logs_megabytes() -> Guest {
+    let log = "(call $log (i32.const 3) (i32.const 0x20000) (i32.const 0x100000))";
+    Guest::new().capabilities(&["log"]).pages(20).with_many(&log.repeat(3))
+}
+
+#[test]
+fn a_line_that_was_cut_takes_the_memory_of_what_is_left() {
+    let mut instance = prepare_with(logs_megabytes(), settings(seconds())).unwrap().instantiate().unwrap();
+    let mut effects = Effects::default();
+    instance.process(&mut batch(3), &mut effects).unwrap();
+    let sizes: Vec<_> = effects.logs.iter().map(|line| (line.message.len(), line.message.capacity())).collect();
+    assert_eq!(sizes, [(1024, 1024); 3]);
+}
+
+#[test]
+fn lines_count_as_what_a_request_keeps_until_it_has_passed() {
+    let limits = Limits { output_bytes: 5_000, ..seconds() };
+    let mut instance = prepare_with(logs_megabytes(), settings(limits)).unwrap().instantiate().unwrap();
+    let mut effects = Effects::default();
+    for kept in [3, 4, 4] {
+        instance.process(&mut batch(3), &mut effects).unwrap();
+        assert_eq!(effects.logs.len(), kept);
+    }
+    assert_eq!(effects.limited, [FailureKind::Log; 2], "they are dropped, and counted; no call fails for them");
+}
+
 #[test]
 fn endless_recursion_is_a_trap() {
     breaks(
