@@ -600,7 +600,8 @@ pub mod sluice {
       
       use super::super::super::_rt;
       /// Row numbers of one table, or entry numbers of one attribute table; 0-based, valid within
-      /// one call of the plugin.
+      /// one call of the plugin. An edit may name one again, and the last of its values counts; but not
+      /// 65,536 numbers more than there are rows, which is refused with code 5.
       pub type Rows = _rt::Vec::<u32>;
       /// `n` strings back to back. String `i` is `bytes[ends[i-1] .. ends[i]]`, with 0 before the
       /// first; `ends` has `n` items, never falls, and its last item is the length of `bytes`.
@@ -2205,8 +2206,8 @@ pub mod sluice {
     }
 
     /// Log lines of the plugin; they appear in the collector's log under the plugin's name, once the
-    /// request that they belong to has passed its whole chain. Long lines are cut, many are dropped
-    /// (both counted): log about what is rare.
+    /// request that they belong to has passed its whole chain. Lines of more than 1,024 bytes are cut, many
+    /// are dropped (which is counted): log about what is rare.
     #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
     pub mod log {
       #[used]
@@ -2218,7 +2219,8 @@ pub mod sluice {
       /// 1 error, 2 warn, 3 info, 4 debug.
       pub type Level = u32;
       #[allow(unused_unsafe, clippy::all)]
-      /// Whether a line of this level would be kept.
+      /// Whether lines of this level appear in a log as it usually is: 1 to 3 do. Which ones the operator's log
+      /// keeps is not the plugin's to know.
       #[allow(async_fn_in_trait)]
       pub fn enabled(level: Level,) -> bool{
         unsafe {
@@ -2237,7 +2239,7 @@ pub mod sluice {
         }
       }
       #[allow(unused_unsafe, clippy::all)]
-      /// Never fails the call.
+      /// Never fails the call, but takes its time as all functions do, also for what is then cut.
       #[allow(async_fn_in_trait)]
       pub fn write(level: Level,message: &str,) -> (){
         unsafe {

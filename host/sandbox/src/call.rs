@@ -1,6 +1,6 @@
 //! One call of a guest: limits armed, outcome judged.
 
-use wasmtime::{Store, UpdateDeadline};
+use wasmtime::{CallHook, Store, UpdateDeadline, bail};
 
 use crate::abi::Host;
 use crate::effects::LogLevel;
@@ -29,12 +29,19 @@ pub(crate) fn store(shared: &Shared, host: Host) -> Store<Host> {
         Ok(if context.data_mut().time_is_spent() { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(TICKS) })
     });
     store.set_epoch_deadline(TICKS);
+    let clock = shared.clock.clone();
+    store.call_hook(move |mut context, hook| {
+        if matches!(hook, CallHook::CallingHost | CallHook::ReturningFromHost) && context.data_mut().is_late(&clock) {
+            bail!("the call's time is over");
+        }
+        Ok(())
+    });
     store
 }
 
 /// Arms the limits for a call that follows at once.
 pub(crate) fn arm(store: &mut Store<Host>, clock: &Clock) {
-    store.data_mut().begin();
+    store.data_mut().begin(clock.ticks());
     if store.data().is_watched() {
         clock.goes_on();
     } else {

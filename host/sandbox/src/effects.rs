@@ -50,6 +50,13 @@ pub struct LogLine {
     pub message: String,
 }
 
+impl LogLine {
+    /// What a line with this text takes in memory.
+    pub(crate) fn bytes_of(message: &str) -> usize {
+        size_of::<Self>() + message.len()
+    }
+}
+
 /// What a metric is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {

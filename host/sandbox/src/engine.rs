@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -214,6 +214,8 @@ struct ClockState {
     /// A call was running at the last tick, or is watched.
     seen: AtomicBool,
     asleep: AtomicBool,
+    /// How often it has ticked: what a call into the host looks at, which costs it next to nothing.
+    ticks: AtomicU64,
 }
 
 impl Clock {
@@ -223,6 +225,11 @@ impl Clock {
         let body = move || tick(&engine, &ticking);
         let thread = std::thread::Builder::new().name("epoch".to_owned()).spawn(body).map_err(Error::Clock)?;
         Ok(Self { thread: thread.thread().clone(), state })
+    }
+
+    /// How often it has ticked.
+    pub(crate) fn ticks(&self) -> u64 {
+        self.state.ticks.load(Ordering::Relaxed)
     }
 
     /// Notes that a call goes on that was running at the last tick, or that one begins that is watched.
@@ -247,6 +254,7 @@ fn tick(engine: &EngineWeak, state: &ClockState) {
     loop {
         std::thread::sleep(if state.seen.swap(false, Ordering::SeqCst) { CLOSE } else { TICK });
         let Some(engine) = engine.upgrade() else { return };
+        state.ticks.fetch_add(1, Ordering::Relaxed);
         engine.increment_epoch();
         drop(engine);
         idle = if state.used.swap(false, Ordering::SeqCst) { 0 } else { idle + 1 };

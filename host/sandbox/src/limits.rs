@@ -7,9 +7,10 @@ use std::time::Duration;
 pub struct Limits {
     /// Linear memory in bytes.
     pub memory_bytes: usize,
-    /// CPU time of one call; wall time is capped at ten times as much.
+    /// CPU time of one call, what the host does for it included; wall time is capped at ten times as much.
     pub timeout: Duration,
-    /// Bytes of the edits of one call and of what its request has staged: updates of metrics, and work on the store.
+    /// Bytes of the edits of one call and of what its request has staged: updates of metrics, log lines, and work on the
+    /// store.
     pub output_bytes: usize,
     /// Calls into the host during one call.
     pub host_calls: u32,

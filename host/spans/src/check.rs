@@ -8,21 +8,37 @@ use crate::wire::MAX_DEPTH;
 use crate::{Batch, Refusal, Table, Texts, Values, Verdict};
 
 pub(crate) fn check_rows(b: &mut Batch, t: Table, rows: &[u32]) -> Result<(), Refusal> {
-    check_range(t.noun(), rows, b.len(t))
+    check_numbers(t.noun(), rows, b.len(t))
 }
 
 pub(crate) fn check_entries(b: &mut Batch, t: Table, entries: &[u32]) -> Result<(), Refusal> {
     b.load_attributes(t);
     let attributes = b.index.table(t).attributes.as_ref();
     let len = attributes.map_or(0, |attributes| attributes.entries().len());
-    check_range("entry", entries, len)
+    check_numbers("entry", entries, len)
 }
 
-fn check_range(noun: &str, numbers: &[u32], len: usize) -> Result<(), Refusal> {
-    match numbers.iter().find(|&&number| number as usize >= len) {
-        None => Ok(()),
-        Some(number) => Err(Refusal::out_of_range(format!("{noun} {number} of {len} does not exist"))),
+/// How many numbers an edit may name beyond those that there are. A plugin that goes through spans one by one may name
+/// one again and again; what an edit takes should be up to the batch all the same.
+const NAMED_AGAIN: usize = 1 << 16;
+
+/// Numbers that are in range, and not too many of them.
+fn check_numbers(noun: &str, numbers: &[u32], len: usize) -> Result<(), Refusal> {
+    if let Some(number) = numbers.iter().find(|&&number| number as usize >= len) {
+        return Err(Refusal::out_of_range(format!("{noun} {number} of {len} does not exist")));
     }
+    check_named(numbers.len(), len)
+}
+
+/// Whether an edit may name so many of so many rows or entries.
+///
+/// # Errors
+/// When it names them too often.
+pub fn check_named(named: usize, len: usize) -> Result<(), Refusal> {
+    if named <= len.saturating_add(NAMED_AGAIN) {
+        return Ok(());
+    }
+    Err(Refusal::limit(format!("{named} numbers for {len} rows or entries; name each of them once")))
 }
 
 pub(crate) fn check_count(values: usize, rows: usize) -> Result<(), Refusal> {

@@ -12,7 +12,7 @@ use crate::{Batch, Field, Refusal, Table, Texts, Values};
 /// Each method checks its arguments against the batch as it is (rows, lengths, UTF-8) and either
 /// refuses, staging nothing, or stages the edit. Row and entry numbers are those of the batch
 /// before the commit, all along. A list of values has one for each row, or one for all; if a row
-/// is listed more than once, the last counts.
+/// is listed more than once, the last counts, but not any number of times.
 #[derive(Debug, Default)]
 pub struct Edits {
     pub(crate) staged: Vec<Edit>,
@@ -37,6 +37,10 @@ pub(crate) struct Targets {
     first: u32,
     pairs: Vec<(u32, u32)>,
 }
+
+/// What an edit takes until it is applied, beside its values, and what each of its rows or entries takes.
+const EDIT_BYTES: usize = std::mem::size_of::<Edit>();
+const TARGET_BYTES: usize = std::mem::size_of::<(u32, u32)>();
 
 #[derive(Debug)]
 pub(crate) enum Change {
@@ -226,8 +230,8 @@ impl Edits {
         self.clean.unknown |= what & 2 != 0;
     }
 
-    /// An upper bound of what the staged edits add to the output, in bytes. A value set on many
-    /// rows counts for each of them.
+    /// An upper bound of what the staged edits add to the output, and of what they take until they are applied, in
+    /// bytes. A value set on many rows counts for each of them.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -238,7 +242,8 @@ impl Edits {
     }
 
     fn stage(&mut self, b: &Batch, table: Table, rows: &[u32], size: usize, change: Change) -> Result<(), Refusal> {
-        let total = self.bytes.saturating_add(size);
+        let kept = EDIT_BYTES + rows.len() * TARGET_BYTES;
+        let total = self.bytes.saturating_add(size).saturating_add(kept);
         // The arena may hold a normalised copy of the wire as well, but never twice as much.
         let before = b.wire_len().saturating_add(b.grown);
         if before.saturating_add(total) > MAX_BYTES {

@@ -42,6 +42,7 @@ mod walk;
 mod wire;
 
 pub use batch::Batch;
+pub use check::check_named;
 pub use columns::{Column, Entries, EntryKeys, Texts, Values};
 pub use commit::Committed;
 pub use edits::Edits;

@@ -20,14 +20,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use sluice_spans::{Refusal, RefusalCode, Texts};
 
+use crate::Keys;
 use maxmind::Database;
 use rows::Rows;
 
 pub use files::{Loaded, NotLoaded, Spec, Tables};
 pub use own::{HOST_TABLE, NamedFile, NotItsFile, OwnFile};
-
-/// Keys of one call. A slice of a request has 512 spans.
-const KEYS: usize = 1 << 16;
 
 /// Size of a column's name; of a `MaxMind` database it is the way through a record.
 const COLUMN_BYTES: usize = 1 << 10;
@@ -192,13 +190,8 @@ impl Table {
     ///
     /// # Errors
     /// When there is no such column, the keys are not well formed, or something is over a limit.
-    pub fn look_up(&self, column: &str, keys: &Texts, most_bytes: usize) -> Result<Found, Refusal> {
-        if !keys.is_well_formed() {
-            return Err(Refusal::malformed("keys whose ends do not fit"));
-        }
-        if keys.len() > KEYS {
-            return Err(Refusal::limit("more keys at once than the limit"));
-        }
+    pub fn look_up<'k>(&self, column: &str, keys: impl Into<Keys<'k>>, most_bytes: usize) -> Result<Found, Refusal> {
+        let keys = keys.into().checked()?;
         if column.len() > COLUMN_BYTES {
             return Err(Refusal::limit("the name of a column is longer than the limit"));
         }
@@ -209,14 +202,14 @@ impl Table {
                     let message = format!("the table has no column `{column}`");
                     return Err(Refusal { code: RefusalCode::Unknown, message });
                 };
-                for key in keys.iter() {
-                    found.push(rows.find(key).and_then(|row| column.get(row)), most_bytes)?;
+                for key in keys.each() {
+                    found.push(rows.find(key?).and_then(|row| column.get(row)), most_bytes)?;
                 }
             }
             Content::Database(database) => {
                 let path = maxmind::path(column);
-                for key in keys.iter() {
-                    found.push(database.find(&path, key).as_deref().map(str::as_bytes), most_bytes)?;
+                for key in keys.each() {
+                    found.push(database.find(&path, key?).as_deref().map(str::as_bytes), most_bytes)?;
                 }
             }
         }

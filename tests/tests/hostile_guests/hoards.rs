@@ -32,12 +32,18 @@ fn hoards(kind: u32) -> Vec<u8> {
     component(guest.leak())
 }
 
+/// Logs five lines of 1 MiB in every call.
+fn logs_megabytes() -> Vec<u8> {
+    let log = "(call $log (i32.const 3) (i32.const 0x20000) (i32.const 0x100000))";
+    component(format!("@capabilities log\n@pages 20\n@process\n{}", log.repeat(5)).leak())
+}
+
 /// Sends the request to a collector with this guest; gives by how many MiB it grew, and the scrape after it.
-fn send(kind: u32, limits: &str, is_taken: bool) -> (u64, Metrics) {
+fn send(guest: Vec<u8>, limits: &str, is_taken: bool) -> (u64, Metrics) {
     let upstream = Sink::start();
     let settings = format!("module: guest.wasm\nlimits: {{ timeout: 10s{limits} }}");
     let folder = Folder::new(&Config::to(&upstream).processor("wasm/guest", &settings).yaml());
-    folder.write("guest.wasm", hoards(kind));
+    folder.write("guest.wasm", guest);
     let sluice = Sluice::start_in(folder);
     let spans: Vec<_> = (0..SPANS).map(|span| odd::span(1, span as u8, &[])).collect();
     let (request, client) = (odd::request(&spans), Grpc::new(sluice.grpc()).unwrap());
@@ -53,7 +59,7 @@ fn send(kind: u32, limits: &str, is_taken: bool) -> (u64, Metrics) {
 
 #[test]
 fn what_is_counted_in_one_series_over_many_calls_is_kept_once() {
-    let (grown, metrics) = send(1, "", true);
+    let (grown, metrics) = send(hoards(1), "", true);
     assert_eq!(metrics.sum("sluice_plugin_custom_hoard", &[]), 9_000.0 * SLICES, "all of it is counted");
     assert!(grown < MARGIN_MIB, "{grown} MiB");
 }
@@ -61,8 +67,16 @@ fn what_is_counted_in_one_series_over_many_calls_is_kept_once() {
 #[test]
 fn a_request_that_stages_more_than_its_output_fails_as_that() {
     // The values alone are 13 MiB.
-    let (grown, metrics) = send(3, ", output_mib: 4", false);
+    let (grown, metrics) = send(hoards(3), ", output_mib: 4", false);
     assert!(metrics.sum("sluice_plugin_failures_total", &[("plugin", "wasm/guest"), ("kind", "output")]) >= 1.0);
     assert!(!metrics.has("sluice_plugin_custom_hoard_count"), "nothing of it counts");
+    assert!(grown < MARGIN_MIB, "{grown} MiB");
+}
+
+#[test]
+fn lines_of_megabytes_are_kept_as_they_were_cut() {
+    let (grown, metrics) = send(logs_megabytes(), ", log_lines_per_s: 100000, log_bytes_per_s: 100000000", true);
+    let failures = metrics.sum("sluice_plugin_failures_total", &[("plugin", "wasm/guest")]);
+    assert_eq!(failures, 0.0, "none of 980 MiB was dropped");
     assert!(grown < MARGIN_MIB, "{grown} MiB");
 }

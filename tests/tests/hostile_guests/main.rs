@@ -25,7 +25,7 @@
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use guest::{Guest, little_endian, takes_memory, takes_minutes};
+use guest::{Guest, little_endian, logs_in_one_stretch, takes_memory, takes_minutes};
 use machine::{Others, resident_mib};
 use neighbour::Less;
 use stage::Stage;
@@ -93,7 +93,9 @@ mod expectations {
     pub const LARGE_FROM_THE_START: Expected = Refused("set up: memory", "memory");
     pub const LEAKS_A_BORROW: Expected = Fails("trap");
     pub const LISTS_OUT_OF_MEMORY: Expected = Fails("trap");
+    pub const LOGS_IN_ONE_STRETCH: Expected = Fails("timeout");
     pub const LOOKS_UP_A_COLUMN_OF_DOTS: Expected = Fails("host_refused");
+    pub const NAMES_ROWS_WITHOUT_END: Expected = Fails("host_refused");
     pub const READS_AN_UNDECLARED_KEY: Expected = Fails("host_refused");
     pub const RECURSES: Expected = Fails("trap");
     pub const REPLACED_FOR_MORE_SERIES: Expected = Goes("metrics");
@@ -145,6 +147,7 @@ fn component(text: &'static str) -> Vec<u8> {
                 guest
             }
             "bytes" => return bytes(words[0]),
+            "one-stretch" => return logs_in_one_stretch(words[0].parse().unwrap()),
             other => panic!("no section is called {other}"),
         };
     }

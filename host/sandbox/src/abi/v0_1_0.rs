@@ -11,9 +11,10 @@ mod capabilities;
 pub(crate) mod fuzzing;
 mod store;
 mod tables;
+mod timer;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sluice_spans::{Batch, Edits, Refusal, RefusalCode, Table};
 use sluice_state::{Random, Table as LookUpTable};
@@ -41,6 +42,7 @@ pub(crate) use generated::sluice::plugin::lifecycle::Failure;
 pub(crate) use generated::{Processor as Bindings, ProcessorPre as BindingsPre};
 
 use generated::sluice::plugin::batches as wit_batches;
+use timer::Timer;
 use wit_batches::Refusal as WitRefusal;
 
 /// What a guest's handle of the batch stands for. There is one batch a store, kept in [`Host`].
@@ -57,17 +59,6 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     Bindings::add_to_linker::<Host, HasSelf<Host>>(&mut linker, |host| host)?;
     Ok(linker)
 }
-
-/// CPU time of `describe` and `configure` at least: they compile patterns, and run aside.
-const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Wall time that a call may take, in CPU times: a busy machine should trip nobody, but a call that
-/// never gets on must end.
-const WALL_FACTOR: u32 = 10;
-
-/// Wall time that a call that is watched may take beyond its CPU time. One that has the CPU for itself has spent that
-/// by then: the clock looks at it once a millisecond.
-const WATCHED_WALL_MARGIN: Duration = Duration::from_millis(1);
 
 /// What a call into the host may hand over beside edits: row numbers, keys, a configuration's errors.
 const TRANSFER_BYTES: usize = 1 << 20;
@@ -110,10 +101,7 @@ pub(crate) struct Host {
     table_full: bool,
     /// Size of the effects of this call and of those before it for the same request.
     effect_bytes: usize,
-    /// Calls are timed from their beginning, which costs a system call, and nobody waits for them to get the CPU.
-    is_watched: bool,
-    /// Thread CPU time and wall time at the first look at this call, or at its beginning if it is watched.
-    began: Option<(Duration, Instant)>,
+    timer: Timer,
     /// The time of this call, once it has asked.
     now: Option<u64>,
     random: Option<Random>,
@@ -146,6 +134,7 @@ impl Host {
             grants,
             provided: Arc::default(),
             log_budget: Arc::new(LogBudget::new(&limits)),
+            timer: Timer::for_setup(limits.timeout),
             limits,
             views: Default::default(),
             calls: 0,
@@ -156,8 +145,6 @@ impl Host {
             table_elements: 0,
             table_full: false,
             effect_bytes: 0,
-            is_watched: false,
-            began: None,
             now: None,
             random: None,
             wasi_began: None,
@@ -170,6 +157,7 @@ impl Host {
     /// Begins to serve, with these capabilities and what all instances of the plugin may log.
     pub(crate) fn serve(&mut self, provided: &Arc<Provided>, log_budget: &Arc<LogBudget>) {
         self.phase = Phase::Serving;
+        self.timer.set(self.limits.timeout, false);
         self.provided = Arc::clone(provided);
         self.log_budget = Arc::clone(log_budget);
         self.effects = Effects::default();
@@ -183,24 +171,14 @@ impl Host {
         self.effects.store = std::mem::take(&mut staged.store);
     }
 
-    /// Forgets what the last call left.
-    pub(crate) fn begin(&mut self) {
+    /// Forgets what the last call left; another one begins, after so many ticks of the clock.
+    pub(crate) fn begin(&mut self, ticks: u64) {
         self.views = Default::default();
         self.forget_tables();
         (self.calls, self.refusals) = (0, 0);
         (self.broken, self.limited, self.now) = (None, (false, false), None);
         self.table_full = false;
-        self.began = self.is_watched.then(|| (thread_cpu_time(), Instant::now()));
-    }
-
-    /// CPU time of the next calls, and whether they are watched from their beginning.
-    pub(crate) fn set_timeout(&mut self, timeout: Duration, is_watched: bool) {
-        (self.limits.timeout, self.is_watched) = (timeout, is_watched);
-    }
-
-    /// Whether the next calls are watched from their beginning.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.is_watched
+        self.timer.begin(ticks);
     }
 
     /// Lets go of the look-up tables, which may have been replaced since.
@@ -210,7 +188,7 @@ impl Host {
 
     /// The limit that the call went over, if it did.
     pub(crate) fn broken(&self) -> Option<FailureKind> {
-        self.broken
+        self.timer.over().or(self.broken)
     }
 
     /// The limits that the call ran into without being over one that ends it.
@@ -241,24 +219,6 @@ impl Host {
     /// Linear memory in bytes.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.memory_bytes
-    }
-
-    /// Whether the call's time is spent. Called by the clock; the first look of a call starts the
-    /// measurement, so that a call that ends before it costs no look at the CPU clock.
-    pub(crate) fn time_is_spent(&mut self) -> bool {
-        let cpu = thread_cpu_time();
-        let (cpu_began, wall_began) = *self.began.get_or_insert_with(|| (cpu, Instant::now()));
-        let most = match self.phase {
-            Phase::Setup => self.limits.timeout.max(SETUP_TIMEOUT),
-            Phase::Serving => self.limits.timeout,
-        };
-        let (cpu, wall) = (cpu.saturating_sub(cpu_began), wall_began.elapsed());
-        let is_timeout = cpu >= most || wall >= most * WALL_FACTOR;
-        let is_overdue = self.is_watched && wall >= most + WATCHED_WALL_MARGIN;
-        if is_timeout || is_overdue {
-            self.broken = Some(if is_timeout { FailureKind::Timeout } else { FailureKind::Overdue });
-        }
-        is_timeout || is_overdue
     }
 
     /// The gate of every host call.
@@ -300,9 +260,15 @@ impl Host {
         })
     }
 
+    /// Whether so much more may be staged.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let staged = self.edits.bytes().saturating_add(self.effect_bytes);
+        staged.saturating_add(bytes) <= self.limits.output_bytes
+    }
+
     /// Checks the size of what is staged after an edit.
     fn within_output(&mut self) -> Result<(), Refusal> {
-        if self.edits.bytes().saturating_add(self.effect_bytes) > self.limits.output_bytes {
+        if !self.has_room_for(0) {
             self.broken = Some(FailureKind::Output);
             return Err(refusal(RefusalCode::Limit, "more output than the limit"));
         }
@@ -370,9 +336,4 @@ fn denied(what: std::fmt::Arguments<'_>) -> Refusal {
 
 fn table(number: u32) -> Result<Table, Refusal> {
     Table::try_from(number).map_err(|_| refusal(RefusalCode::Unknown, "no such table"))
-}
-
-fn thread_cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use super::{Effects, Labels, Metric, MetricKind, MetricUpdate};
+use super::{Effects, Labels, LogLine, Metric, MetricKind, MetricUpdate};
 
 /// Places of more series are not kept from call to call: plugins have some hundred.
 const KEPT: usize = 4096;
@@ -110,9 +110,10 @@ impl Effects {
         self.metric_bytes = 0;
     }
 
-    /// What is staged takes in memory until the request has passed; log lines have a limit of their own.
+    /// What is staged takes in memory until the request has passed.
     pub(crate) fn bytes(&self) -> usize {
-        self.metric_bytes.saturating_add(self.store.bytes())
+        let logs: usize = self.logs.iter().map(|line| LogLine::bytes_of(&line.message)).sum();
+        logs.saturating_add(self.metric_bytes).saturating_add(self.store.bytes())
     }
 }
 

@@ -263,6 +263,24 @@ fn a_bad_grant_of_the_operator_is_told_from_one_of_the_plugin() {
     assert!(matches!(by_plugin, Err(PrepareError::Grant(bad)) if bad.0 == "spans.nmae"));
 }
 
+#[test]
+fn how_often_entries_can_be_named_does_not_tell_how_many_are_hidden() {
+    // Three of six are shown: what is refused is 65,536 more than three.
+    let body = |named: u32, code: u32| {
+        format!(
+            "(call $entries (local.get $batch) (i32.const 2) (i32.const 600))
+             (call $remove_entries (local.get $batch) (i32.const 2) (i32.const 0x20000) (i32.const {named}) (i32.const 700))
+             (if (i32.ne (i32.load8_u (i32.const 700)) (i32.const {})) (then unreachable))
+             (if (i32.ne (i32.load (i32.const 704)) (i32.const {code})) (then unreachable))",
+            u32::from(code > 0)
+        )
+    };
+    for (named, code) in [(65_539, 0), (65_540, 5)] {
+        let guest = Guest::new().pages(8).with_many(&body(named, code));
+        narrowed(guest, &["spans.attributes:http.route"]).process(&mut batch(3), &mut Effects::default()).unwrap();
+    }
+}
+
 /// A guest that cleans the batch of `what` and logs the answer.
 fn cleaner(what: u32) -> Guest {
     let clean = format!("(call $clean (local.get $batch) (i32.const {what}) (i32.const 600)) {SAY}");

@@ -324,6 +324,89 @@ pub fn takes_memory() -> String {
     format!("(func $hoard (local {}) {blocks} {})", "i32 ".repeat(8_000), sets.join(" "))
 }
 
+/// A component that logs 16 MiB of nothing so many times, with batches of more than one span. It neither loops nor calls a
+/// function of its own meanwhile, so that nobody would look at it: its memory is in a module apart, and tools put
+/// functions in between only where there is one module for all.
+pub fn logs_in_one_stretch(times: usize) -> Vec<u8> {
+    let logs = "(call $log (i32.const 3) (i32.const 65536) (i32.const 0x1000000))".repeat(times);
+    // What it describes at 1024: name, version, `log`, access, traits, schema. What it configures at 2048: nothing.
+    let texts = "(data (i32.const 1536) \"guest\") (data (i32.const 1544) \"1.2.3\") (data (i32.const 1552) \"log\")
+        (data (i32.const 1560) \"\\10\\06\\00\\00\\03\\00\\00\\00\")";
+    let described: String = [1536, 5, 1544, 5, 1560, 1, 0, 0, 0, 0, 0, 7]
+        .iter()
+        .enumerate()
+        .map(|(at, number)| format!("(i32.store (i32.const {}) (i32.const {number}))", 1024 + 4 * at))
+        .collect();
+    let text = format!(
+        r#"(component
+  (import "sluice:plugin/lifecycle@0.1.0" (instance $lifecycle
+    (type $access (record (field "read" (list string)) (field "write" (list string))))
+    (export "access" (type $a (eq $access)))
+    (type $description (record (field "name" string) (field "version" string) (field "capabilities" (list string))
+      (field "access" $a) (field "traits" u32) (field "schema" u32)))
+    (export "description" (type (eq $description)))
+    (type $file (record (field "name" string) (field "path" string) (field "format" u32) (field "key" string)))
+    (export "table-file" (type $f (eq $file)))
+    (type $configured (record (field "access" $a) (field "files" (list $f))))
+    (export "configured" (type (eq $configured)))
+    (type $problem (record (field "path" string) (field "message" string)))
+    (export "config-error" (type (eq $problem)))
+    (type $failure (record (field "code" u32) (field "message" string)))
+    (export "failure" (type (eq $failure)))))
+  (alias export $lifecycle "description" (type $description))
+  (alias export $lifecycle "configured" (type $configured))
+  (alias export $lifecycle "config-error" (type $problem))
+  (alias export $lifecycle "failure" (type $failure))
+  (import "sluice:plugin/batches@0.1.0" (instance $batches
+    (export "batch" (type $batch (sub resource)))
+    (type $refused (record (field "code" u32) (field "message" string)))
+    (export "refusal" (type $r (eq $refused)))
+    (export "[method]batch.len"
+      (func (param "self" (borrow $batch)) (param "table" u32) (result (result u32 (error $r)))))))
+  (alias export $batches "batch" (type $batch))
+  (import "sluice:plugin/log@0.1.0" (instance $logging
+    (export "write" (func (param "level" u32) (param "message" string)))))
+  (core module $memory (memory (export "memory") 272)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8192)))
+  (core instance $m (instantiate $memory))
+  (alias core export $m "memory" (core memory $mem))
+  (alias core export $m "realloc" (core func $realloc))
+  (core func $drop (canon resource.drop $batch))
+  (core func $len (canon lower (func $batches "[method]batch.len") (memory $mem) (realloc $realloc)))
+  (core func $log (canon lower (func $logging "write") (memory $mem)))
+  (core module $guest
+    (import "" "memory" (memory 1))
+    (import "" "drop" (func $drop (param i32)))
+    (import "" "len" (func $len (param i32 i32 i32)))
+    (import "" "log" (func $log (param i32 i32 i32)))
+    (func (export "describe") (result i32) {described} (i32.const 1024))
+    (func (export "configure") (param i32 i32) (result i32) (i32.const 2048))
+    (func (export "process") (param $batch i32) (result i32)
+      (call $len (local.get $batch) (i32.const 2) (i32.const 600))
+      (if (i32.gt_u (i32.load (i32.const 604)) (i32.const 1)) (then {logs}))
+      (call $drop (local.get $batch)) (i32.const 512))
+    (func (export "flush") (param i64) (result i32) (i32.const 512))
+    (func (export "snapshot") (result i32) (i32.const 512))
+    (func (export "restore") (param i32 i32) (result i32) (i32.const 512))
+    {texts})
+  (core instance $g (instantiate $guest (with "" (instance (export "memory" (memory $mem))
+    (export "drop" (func $drop)) (export "len" (func $len)) (export "log" (func $log))))))
+  (func (export "describe") (result $description)
+    (canon lift (core func $g "describe") (memory $mem) (realloc $realloc)))
+  (func (export "configure") (param "config" string) (result (result $configured (error (list $problem))))
+    (canon lift (core func $g "configure") (memory $mem) (realloc $realloc)))
+  (func (export "process") (param "batch" (borrow $batch)) (result (result (error $failure)))
+    (canon lift (core func $g "process") (memory $mem) (realloc $realloc)))
+  (func (export "flush") (param "now-unix-nano" u64) (result (result (error $failure)))
+    (canon lift (core func $g "flush") (memory $mem) (realloc $realloc)))
+  (func (export "snapshot") (result (result (list u8) (error $failure)))
+    (canon lift (core func $g "snapshot") (memory $mem) (realloc $realloc)))
+  (func (export "restore") (param "snapshots" (list (list u8))) (result (result (error $failure)))
+    (canon lift (core func $g "restore") (memory $mem) (realloc $realloc))))"#
+    );
+    wat::parse_str(text).expect("the component's text")
+}
+
 /// As WebAssembly keeps numbers in memory.
 pub fn little_endian(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()

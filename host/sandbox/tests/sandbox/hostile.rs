@@ -6,8 +6,8 @@ use std::{hint, thread};
 
 use sluice_sandbox::{Effects, FailureKind, Limits};
 
-use crate::guest::{Guest, little_endian};
-use crate::stage::{batch, breaks, fails, instance, prepare_with, settings};
+use crate::guest::{Guest, little_endian, logs_in_one_stretch};
+use crate::stage::{batch, breaks, fails, instance, load_bytes, prepare_with, sandbox, settings};
 
 #[test]
 fn a_trap_costs_one_call_and_names_the_guests_functions() {
@@ -78,7 +78,7 @@ fn an_endless_loop_ends_at_the_time_limit() {
 }
 
 /// What this thread has used. How long a call lasts is up to what else the machine does.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
@@ -195,6 +195,80 @@ fn an_endless_loop_of_host_calls_ends_too() {
     let limits = Limits { host_calls: u32::MAX, ..Limits::default() };
     let guest = Guest::new().with_many("(loop $ever (drop (call $spans (local.get $batch))) (br $ever))");
     fails(&mut prepare_with(guest, settings(limits)).unwrap().instantiate().unwrap(), FailureKind::Timeout);
+}
+
+#[test]
+fn time_in_the_host_counts_where_nobody_looks_at_the_guest() {
+    let sandbox = sandbox();
+    let module = load_bytes(&sandbox, &logs_in_one_stretch(500)).unwrap();
+    let mut instance = sandbox.prepare(&module, settings(Limits::default())).unwrap().instantiate().unwrap();
+    fails(&mut instance, FailureKind::Timeout);
+}
+
+#[test]
+fn rows_that_are_named_without_end_are_refused_before_anything_is_made_of_them() {
+    // 2 million times row 0, and entry 0.
+    let refused = "(if (i32.ne (i32.load (i32.const 604)) (i32.const 5)) (then unreachable))";
+    let body = format!(
+        "(call $remove_attribute (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 1)
+           (i32.const 0x20000) (i32.const 2000000) (i32.const 600)) {refused}
+         (call $remove_entries (local.get $batch) (i32.const 2) (i32.const 0x20000) (i32.const 2000000) (i32.const 600))
+         {refused}"
+    );
+    let guest = Guest::new().pages(200).data(4096, "k").with_many(&body);
+    let mut instance = prepare_with(guest, settings(seconds())).unwrap().instantiate().unwrap();
+    instance.process(&mut batch(3), &mut Effects::default()).unwrap();
+}
+
+#[test]
+fn edits_that_add_nothing_to_the_output_count_for_what_they_take_until_then() {
+    let edits = [
+        "(call $drop_rows (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 3) (i32.const 600))",
+        "(call $remove_attribute (local.get $batch) (i32.const 2) (i32.const 4200) (i32.const 1) (i32.const 4096)
+           (i32.const 3) (i32.const 600))",
+        "(call $remove_entries (local.get $batch) (i32.const 2) (i32.const 4096) (i32.const 3) (i32.const 600))",
+    ];
+    for edit in edits {
+        let many = format!(
+            "(local.set $n (i32.const 5000))
+             (loop $more {edit} (br_if $more (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))"
+        );
+        let guest = Guest::new().data(4096, little_endian(&[2, 1, 0])).data(4200, "k").with_many(&many);
+        let limits = Limits { output_bytes: 5_000 * 3 * 8, ..seconds() };
+        fails(&mut prepare_with(guest, settings(limits)).unwrap().instantiate().unwrap(), FailureKind::Output);
+    }
+}
+
+/// Time enough for a call that is not about time.
+fn seconds() -> Limits {
+    Limits { timeout: Duration::from_secs(5), ..Limits::default() }
+}
+
+/// Logs a MiB of nothing three times.
+fn logs_megabytes() -> Guest {
+    let log = "(call $log (i32.const 3) (i32.const 0x20000) (i32.const 0x100000))";
+    Guest::new().capabilities(&["log"]).pages(20).with_many(&log.repeat(3))
+}
+
+#[test]
+fn a_line_that_was_cut_takes_the_memory_of_what_is_left() {
+    let mut instance = prepare_with(logs_megabytes(), settings(seconds())).unwrap().instantiate().unwrap();
+    let mut effects = Effects::default();
+    instance.process(&mut batch(3), &mut effects).unwrap();
+    let sizes: Vec<_> = effects.logs.iter().map(|line| (line.message.len(), line.message.capacity())).collect();
+    assert_eq!(sizes, [(1024, 1024); 3]);
+}
+
+#[test]
+fn lines_count_as_what_a_request_keeps_until_it_has_passed() {
+    let limits = Limits { output_bytes: 5_000, ..seconds() };
+    let mut instance = prepare_with(logs_megabytes(), settings(limits)).unwrap().instantiate().unwrap();
+    let mut effects = Effects::default();
+    for kept in [3, 4, 4] {
+        instance.process(&mut batch(3), &mut effects).unwrap();
+        assert_eq!(effects.logs.len(), kept);
+    }
+    assert_eq!(effects.limited, [FailureKind::Log; 2], "they are dropped, and counted; no call fails for them");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The store, from a guest's side. What it does with keys and values is tested where it lives.
 
 use std::thread;
+use std::time::Duration;
 
 use sluice_sandbox::{CallError, Effects, FailureKind, Instance, Limits, MetricUpdate, Prepared, Sandbox, Settings};
 
 use crate::guest::{Guest, little_endian};
+use crate::hostile::cpu_time;
 use crate::stage::{batch, load_bytes, sandbox, settings};
 
 const IMPORTS: &str = r#"
@@ -198,6 +200,33 @@ fn what_a_call_writes_counts_as_its_output() {
     let limits = Limits { output_bytes: 1 << 20, ..Limits::default() };
     let mut instance = prepared(&sandbox(), flood("unreachable"), limits).instantiate().unwrap();
     assert_eq!(call(&mut instance, 3).unwrap_err().kind, FailureKind::Output);
+}
+
+#[test]
+fn many_keys_are_left_when_the_time_is_over() {
+    // 65,536 keys of 4 bytes, their ends before them, and an int.
+    let fill = "(local $i i32) (i32.store8 (i32.const 4200) (i32.const 3))
+        (loop $more
+          (i32.store (i32.add (i32.const 0x60000) (i32.shl (local.get $i) (i32.const 2))) (local.get $i))
+          (i32.store (i32.add (i32.const 0x20000) (i32.shl (local.get $i) (i32.const 2)))
+            (i32.shl (i32.add (local.get $i) (i32.const 1)) (i32.const 2)))
+          (local.set $i (i32.add (local.get $i) (i32.const 1)))
+          (br_if $more (i32.lt_u (local.get $i) (i32.const 65536))))
+        (i32.const 2048)";
+    let set = "(call $set (i32.const 0x20000) (i32.const 65536) (i32.const 0x60000) (i32.const 0x40000)
+        (i32.const 4200) (i32.const 1) (i32.const 4208) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+        (i64.const 0) (i32.const 600))
+        (if (i32.load8_u (i32.const 600)) (then unreachable))";
+    let [whole, ended] = [Duration::from_secs(10), Duration::from_millis(1)].map(|timeout| {
+        let guest = guest().pages(12).configure(fill).with_many(set);
+        let limits = Limits { timeout, ..Limits::default() };
+        let mut instance = prepared(&sandbox(), guest, limits).instantiate().unwrap();
+        let before = cpu_time();
+        let result = call(&mut instance, 3).map(|_| ()).map_err(|error| error.kind);
+        (result, cpu_time().saturating_sub(before))
+    });
+    assert_eq!((whole.0, ended.0), (Ok(()), Err(FailureKind::Timeout)));
+    assert!(ended.1 * 2 < whole.1, "{:?} of {:?}", ended.1, whole.1);
 }
 
 #[test]

@@ -93,6 +93,22 @@ fn a_value_for_all_rows_counts_for_each() {
 }
 
 #[test]
+fn rows_and_entries_can_be_named_again_but_not_without_end() {
+    const AGAIN: usize = 65_536;
+    let mut b = batch();
+    let (rows, entries) = (b.len(Table::Spans), b.entries(Table::Spans, None).unwrap().0.owners.len());
+    let mut edits = Edits::new();
+    for (more, refused) in [(0, None), (1, Some(RefusalCode::Limit))] {
+        let (rows, entries) = (vec![0; rows + AGAIN + more], vec![0; entries + AGAIN + more]);
+        assert_eq!(edits.drop_rows(&mut b, Table::Spans, &rows).err().map(|refusal| refusal.code), refused);
+        assert_eq!(edits.remove_entries(&mut b, Table::Spans, &entries).err().map(|refusal| refusal.code), refused);
+    }
+    let beyond = vec![u32::MAX; rows + AGAIN + 1];
+    assert_eq!(edits.drop_rows(&mut b, Table::Spans, &beyond).unwrap_err().code, RefusalCode::OutOfRange);
+    assert!(edits.bytes() >= 2 * AGAIN * 8, "what they take is counted");
+}
+
+#[test]
 fn an_array_with_tricks_is_made_regular_when_it_is_set() {
     let mut b = batch();
     let mut edits = Edits::new();

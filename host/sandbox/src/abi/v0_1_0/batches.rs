@@ -1,6 +1,6 @@
 //! The batch: columns out, edits in.
 
-use sluice_spans::{Field, Refusal, RefusalCode, Table};
+use sluice_spans::{Field, Refusal, RefusalCode, Table, check_named};
 use wasmtime::component::Resource;
 
 use super::generated::sluice::plugin::columns as wit;
@@ -53,7 +53,14 @@ impl Host {
         self.answer(result)
     }
 
-    fn editing(&mut self, number: u32, edit: impl FnOnce(&mut Self, Table) -> Result<(), Refusal>) -> Answer<()> {
+    /// An edit for which the guest hands over so many rows and bytes of values.
+    fn editing(
+        &mut self,
+        number: u32,
+        items: usize,
+        edit: impl FnOnce(&mut Self, Table) -> Result<(), Refusal>,
+    ) -> Answer<()> {
+        self.takes(items);
         let result = self.enter().and_then(|()| table(number)).and_then(|table| edit(self, table));
         let result = result.and_then(|()| self.within_output());
         self.answer(result)
@@ -93,6 +100,8 @@ impl Host {
                 return Err(refusal(RefusalCode::NotPossible, "entries have no numbers before `entries` was called"));
             }
             Some(shown) => {
+                // By what it was shown: how many there are is not the plugin's to know.
+                check_named(entries.len(), shown.len())?;
                 let physical = |entry: u32| shown.get(entry as usize).copied().ok_or_else(out_of_range);
                 entries.into_iter().map(physical).collect::<Result<_, _>>()?
             }
@@ -117,6 +126,11 @@ impl Host {
         }
         Ok(entries)
     }
+}
+
+/// Of values; those that are no texts take little.
+fn bytes(values: &wit::Values) -> usize {
+    values.types.len() + values.texts.bytes.len()
 }
 
 impl HostBatch for Host {
@@ -214,7 +228,7 @@ impl HostBatch for Host {
     }
 
     fn drop_rows(&mut self, _: Handle, number: u32, rows: Vec<u32>) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, rows.len(), |host, table| {
             host.may_write(table, Some(Bit::DROP), 0)?;
             host.edits.drop_rows(&mut host.batch, table, &rows)
         })
@@ -228,14 +242,14 @@ impl HostBatch for Host {
         rows: Vec<u32>,
         values: wit::Values,
     ) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, rows.len() + bytes(&values), |host, table| {
             host.may_write_attribute(table, &key)?;
             host.edits.set_attribute(&mut host.batch, table, &key, &rows, values.into())
         })
     }
 
     fn fill_attribute(&mut self, _: Handle, number: u32, key: String, which: u32, value: wit::Values) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, bytes(&value), |host, table| {
             host.may_write_attribute(table, &key)?;
             if value.types.len() != 1 {
                 return Err(refusal(RefusalCode::Malformed, "exactly one value is needed"));
@@ -250,14 +264,14 @@ impl HostBatch for Host {
     }
 
     fn remove_attribute(&mut self, _: Handle, number: u32, key: String, rows: Vec<u32>) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, rows.len(), |host, table| {
             host.may_write_attribute(table, &key)?;
             host.edits.remove_attribute(&mut host.batch, table, &key, &rows)
         })
     }
 
     fn rename_attribute(&mut self, _: Handle, number: u32, key: String, to: String, rows: Vec<u32>) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, rows.len(), |host, table| {
             host.may_write_attribute(table, &key)?;
             host.may_write_attribute(table, &to)?;
             host.edits.rename_attribute(&mut host.batch, table, &key, &to, &rows)
@@ -265,35 +279,35 @@ impl HostBatch for Host {
     }
 
     fn set_entries(&mut self, _: Handle, number: u32, entries: Vec<u32>, values: wit::Values) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, entries.len() + bytes(&values), |host, table| {
             let entries = host.writable_entries(table, entries)?;
             host.edits.set_entries(&mut host.batch, table, &entries, values.into())
         })
     }
 
     fn remove_entries(&mut self, _: Handle, number: u32, entries: Vec<u32>) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, entries.len(), |host, table| {
             let entries = host.writable_entries(table, entries)?;
             host.edits.remove_entries(&mut host.batch, table, &entries)
         })
     }
 
     fn set_texts(&mut self, _: Handle, number: u32, field: Field, rows: Vec<u32>, texts: wit::Texts) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, rows.len() + texts.bytes.len(), |host, table| {
             host.may_write(table, Bit::of_text(table, field), field)?;
             host.edits.set_texts(&mut host.batch, table, field, &rows, texts.into())
         })
     }
 
     fn set_numbers(&mut self, _: Handle, number: u32, field: Field, rows: Vec<u32>, numbers: Vec<u64>) -> Answer<()> {
-        self.editing(number, |host, table| {
+        self.editing(number, rows.len(), |host, table| {
             host.may_write(table, Bit::of_number(table, field), field)?;
             host.edits.set_numbers(&mut host.batch, table, field, &rows, &numbers)
         })
     }
 
     fn clean(&mut self, _: Handle, what: u32) -> Answer<()> {
-        self.editing(Table::Spans as u32, |host, _| {
+        self.editing(Table::Spans as u32, 0, |host, _| {
             for (bit, field) in [(CLEAN_OVERRIDDEN, Bit::OVERRIDDEN), (CLEAN_UNKNOWN, Bit::UNKNOWN)] {
                 // It is done in all tables or not at all.
                 if what & bit != 0 && !Table::ALL.into_iter().all(|table| host.grants.writes(table, field)) {

@@ -38,8 +38,14 @@ impl log::Host for Host {
             3 => LogLevel::Info,
             _ => LogLevel::Debug,
         };
+        self.takes(message.len());
         message.truncate(message.floor_char_boundary(LINE_BYTES));
-        if self.log_budget.take(message.len()) {
+        let bytes = LogLine::bytes_of(&message);
+        // The call never fails, so what there is no room for is dropped.
+        if self.has_room_for(bytes) && self.log_budget.take(message.len()) {
+            // It is kept until the request has passed, and the guest may have handed over megabytes.
+            message.shrink_to_fit();
+            self.effect_bytes += bytes;
             self.effects.logs.push(LogLine { level, message });
         } else {
             self.limited.0 = true;

@@ -60,7 +60,7 @@ fn run_and_tell(bytes: &[u8], mut told: impl FnMut(usize, Answer)) {
     host.batch = batch();
     let mut staged = Staged::default();
     for _ in 0..=source.below(PLUGIN_CALLS) {
-        host.begin();
+        host.begin(0);
         host.effects.store = staged;
         for _ in 0..HOST_CALLS {
             if source.is_empty() {

@@ -1,9 +1,7 @@
 //! The capability `store`.
 
-use std::sync::Arc;
-
 use sluice_spans::{Refusal, RefusalCode};
-use sluice_state::{ENTRY_BYTES, Staged};
+use sluice_state::{ENTRY_BYTES, Keys, Staged};
 
 use super::generated::sluice::plugin::columns::{Texts, Values};
 use super::generated::sluice::plugin::store;
@@ -16,33 +14,33 @@ impl store::Host for Host {
     fn get(&mut self, keys: Texts) -> Answer<Values> {
         // The guest could not hold more.
         let most_bytes = self.limits.memory_bytes;
-        self.storing(0, |store| store.get(&keys.into(), most_bytes)).map(Into::into)
+        self.storing(0, keys, |store, keys| store.get(keys, most_bytes)).map(Into::into)
     }
 
     fn set(&mut self, keys: Texts, values: Values, ttl_ms: u64) -> Answer<()> {
         // One value may be for all keys.
         let value = if values.types.len() == 1 { values.texts.bytes.len() } else { 0 };
         let bytes = kept(&keys, value).saturating_add(values.texts.bytes.len());
-        self.storing(bytes, |store| store.set(&keys.into(), &values.into(), ttl_ms))
+        self.storing(bytes, keys, |store, keys| store.set(keys, &values.into(), ttl_ms))
     }
 
     fn remove(&mut self, keys: Texts) -> Answer<()> {
-        self.storing(kept(&keys, 0), |store| store.remove(&keys.into()))
+        self.storing(kept(&keys, 0), keys, |store, keys| store.remove(keys))
     }
 
     fn add(&mut self, keys: Texts, amounts: Vec<u64>, ttl_ms: u64) -> Answer<Vec<u64>> {
-        self.storing(kept(&keys, 0), |store| store.add(&keys.into(), &amounts, ttl_ms))
+        self.storing(kept(&keys, 0), keys, |store, keys| store.add(keys, &amounts, ttl_ms))
     }
 
     fn compare_and_set(&mut self, keys: Texts, expected: Values, new: Values, ttl_ms: u64) -> Answer<Vec<u8>> {
         // What is kept is the value that was there, which is the expected one.
         let value = if expected.types.len() == 1 { expected.texts.bytes.len() } else { 0 };
         let bytes = kept(&keys, value).saturating_add(expected.texts.bytes.len());
-        self.storing(bytes, |store| store.compare_and_set(&keys.into(), &expected.into(), &new.into(), ttl_ms))
+        self.storing(bytes, keys, |store, keys| store.compare_and_set(keys, &expected.into(), &new.into(), ttl_ms))
     }
 
     fn take(&mut self, buckets: Texts, amounts: Vec<u64>, rate_per_s: f64, burst: u64) -> Answer<Vec<u8>> {
-        self.storing(kept(&buckets, 0), |store| store.take(&buckets.into(), &amounts, rate_per_s, burst))
+        self.storing(kept(&buckets, 0), buckets, |store, buckets| store.take(buckets, &amounts, rate_per_s, burst))
     }
 }
 
@@ -53,16 +51,23 @@ fn kept(keys: &Texts, value: usize) -> usize {
 }
 
 impl Host {
-    /// Works on the store, for which the request keeps so many bytes until it has passed.
-    fn storing<T>(&mut self, bytes: usize, work: impl FnOnce(&mut Staged) -> Result<T, Refusal>) -> Answer<T> {
+    /// Works on keys of the store as long as the call has time, for which the request keeps so many bytes until it has
+    /// passed.
+    fn storing<T>(
+        &mut self,
+        bytes: usize,
+        keys: Texts,
+        work: impl FnOnce(&mut Staged, Keys<'_>) -> Result<T, Refusal>,
+    ) -> Answer<T> {
         let result = self.enter_for(Capability::Store).and_then(|()| {
             self.effect_bytes = self.effect_bytes.saturating_add(bytes);
             self.within_output()?;
-            let Some(store) = &self.provided.store else {
+            let Self { provided, effects, timer, .. } = self;
+            let Some(store) = &provided.store else {
                 return Err(refusal(RefusalCode::NotPossible, "the plugin has no store"));
             };
-            self.effects.store.on(&Arc::clone(store));
-            work(&mut self.effects.store)
+            effects.store.on(store);
+            work(&mut effects.store, Keys::paced(&keys.into(), &mut || !timer.is_spent()))
         });
         self.answer(result)
     }

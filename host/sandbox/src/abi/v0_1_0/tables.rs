@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sluice_spans::Refusal;
-use sluice_state::Table;
+use sluice_state::{Keys, Table};
 
 use super::generated::sluice::plugin::columns::Texts;
 use super::generated::sluice::plugin::tables;
@@ -15,7 +15,10 @@ impl tables::Host for Host {
         // The guest could not hold more.
         let most_bytes = self.limits.memory_bytes;
         let result = self.enter_for(Capability::Tables).and_then(|()| self.table_now(&table));
-        let result = result.and_then(|table| table.look_up(&column, &keys.into(), most_bytes));
+        let result = result.and_then(|table| {
+            let keys = keys.into();
+            table.look_up(&column, Keys::paced(&keys, &mut || !self.timer.is_spent()), most_bytes)
+        });
         self.answer(result.map(|found| tables::Found { present: found.present, values: found.values.into() }))
     }
 }
@@ -68,7 +71,7 @@ mod tests {
         assert_eq!(value(&mut host), b"old");
         live.replace(Table::of_pairs([("x", "new")]).unwrap()).unwrap();
         assert_eq!(value(&mut host), b"old");
-        host.begin();
+        host.begin(0);
         assert_eq!(value(&mut host), b"new");
     }
 }
