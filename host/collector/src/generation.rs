@@ -267,7 +267,7 @@ impl Workshop {
         let instances = if is_shadow { Vec::new() } else { self.instances(&prepared, attempt)? };
         let (id, version) = (component.id.to_string(), &prepared.description().version);
         let (series, most) = (self.metrics.series(&id, settings), settings.limits.metric_series);
-        let stats = Arc::new(self.metrics.plugin(&id, version, prepared.digest(), series, most));
+        let stats = Arc::new(self.metrics.plugin(&id, version, series, most));
         let guard = Guard::new(&id, settings, &prepared, &stats, &self.care);
         let next = Served { settings: settings.clone(), prepared, stats, guard, recent, candidate: None };
         let served = match tried {

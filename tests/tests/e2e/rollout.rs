@@ -87,6 +87,13 @@ pub fn shown(sluice: &Sluice) -> Value {
     serde_json::from_str(&output.stdout).unwrap()
 }
 
+/// The versions that `/metrics` shows as those that serve.
+pub fn serving(sluice: &Sluice) -> Vec<(String, f64)> {
+    let metrics = sluice.metrics();
+    let ours = metrics.all("sluice_plugin_info").filter(|sample| sample.label("plugin") == PLUGIN);
+    ours.map(|sample| (sample.label("version").to_owned(), sample.value)).collect()
+}
+
 /// A span of a trace.
 pub fn span(trace: &[u8; 16], id: u64, name: &str) -> Vec<u8> {
     let id = (id + 1).to_be_bytes();

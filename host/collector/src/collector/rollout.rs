@@ -126,7 +126,9 @@ impl Collector {
             reason,
             ..ended(plugin, candidate)
         };
-        self.tell_ended(&swap, candidate);
+        swap.log(&[]);
+        self.desk.tries(&swap, None);
+        self.workshop.metrics.swapped(&swap);
         self.remember(plugin, candidate.digest(), present);
         swap
     }
@@ -190,21 +192,8 @@ impl Collector {
                 self.desk.tries(&swap, None);
             }
             swap.log(&[]);
-            self.retire(&swap, candidate);
+            self.workshop.metrics.swapped(&swap);
         }
-    }
-
-    fn tell_ended(&self, swap: &Swap, candidate: &Candidate) {
-        swap.log(&[]);
-        self.desk.tries(swap, None);
-        self.retire(swap, candidate);
-    }
-
-    /// Counts the end of a candidate, which is no longer shown.
-    fn retire(&self, swap: &Swap, candidate: &Candidate) {
-        let metrics = &self.workshop.metrics;
-        metrics.swapped(swap);
-        metrics.retire(&swap.plugin, &candidate.served.prepared.description().version, candidate.digest());
     }
 }
 
