@@ -248,7 +248,9 @@ impl Workshop {
         if let Some(now) = present.filter(is_it) {
             return Ok((now.alone(), None));
         }
-        if let Some(now) = present.filter(|now| now.candidate.iter().any(|candidate| is_it(&&candidate.served))) {
+        // Who goes back to a version that is being tried wants it to serve now.
+        let tries_it = |now: &&Served| attempt.tests && now.candidate.iter().any(|candidate| is_it(&&candidate.served));
+        if let Some(now) = present.filter(tries_it) {
             return Ok((now.clone(), None));
         }
         if let Some(now) = present.filter(|now| attempt.has_to_wait(now, settings, verified.digest())) {

@@ -1,5 +1,6 @@
 //! A new version is tried before it serves all, and goes by itself if it is bad.
 
+mod back;
 mod canary;
 mod fair;
 mod meanwhile;

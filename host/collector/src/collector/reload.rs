@@ -152,8 +152,14 @@ impl Collector {
                 Which::Present => Look::Abort(&plugin),
             };
             let mut processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
-            if let Which::Kept(_, Some(reason)) = which {
-                processors.fresh.iter_mut().for_each(|fresh| fresh.reason = Some(reason.clone()));
+            if let Which::Kept(digest, reason) = which {
+                let serves = processors.served.get(&plugin).map(|served| served.prepared.digest());
+                if serves != Some(digest.as_str()) {
+                    let reason = "the version before this one must not serve either, as it was rolled back";
+                    let reason = format!("{plugin}: {reason}: put another one in its file");
+                    return Err(Problem::Order(reason));
+                }
+                processors.fresh.iter_mut().for_each(|fresh| fresh.reason.clone_from(&reason));
             }
             let loaded = Loaded { config, warnings: config::Diagnostics::default() };
             Ok(Next { loaded, processors, judged: None })
