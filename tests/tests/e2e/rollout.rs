@@ -9,6 +9,7 @@ mod proved;
 mod restart;
 mod shadow;
 mod standby;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;

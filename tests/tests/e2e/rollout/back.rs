@@ -6,7 +6,7 @@ use sluice_tests::sink::Sink;
 use sluice_tests::wait;
 
 use super::{Flow, ONE, PLUGIN, TWO, flows, order, replace, serving, shown, start};
-use crate::guests::{Fails, Version};
+use crate::guests::{self, Fails, Version};
 
 /// Fails on spans that are named `bad`.
 const BAD_TWO: Version = Version { fails: Fails::Traps, ..TWO };
@@ -62,5 +62,27 @@ fn a_bad_version_goes_back_to_the_one_that_is_tried_beside_it() {
     let now = shown(&sluice);
     assert_eq!((&now["digest"], now.get("candidate")), (&came[0]["from"], None), "{now}");
     assert_eq!(swap(&sluice), "unchanged", "it is what the file holds");
+    ends(sluice, &upstream, flow);
+}
+
+#[test]
+fn what_was_tried_beside_a_bad_version_is_tried_beside_the_one_that_comes_back() {
+    let upstream = Sink::start();
+    let (sluice, flow, came) = on_probation(&upstream, 72, Version::new("thr"));
+    goes(&sluice, &flow, &came);
+    let [two, three] = came;
+    let again = sluice.wait_swap(PLUGIN, 6);
+    assert_eq!(
+        (&again["outcome"], &again["trigger"], &again["from"], &again["to"]),
+        (&"candidate".into(), &"turn".into(), &two["from"], &three["to"]),
+        "{again}"
+    );
+    // The bad one is not, although its file comes back.
+    sluice.folder().write("rollout.wasm", guests::rollout(BAD_TWO));
+    let ended = sluice.wait_swap(PLUGIN, 7);
+    assert_eq!((&ended["outcome"], &ended["to"]), (&"superseded".into(), &two["from"]), "{ended}");
+    assert_eq!(swap(&sluice), "unchanged");
+    let now = shown(&sluice);
+    assert_eq!((&now["digest"], now.get("candidate")), (&two["from"], None), "{now}");
     ends(sluice, &upstream, flow);
 }
