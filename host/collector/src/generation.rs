@@ -248,12 +248,13 @@ impl Workshop {
         if let Some(now) = present.filter(is_it) {
             return Ok((now.alone(), None));
         }
+        // Even one that is being tried, if another chain was joined to this one.
+        if let Some(now) = present.filter(|now| attempt.has_to_wait(now, settings, verified.digest())) {
+            return Ok((now.alone(), None));
+        }
         // Who goes back to a version that is being tried wants it to serve now.
         let tries_it = |now: &&Served| attempt.tests && now.candidate.iter().any(|candidate| is_it(&&candidate.served));
         if let Some(now) = present.filter(tries_it) {
-            return Ok((now.clone(), None));
-        }
-        if let Some(now) = present.filter(|now| attempt.has_to_wait(now, settings, verified.digest())) {
             return Ok((now.clone(), None));
         }
         let prepared = self.prepare(component, config, verified, attempt)?;

@@ -17,8 +17,9 @@ const MODULES: [(&str, &str); 3] = [(PLUGIN, "rollout.wasm"), (SECOND, "second.w
 /// Pipelines, and their plugins.
 type Chains = [(&'static str, &'static [&'static str]); 2];
 
-/// Two of the plugins in one chain.
+/// Two of the plugins in one chain, and in two.
 const TOGETHER: Chains = [("traces", &[PLUGIN, SECOND]), ("traces/side", &[SIDE])];
+const APART: Chains = [("traces", &[PLUGIN]), ("traces/side", &[SECOND, SIDE])];
 
 fn config(upstream: &Sink, chains: &Chains) -> Config {
     let admin = "admin: { endpoint: '127.0.0.1:0', token_file: token }";
@@ -113,5 +114,29 @@ fn a_version_that_waits_has_its_turn_although_the_one_that_serves_was_rolled_bac
     assert_eq!((&gone["outcome"], &gone["to"]), (&"superseded".into(), &two["from"]), "{gone}");
     let again: Value = serde_json::from_str(&order_of(&sluice, SECOND, "swap").stdout).unwrap();
     assert_eq!(again["outcome"], "unchanged", "{again}");
+    assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
+fn of_two_canaries_whose_chains_become_one_only_one_goes_on() {
+    let upstream = Sink::start();
+    let sluice = start_chains(&config(&upstream, &APART));
+    let came = [replace(&sluice, TWO), replace_of(&sluice, SECOND, TWO)];
+    assert!(came.iter().all(|came| came["outcome"] == "candidate"), "{came:?}");
+    sluice.rewrite(&config(&upstream, &TOGETHER));
+    let told = waits(&sluice, 1);
+    let [waiting, behind] = [&told["plugin"], &told["behind"]].map(|id| id.as_str().unwrap());
+    assert!([[PLUGIN, SECOND], [SECOND, PLUGIN]].contains(&[waiting, behind]), "{told}");
+    let gone = sluice.wait_swap(waiting, 2);
+    assert_eq!((&gone["outcome"], &gone["from"], &gone["to"]), (&"superseded".into(), &told["to"], &told["from"]));
+    let candidate = |plugin: &str| {
+        let shown = order_of(&sluice, plugin, "show");
+        serde_json::from_str::<Value>(&shown.stdout).unwrap().get("candidate").cloned()
+    };
+    assert_eq!((candidate(waiting), candidate(behind).unwrap()["digest"].clone()), (None, told["to"].clone()));
+    assert_eq!(sluice.swaps(behind).len(), 2, "it goes on");
+    assert_eq!(order_of(&sluice, behind, "promote").code, 0);
+    let turn = sluice.wait_swap(waiting, 3);
+    assert_eq!((&turn["outcome"], &turn["trigger"], &turn["to"]), (&"candidate".into(), &"turn".into(), &told["to"]));
     assert_eq!(sluice.terminate().code, 0);
 }
