@@ -248,10 +248,13 @@ impl Workshop {
         if let Some(now) = present.filter(is_it) {
             return Ok((now.alone(), None));
         }
-        if let Some(now) = present.filter(|now| now.candidate.iter().any(|candidate| is_it(&&candidate.served))) {
-            return Ok((now.clone(), None));
-        }
+        // Even one that is being tried, if another chain was joined to this one.
         if let Some(now) = present.filter(|now| attempt.has_to_wait(now, settings, verified.digest())) {
+            return Ok((now.alone(), None));
+        }
+        // Who goes back to a version that is being tried wants it to serve now.
+        let tries_it = |now: &&Served| attempt.tests && now.candidate.iter().any(|candidate| is_it(&&candidate.served));
+        if let Some(now) = present.filter(tries_it) {
             return Ok((now.clone(), None));
         }
         let prepared = self.prepare(component, config, verified, attempt)?;
@@ -267,7 +270,7 @@ impl Workshop {
         let instances = if is_shadow { Vec::new() } else { self.instances(&prepared, attempt)? };
         let (id, version) = (component.id.to_string(), &prepared.description().version);
         let (series, most) = (self.metrics.series(&id, settings), settings.limits.metric_series);
-        let stats = Arc::new(self.metrics.plugin(&id, version, prepared.digest(), series, most));
+        let stats = Arc::new(self.metrics.plugin(&id, version, series, most));
         let guard = Guard::new(&id, settings, &prepared, &stats, &self.care);
         let next = Served { settings: settings.clone(), prepared, stats, guard, recent, candidate: None };
         let served = match tried {

@@ -172,6 +172,26 @@ fn all_versions_that_were_rolled_back_are_remembered_over_a_restart() {
 }
 
 #[test]
+fn a_version_that_serves_is_not_remembered_as_rolled_back_if_there_is_no_other_one() {
+    let upstream = Sink::start();
+    let state = Folder::new("");
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    let sluice = Sluice::start_in(folder(&config(&upstream, &extension, "")));
+    let one = shown(&sluice)["digest"].as_str().unwrap().to_owned();
+    replace(&sluice, "two");
+    let kept = || Some(shown(&sluice)).filter(|now| now["kept"].as_array().is_some_and(|kept| kept.len() == 2));
+    let two = wait::until("it to be kept", kept)["digest"].as_str().unwrap().to_owned();
+    // As after a disk that took what was rolled back, and not what is kept.
+    std::fs::write(state.path("state/versions/wasm%2Ftester/rolled_back"), format!("{one}\n{two}\n")).unwrap();
+    let refused = order(&sluice, &["rollback"]);
+    assert!(refused.code == 1 && refused.stderr.contains("must not serve either"), "{refused:?}");
+    let now = shown(&sluice);
+    assert_eq!((&now["digest"], now["rolled_back"] == two), (&two.as_str().into(), false), "{now}");
+    assert_eq!(stamp_now(&sluice, &upstream, "stamp").as_deref(), Some("two"));
+    assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
 fn a_kept_version_that_was_tampered_with_does_not_serve() {
     let upstream = Sink::start();
     let state = Folder::new("");

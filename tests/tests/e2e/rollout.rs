@@ -1,5 +1,6 @@
 //! A new version is tried before it serves all, and goes by itself if it is bad.
 
+mod back;
 mod canary;
 mod fair;
 mod meanwhile;
@@ -8,6 +9,7 @@ mod proved;
 mod restart;
 mod shadow;
 mod standby;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -85,6 +87,13 @@ pub fn shown(sluice: &Sluice) -> Value {
     let output = order(sluice, "show");
     assert_eq!(output.code, 0, "{output:?}");
     serde_json::from_str(&output.stdout).unwrap()
+}
+
+/// The versions that `/metrics` shows as those that serve.
+pub fn serving(sluice: &Sluice) -> Vec<(String, f64)> {
+    let metrics = sluice.metrics();
+    let ours = metrics.all("sluice_plugin_info").filter(|sample| sample.label("plugin") == PLUGIN);
+    ours.map(|sample| (sample.label("version").to_owned(), sample.value)).collect()
 }
 
 /// A span of a trace.

@@ -142,6 +142,9 @@ fn a_version_that_cannot_take_over_does_not_serve() {
         assert!(told.contains(reason) && told.contains("`schema`"), "{told}");
         assert_eq!(stage.count(), known + 1, "the version before has lost nothing");
     }
+    let metrics = stage.sluice.metrics();
+    let shown: Vec<_> = metrics.all("sluice_plugin_info").map(|sample| sample.value).collect();
+    assert_eq!(shown, [1.0], "nothing is shown of what was refused");
     stage.end();
 }
 

@@ -57,7 +57,6 @@ type Tallies = Arc<Mutex<Vec<Weak<CoreStats>>>>;
 /// The figures of one version of one plugin.
 pub struct PluginStats {
     version: String,
-    info: IntGauge,
     calls: IntCounter,
     entered: IntCounter,
     dropped: IntCounter,
@@ -215,21 +214,13 @@ impl PluginMetrics {
         settings.series.as_ref().map(|series| self.series.of(id, &settings.config_json, series))
     }
 
-    /// The figures of a version of a plugin; it is not shown as serving before [`PluginStats::serves`].
+    /// The figures of a version of a plugin; it is not shown as serving before [`PluginMetrics::serves`].
     /// What it counts goes into `series`, if it is a connector. Its own metrics may have `most` series.
-    pub fn plugin(
-        &self,
-        id: &str,
-        version: &str,
-        digest: &str,
-        series: Option<Arc<Aggregate>>,
-        most: u32,
-    ) -> PluginStats {
+    pub fn plugin(&self, id: &str, version: &str, series: Option<Arc<Aggregate>>, most: u32) -> PluginStats {
         // What a connector counts is bounded there; its limit here is none.
         let most = if series.is_some() { Limits::default().metric_series } else { most };
         PluginStats {
             version: version.to_owned(),
-            info: self.info.with_label_values(&[id, version, digest]),
             calls: self.calls.with_label_values(&[id]),
             entered: self.spans.with_label_values(&[id, "in"]),
             dropped: self.spans.with_label_values(&[id, "dropped"]),
@@ -247,6 +238,11 @@ impl PluginMetrics {
             logged: Mutex::new(None),
             tallies: Arc::clone(&self.tallies),
         }
+    }
+
+    /// Shows this version as the one that serves. What is tried, or was refused, is not shown.
+    pub fn serves(&self, id: &str, version: &str, digest: &str) {
+        self.info.with_label_values(&[id, version, digest]).set(1);
     }
 
     /// No longer shows this version as serving.
@@ -306,11 +302,6 @@ impl Collector for PluginMetrics {
 }
 
 impl PluginStats {
-    /// Shows this version as the one that serves.
-    pub fn serves(&self) {
-        self.info.set(1);
-    }
-
     /// Shows the state of its breaker.
     pub(super) fn breaker(&self, state: State) {
         self.breaker.set(state as i64);

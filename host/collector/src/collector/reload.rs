@@ -152,8 +152,14 @@ impl Collector {
                 Which::Present => Look::Abort(&plugin),
             };
             let mut processors = workshop.processors(&config, &present, look).map_err(Problem::Processors)?;
-            if let Which::Kept(_, Some(reason)) = which {
-                processors.fresh.iter_mut().for_each(|fresh| fresh.reason = Some(reason.clone()));
+            if let Which::Kept(digest, reason) = which {
+                let serves = processors.served.get(&plugin).map(|served| served.prepared.digest());
+                if serves != Some(digest.as_str()) {
+                    let reason = "the version before this one must not serve either, as it was rolled back";
+                    let reason = format!("{plugin}: {reason}: put another one in its file");
+                    return Err(Problem::Order(reason));
+                }
+                processors.fresh.iter_mut().for_each(|fresh| fresh.reason.clone_from(&reason));
             }
             let loaded = Loaded { config, warnings: config::Diagnostics::default() };
             Ok(Next { loaded, processors, judged: None })
@@ -261,13 +267,14 @@ impl Collector {
         let now = served.get(&fresh.id)?;
         let tried = self.served.get(&fresh.id).and_then(|before| before.candidate.as_ref());
         let trial = tried.filter(|tried| Arc::ptr_eq(&tried.served.stats, &now.stats)).map(|tried| tried.report());
-        now.stats.serves();
+        let (metrics, digest) = (&self.workshop.metrics, now.prepared.digest());
+        metrics.serves(&fresh.id, &now.prepared.description().version, digest);
         now.guard.begin_to_serve();
         now.prepared.serves();
         let outcome = if trigger.is_some_and(Trigger::goes_back) { "rolled_back" } else { "swapped" };
         let swap = Swap {
             from: fresh.from,
-            to: Some(now.prepared.digest().to_owned()),
+            to: Some(digest.to_owned()),
             trigger: trigger.map_or("start", Trigger::as_str),
             step: Step::Swap.as_str(),
             ms: fresh.steps,
@@ -277,7 +284,7 @@ impl Collector {
             reason: fresh.reason,
             plugin: fresh.id,
         };
-        self.workshop.metrics.swapped(&swap);
+        metrics.swapped(&swap);
         swap.log(&now.prepared.description().capabilities);
         let inspection = Inspection::of_plugin(&swap.plugin, now.settings.module.as_deref(), &now.prepared);
         let (since, last_swap) = (rfc3339(SystemTime::now()), swap.clone());

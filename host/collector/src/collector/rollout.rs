@@ -38,6 +38,7 @@ impl Collector {
 
     /// Takes note of the versions that wait; tells of those that have not waited before.
     pub(super) fn tell_waiting(&mut self, processors: &mut Processors, trigger: Option<Trigger>) {
+        let goes_back = trigger.is_some_and(Trigger::goes_back);
         let (trigger, mut waiting) =
             (trigger.map_or("start", Trigger::as_str), std::mem::take(&mut processors.waiting));
         for waits in waiting.iter().filter(|waits| !self.waiting.contains(waits)) {
@@ -53,9 +54,10 @@ impl Collector {
                 "one plugin of a chain has a canary at a time"
             );
         }
-        // What was not looked at waits as before.
+        // What was not looked at waits as before: who goes back does not look at the file.
+        let is_left = |only: &String, waits: &Waits| goes_back || *only != waits.plugin;
         let others =
-            self.waiting.iter().filter(|waits| processors.only.as_ref().is_some_and(|only| *only != waits.plugin));
+            self.waiting.iter().filter(|waits| processors.only.as_ref().is_some_and(|only| is_left(only, waits)));
         waiting.extend(others.cloned());
         self.waiting = waiting;
     }
@@ -126,7 +128,9 @@ impl Collector {
             reason,
             ..ended(plugin, candidate)
         };
-        self.tell_ended(&swap, candidate);
+        swap.log(&[]);
+        self.desk.tries(&swap, None);
+        self.workshop.metrics.swapped(&swap);
         self.remember(plugin, candidate.digest(), present);
         swap
     }
@@ -164,10 +168,12 @@ impl Collector {
         Some(swap)
     }
 
-    /// Tells of candidates that `next` does not have and that it was not asked to let go of.
-    pub(super) fn tell_superseded(&self, next: &HashMap<String, Served>, trigger: Option<Trigger>) {
+    /// Tells of candidates that `next` does not have and that it was not asked to let go of. One that ends because the
+    /// version beside it had to go has its turn again, beside the one that comes back.
+    pub(super) fn tell_superseded(&mut self, next: &HashMap<String, Served>, trigger: Option<Trigger>) {
         let is_told =
             matches!(trigger, Some(Trigger::Trial(_) | Trigger::Promote | Trigger::Abort | Trigger::Rollback));
+        let goes_back = trigger.is_some_and(Trigger::goes_back);
         for (plugin, served) in self.served.iter().filter(|_| !is_told) {
             let Some(candidate) = &served.candidate else { continue };
             let goes_on =
@@ -178,9 +184,12 @@ impl Collector {
             let instead = next
                 .get(plugin)
                 .map(|next| next.candidate.as_ref().map_or(&next.prepared, |next| &next.served.prepared));
+            let to = instead.map(|instead| instead.digest().to_owned());
+            let beside = to.clone().filter(|back| goes_back && back != candidate.digest());
+            self.waiting.extend(beside.map(|from| Waits::for_itself(plugin, from, candidate.digest())));
             let swap = Swap {
                 from: Some(candidate.digest().to_owned()),
-                to: instead.map(|instead| instead.digest().to_owned()),
+                to,
                 trigger: trigger.map_or("start", Trigger::as_str),
                 outcome: "superseded",
                 ..ended(plugin, candidate)
@@ -190,21 +199,8 @@ impl Collector {
                 self.desk.tries(&swap, None);
             }
             swap.log(&[]);
-            self.retire(&swap, candidate);
+            self.workshop.metrics.swapped(&swap);
         }
-    }
-
-    fn tell_ended(&self, swap: &Swap, candidate: &Candidate) {
-        swap.log(&[]);
-        self.desk.tries(swap, None);
-        self.retire(swap, candidate);
-    }
-
-    /// Counts the end of a candidate, which is no longer shown.
-    fn retire(&self, swap: &Swap, candidate: &Candidate) {
-        let metrics = &self.workshop.metrics;
-        metrics.swapped(swap);
-        metrics.retire(&swap.plugin, &candidate.served.prepared.description().version, candidate.digest());
     }
 }
 

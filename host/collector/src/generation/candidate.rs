@@ -44,7 +44,8 @@ pub(super) fn phase(now: &Served, settings: &Settings, next: &str) -> Option<Pha
     }
 }
 
-/// A version whose canary has to wait for another one in the same chain to be over.
+/// A version whose trial has to wait: for the canary of another one in the same chain to be over, or for the version
+/// beside which it was tried to be gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waits {
     /// The component id.
@@ -55,6 +56,13 @@ pub struct Waits {
     pub to: String,
     /// The processor that it waits for.
     pub behind: String,
+}
+
+impl Waits {
+    /// What waits until the trial of this very processor is over.
+    pub fn for_itself(plugin: &str, from: String, to: &str) -> Self {
+        Self { plugin: plugin.to_owned(), from, to: to.to_owned(), behind: plugin.to_owned() }
+    }
 }
 
 /// A processor in a chain with `id` that has a canary. Of two at a time each would be judged for what the other

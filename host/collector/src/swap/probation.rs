@@ -140,7 +140,7 @@ mod tests {
 
     fn on_probation(rollout: &Rollout) -> (Probation, Arc<Recent>) {
         let metrics = PluginMetrics::new(Metrics::default().registry(), &Aggregates::default()).unwrap();
-        let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", "d", None, 0)), Arc::new(Recent::default()));
+        let (stats, recent) = (Arc::new(metrics.plugin("wasm/a", "1", None, 0)), Arc::new(Recent::default()));
         call(&recent, 10, 100, 10);
         (Probation::of("wasm/a", "d", rollout, &stats, &recent), recent)
     }

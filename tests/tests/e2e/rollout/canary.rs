@@ -6,13 +6,10 @@ use std::thread;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::Value;
-use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{
-    Flow, ONE, PLUGIN, TWO, arrived, bad_versions_go, flows, marks, order, order_of, replace, shown, span, start,
-};
+use super::{Flow, ONE, PLUGIN, TWO, arrived, bad_versions_go, flows, marks, order, replace, shown, span, start};
 use crate::guests::{self, Version};
 use crate::odd;
 use crate::swap::text;
@@ -165,58 +162,5 @@ fn a_canary_goes_when_an_operator_wants_it_or_another_version_comes() {
     let back = replace(&sluice, ONE);
     assert_eq!(back["outcome"], "superseded", "{back}");
     assert_eq!(shown(&sluice).get("candidate"), None);
-    assert_eq!(sluice.terminate().code, 0);
-}
-
-#[test]
-fn of_a_chain_one_plugin_has_a_canary_at_a_time_and_the_next_one_has_its_turn() {
-    const SECOND: &str = "wasm/second";
-    const SIDE: &str = "wasm/side";
-    let upstream = Sink::start();
-    let settings = |file: &str| {
-        format!("module: {file}\nrollout: {{ strategy: canary, share: 0.5, for: 1h }}\nlimits: {{ timeout: 100ms }}")
-    };
-    let config = Config::to(&upstream)
-        .extension("sluice", "admin: { endpoint: '127.0.0.1:0', token_file: token }")
-        .processor(PLUGIN, &settings("rollout.wasm"))
-        .processor(SECOND, &settings("second.wasm"))
-        .processor(SIDE, &settings("side.wasm"))
-        .pipeline("traces", &["otlp"], &[PLUGIN, SECOND], &["otlp_grpc"])
-        .pipeline("traces/side", &["otlp"], &[SIDE], &["otlp_grpc"]);
-    let folder = Folder::new(&config.yaml());
-    folder.write("token", "a token of this test\n");
-    for file in ["rollout.wasm", "second.wasm", "side.wasm"] {
-        folder.write(file, guests::rollout(ONE));
-    }
-    let sluice = Sluice::start_in(folder);
-    let first = replace(&sluice, TWO);
-    assert_eq!(first["outcome"], "candidate", "{first}");
-    // That of another chain does not wait; that of the same chain does, and nothing comes of it before.
-    let seen = sluice.swaps(SIDE).len();
-    sluice.folder().write("side.wasm", guests::rollout(TWO));
-    assert_eq!(sluice.wait_swap(SIDE, seen)["outcome"], "candidate");
-    let waits = |times: usize| {
-        wait::until("a version that waits", || sluice.log().events("plugin.waits").into_iter().nth(times - 1))
-    };
-    let seen = sluice.swaps(SECOND).len();
-    sluice.folder().write("second.wasm", guests::rollout(TWO));
-    let told = waits(1);
-    assert_eq!((&told["plugin"], &told["behind"]), (&SECOND.into(), &PLUGIN.into()), "{told}");
-    assert_eq!((&told["from"], &told["to"]), (&first["from"], &first["to"]), "{told}");
-    let again: Value = serde_json::from_str(&order_of(&sluice, SECOND, "swap").stdout).unwrap();
-    assert_eq!(again["outcome"], "waits", "{again}");
-    assert_eq!(sluice.swaps(SECOND).len(), seen);
-    // However the first one ends, the next one has its turn then, and now the first one has to wait.
-    assert_eq!(order(&sluice, "abort").code, 0);
-    let turn = sluice.wait_swap(SECOND, seen);
-    assert_eq!((&turn["outcome"], &turn["trigger"], &turn["to"]), (&"candidate".into(), &"turn".into(), &first["to"]));
-    sluice.folder().write("rollout.wasm", guests::rollout(Version { burns: 2, ..TWO }));
-    assert_eq!(waits(2)["plugin"], PLUGIN);
-    let seen = sluice.swaps(PLUGIN).len();
-    assert_eq!(order_of(&sluice, SECOND, "promote").code, 0);
-    assert_eq!(sluice.wait_swap(PLUGIN, seen)["outcome"], "candidate");
-    assert_eq!(sluice.log().events("plugin.waits").len(), 2, "it is told once");
-    let waited = [("plugin", SECOND), ("outcome", "waits"), ("step", "canary")];
-    assert_eq!(sluice.metrics().sum("sluice_plugin_swaps_total", &waited), 1.0);
     assert_eq!(sluice.terminate().code, 0);
 }

@@ -8,7 +8,7 @@ use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{Flow, ONE, PLUGIN, TWO, arrived, flows, marks, order, replace, shown, span, start};
+use super::{Flow, ONE, PLUGIN, TWO, arrived, flows, marks, order, replace, serving, shown, span, start};
 use crate::guests;
 use crate::odd;
 use crate::swap::wait_for_text;
@@ -60,6 +60,33 @@ fn a_plugin_that_leaves_takes_its_canary_along_and_is_shown_no_more() {
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
     assert_eq!(end.account.sum("receiver", "refused"), 0);
+}
+
+#[test]
+fn what_serves_after_a_trial_is_shown_although_the_configuration_has_changed_meanwhile() {
+    const BEFORE: &str = "strategy: canary, share: 0.1, for: 1h";
+    for (now, outcome) in [("strategy: immediate", "swapped"), ("strategy: canary, share: 0.2, for: 1h", "candidate")] {
+        let upstream = Sink::start();
+        let sluice = start(&upstream, BEFORE);
+        let came = replace(&sluice, TWO);
+        assert_eq!(came["outcome"], "candidate", "{came}");
+        assert_eq!(serving(&sluice), [("one".to_owned(), 1.0)]);
+        let config = std::fs::read_to_string(sluice.folder().config()).unwrap();
+        assert!(config.contains(BEFORE), "{config}");
+        sluice.folder().write("config.yaml", config.replace(BEFORE, now));
+        // The reload of the module, and that of the configuration.
+        wait::until("the reload", || sluice.log().events("reload").into_iter().nth(1));
+        let swaps = sluice.swaps(PLUGIN).split_off(2);
+        let outcomes: Vec<_> = swaps.iter().map(|swap| swap["outcome"].as_str().unwrap()).collect();
+        assert_eq!(outcomes, [outcome, "superseded"], "{swaps:?}");
+        if outcome == "candidate" {
+            assert_eq!(serving(&sluice), [("one".to_owned(), 1.0)]);
+            assert_eq!(order(&sluice, "promote").code, 0);
+        }
+        assert_eq!(shown(&sluice)["digest"], came["to"]);
+        assert_eq!(serving(&sluice), [("two".to_owned(), 1.0)]);
+        assert_eq!(sluice.terminate().code, 0);
+    }
 }
 
 #[test]
