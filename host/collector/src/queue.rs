@@ -306,9 +306,15 @@ impl Queue {
             let mut parts = entry::cut(one, &self.settings).into_iter();
             batch.extend(parts.next());
             let mut state = self.state();
-            for part in parts.rev() {
-                state.queued += part.weight;
-                state.waiting.push_front(part);
+            // Who has closed it meanwhile did not see them, and nobody takes any more.
+            if state.phase == Phase::Closed {
+                drop(state);
+                self.shut_out_all(parts);
+            } else {
+                for part in parts.rev() {
+                    state.queued += part.weight;
+                    state.waiting.push_front(part);
+                }
             }
         }
         batch.into_iter().map(|waiting| Taken::new(Arc::clone(self), waiting)).collect()
@@ -345,10 +351,14 @@ impl Queue {
             state.queued = Weight::default();
             std::mem::take(&mut state.waiting)
         };
+        self.shut_out_all(waiting);
+        self.room.notify_waiters();
+    }
+
+    fn shut_out_all(self: &Arc<Self>, waiting: impl IntoIterator<Item = Waiting>) {
         for waiting in waiting {
             Taken::new(Arc::clone(self), waiting).shut_out();
         }
-        self.room.notify_waiters();
     }
 
     /// Spans that were given up because the process ends.

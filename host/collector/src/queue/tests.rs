@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 use proptest::prelude::*;
 
 use super::trouble::Trouble;
-use super::{AnyQueue, Batching, Figures, Full, Item, OnFull, Queue, Settings, Sizer, Taken, Weight};
+use super::{AnyQueue, Batching, Figures, Full, Item, OnFull, Queue, Ready, Settings, Sizer, Taken, Weight};
 use crate::account::{Account, DestinationAccount, Entry};
 
 /// An `ExportTraceServiceRequest` with this many empty spans, by the protobuf encoding:
@@ -307,6 +307,23 @@ fn a_request_that_is_too_large_goes_out_in_parts_and_each_weighs_until_it_has_go
     }
     assert_eq!(fixture.queue.used(), Weight::default());
     assert_eq!(fixture.account(), [250, 250, 0, 0, 0]);
+}
+
+#[test]
+fn of_a_request_that_is_cut_while_the_queue_closes_all_parts_are_shut_out() {
+    let batch = Batching { flush_timeout: Duration::ZERO, min_size: 1, max_size: 100, sizer: Sizer::Items };
+    let fixture = fixture(batching(batch));
+    fixture.put(250).unwrap();
+    let Ready::Now(whole) = fixture.queue.ready(&mut fixture.queue.state(), Instant::now()) else {
+        panic!("it is not ready")
+    };
+    fixture.queue.close();
+    let [first] = <[Taken; 1]>::try_from(fixture.queue.fit(whole)).ok().unwrap();
+    // The one that has it is told to stop.
+    assert_eq!((first.spans(), first.shut_out()), (100, 100));
+    assert_eq!(fixture.account(), [250, 0, 250, 0, 0]);
+    assert_eq!(fixture.queue.shut_out(), 250);
+    assert_eq!(fixture.queue.used(), Weight::default());
 }
 
 #[test]
