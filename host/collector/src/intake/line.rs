@@ -165,10 +165,17 @@ async fn pass_on(core: &Rc<Core>, receiver: usize, group: Vec<Waiting>) {
 }
 
 impl Waiting {
+    /// A sender that goes away takes its request along, as far as no queue has it: nobody charges for what it
+    /// would hold, however long it waited for room.
     async fn alone(self, core: &Core, receiver: usize) {
-        let answer = take(core, receiver, self.wire, self.deadline).await;
+        let Self { wire, deadline, mut tell } = self;
+        let answer = tokio::select! {
+            biased;
+            () = tell.closed() => return,
+            answer = take(core, receiver, wire, deadline) => answer,
+        };
         // The sender may have gone; the request is taken all the same.
-        let _ = self.tell.send(answer);
+        let _ = tell.send(answer);
     }
 }
 
