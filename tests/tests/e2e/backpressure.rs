@@ -58,6 +58,52 @@ fn senders_that_come_again_get_everything_through_a_slow_upstream() {
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
 
+/// Nobody charges for what a request holds whose sender has gone, and its sender may have sent it elsewhere.
+#[test]
+fn a_request_that_waits_for_room_goes_with_its_sender() {
+    let upstream = Sink::start();
+    let queue = "sending_queue: { queue_size: 1, on_full: block, batch: { flush_timeout: 1ms } }";
+    let config = Config::new()
+        .exporter("otlp_grpc", &config::grpc(&upstream, queue))
+        .processor("attributes", "actions: [{ key: a, value: b, action: upsert }]")
+        .processor(
+            "redaction",
+            "allow_all_keys: true
+blocked_values: ['4[0-9]{12}']",
+        );
+    let sluice = Sluice::start(&config);
+    let (client, mut exporter) = (Grpc::new(sluice.grpc()).unwrap(), Exporter::new(59));
+    let count = |requests: &[Bytes]| requests.iter().map(|request| wire::count(request).unwrap()).sum::<u64>();
+    // From these it knows that the chain costs something.
+    let mut taken = exporter.requests(10, 300);
+    for request in &taken {
+        client.send(request).unwrap();
+    }
+    upstream.wait_for_spans(count(&taken));
+    upstream.always(Answer::UNAVAILABLE);
+    taken.push(exporter.request(300));
+    client.send(&taken[10]).unwrap();
+
+    let abandoned = exporter.requests(20, 300);
+    let send = |request: &Bytes| {
+        let (client, request) = (client.clone(), request.clone());
+        wait::runtime().spawn(async move { client.export(request).await })
+    };
+    let waiting: Vec<_> = abandoned.iter().map(send).collect();
+    let held = [("level", "receiver"), ("outcome", "held")];
+    let held = || sluice.metrics().sum("sluice_account_spans", &held) as u64;
+    wait::until("all to wait for room", || (held() == count(&abandoned)).then_some(()));
+    for sender in waiting {
+        sender.abort();
+    }
+    wait::until("none to be held any more", || (held() == 0).then_some(()));
+    upstream.always(Answer::Ok);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(end.account.sum("receiver", "refused") as u64, count(&abandoned));
+    assert_eq!(upstream.spans(), count(&taken));
+}
+
 /// The most memory that the process has had resident, in MiB.
 fn peak_mib(sluice: &Sluice) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap();

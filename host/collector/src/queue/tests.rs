@@ -6,14 +6,14 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge, Registry};
 use proptest::prelude::*;
 
 use super::trouble::Trouble;
-use super::{AnyQueue, Batching, Figures, Full, Item, OnFull, Queue, Settings, Sizer, Taken, Weight};
+use super::{AnyQueue, Batching, Figures, Full, Item, OnFull, Queue, Ready, Settings, Sizer, Taken, Weight};
 use crate::account::{Account, DestinationAccount, Entry};
 
 /// An `ExportTraceServiceRequest` with this many empty spans, by the protobuf encoding:
@@ -59,7 +59,7 @@ pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
 impl Fixture {
     fn put(&self, spans: u32) -> Result<(), Full> {
         let wire = request(spans);
-        let room = now(self.queue.reserve(wire.len(), spans)).expect("no policy here waits")?;
+        let mut room = now(self.queue.reserve(Weight::of(wire.len(), spans))).expect("no policy here waits")?;
         room.commit(Item { wire, spans, account: Arc::clone(&self.destination), owed: None });
         Ok(())
     }
@@ -161,7 +161,7 @@ proptest! {
             match op {
                 Op::Put(spans) => prop_assert_eq!(fixture.put(spans).is_ok(), model.put(spans, on_full, room)),
                 // A request that is given up between the two steps leaves no trace.
-                Op::Reserve(spans) => drop(now(fixture.queue.reserve(10, spans))),
+                Op::Reserve(spans) => drop(now(fixture.queue.reserve(Weight::of(10, spans)))),
                 Op::Take => {
                     let batch = fixture.take();
                     let expected = model.waiting.pop_front();
@@ -238,7 +238,7 @@ fn blocked_ones_wait_until_there_is_room() {
     let fixture = fixture(one_by_one(OnFull::Block, 1));
     fixture.put(1).unwrap();
     run(async {
-        let mut waits = std::pin::pin!(fixture.queue.reserve(10, 1));
+        let mut waits = std::pin::pin!(fixture.queue.reserve(Weight::of(10, 1)));
         assert!(now(waits.as_mut()).is_none());
         let taken = fixture.queue.take().await;
         assert!(now(waits.as_mut()).is_none(), "it is still in memory");
@@ -310,10 +310,27 @@ fn a_request_that_is_too_large_goes_out_in_parts_and_each_weighs_until_it_has_go
 }
 
 #[test]
+fn of_a_request_that_is_cut_while_the_queue_closes_all_parts_are_shut_out() {
+    let batch = Batching { flush_timeout: Duration::ZERO, min_size: 1, max_size: 100, sizer: Sizer::Items };
+    let fixture = fixture(batching(batch));
+    fixture.put(250).unwrap();
+    let Ready::Now(whole) = fixture.queue.ready(&mut fixture.queue.state(), Instant::now()) else {
+        panic!("it is not ready")
+    };
+    fixture.queue.close();
+    let [first] = <[Taken; 1]>::try_from(fixture.queue.fit(whole)).ok().unwrap();
+    // The one that has it is told to stop.
+    assert_eq!((first.spans(), first.shut_out()), (100, 100));
+    assert_eq!(fixture.account(), [250, 0, 250, 0, 0]);
+    assert_eq!(fixture.queue.shut_out(), 250);
+    assert_eq!(fixture.queue.used(), Weight::default());
+}
+
+#[test]
 fn what_comes_too_late_for_a_closed_queue_has_failed() {
     let fixture = fixture(Settings::one_by_one());
     let wire = request(3);
-    let room = now(fixture.queue.reserve(wire.len(), 3)).unwrap().unwrap();
+    let mut room = now(fixture.queue.reserve(Weight::of(wire.len(), 3))).unwrap().unwrap();
     fixture.put(2).unwrap();
     fixture.queue.close();
     room.commit(Item { wire, spans: 3, account: fixture.destination.clone(), owed: None });
