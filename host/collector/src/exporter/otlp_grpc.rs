@@ -124,8 +124,8 @@ fn target(url: &str) -> Result<Uri, String> {
 fn keepalive(mut section: Section<'_>) -> (Duration, Duration, bool) {
     const DEFAULT: Duration = Duration::from_secs(10);
     let keepalive = (
-        section.duration_or("time", DEFAULT),
-        section.duration_or("timeout", DEFAULT),
+        section.nonzero_duration_or("time", DEFAULT),
+        section.nonzero_duration_or("timeout", DEFAULT),
         section.bool_or("permit_without_stream", false),
     );
     section.finish();

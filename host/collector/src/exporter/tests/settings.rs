@@ -29,6 +29,12 @@ fn grpc_speaks_tls_unless_told_otherwise() {
 }
 
 #[test]
+fn a_zero_of_keepalive_is_its_default_as_in_grpc() {
+    let with = |keepalive: &str| read("otlp", &format!("endpoint: up:1\nkeepalive: {{ {keepalive} }}"));
+    assert_eq!(with("time: 0s, timeout: 0"), with(""));
+}
+
+#[test]
 fn http_appends_the_path_to_an_endpoint_but_not_to_a_traces_endpoint() {
     for (yaml, uri) in [
         ("endpoint: https://up/otlp/", "https://up/otlp/v1/traces"),
