@@ -119,9 +119,24 @@ async fn answer(
         answer
     };
     match answer {
-        Some(answer) => Ok(answer),
+        Some(answer) => {
+            if let Some(Late(by)) = answer.extensions().get() {
+                tokio::time::sleep(*by).await;
+            }
+            Ok(answer)
+        }
         None => std::future::pending().await,
     }
+}
+
+/// In an answer: how late it comes.
+#[derive(Clone)]
+struct Late(Duration);
+
+/// The same answer, later.
+pub fn late(by: Duration, mut answer: Answer) -> Option<Answer> {
+    answer.extensions_mut().insert(Late(by));
+    Some(answer)
 }
 
 pub fn body(bytes: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
