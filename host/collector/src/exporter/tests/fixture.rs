@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::account::{Account, Entry};
 use crate::config::section::read_text;
-use crate::exporter::{self, Exporter, ExporterContext, Metrics};
+use crate::exporter::{self, Exporter, ExporterContext, Metrics, Outputs};
 use crate::queue::{Disks, Item};
 
 /// A request as upstream has seen it.
@@ -159,6 +159,7 @@ pub fn start(kind: &str, yaml: &str) -> Fixture {
         runtime: Some(Handle::current()),
         metrics: Metrics::new(&registry).unwrap(),
         disks: Disks::default(),
+        outputs: Outputs::default(),
         account: account.clone(),
     };
     Fixture { exporter: exporter::start(&kind, &settings, &context).unwrap(), account }
