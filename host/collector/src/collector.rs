@@ -27,7 +27,7 @@ use std::time::Instant;
 use crate::account::Account;
 use crate::config::{self, Component, Config, Id};
 use crate::cores::{Cores, Courier, Reroute};
-use crate::exporter::{self, Exporter, ExporterContext};
+use crate::exporter::{self, Exporter, ExporterContext, Outputs};
 use crate::extension::{Readiness, admin::Desk};
 use crate::generation::{Fresh, Processors, Served, Waits, Workshop};
 use crate::queue::Disks;
@@ -72,6 +72,7 @@ pub struct Collector {
     files: Watch,
     exporters: HashMap<Id, Serving>,
     disks: Disks,
+    outputs: Outputs,
     receivers: Vec<Receiving>,
     servers: Servers,
     sockets: Sockets,
@@ -146,6 +147,7 @@ impl Collector {
             files: Watch::default(),
             exporters: HashMap::new(),
             disks: Disks::default(),
+            outputs: Outputs::default(),
             receivers: Vec::new(),
             servers: Servers::default(),
             sockets,
@@ -236,6 +238,7 @@ impl Collector {
                     runtime: self.cores.runtime(self.started),
                     metrics: self.sending.clone(),
                     disks: self.disks.clone(),
+                    outputs: self.outputs.clone(),
                     account: self.account.clone(),
                 };
                 self.started += 1;

@@ -15,6 +15,7 @@ mod listeners;
 mod mark;
 mod nearest;
 mod node;
+mod outputs;
 pub mod processor;
 pub mod section;
 mod service;
@@ -217,6 +218,7 @@ fn read(tree: &Tree, problems: &Problems) -> Config {
         only_plugins(Config { receivers, exporters, extensions, scrapes, service, ..Config::default() }, processors);
     config.processors.extend(connectors);
     listeners::judge(&mut config, problems);
+    outputs::judge(&config, problems);
     config
 }
 

@@ -33,6 +33,7 @@ use crate::auth::Auth;
 use crate::config::section::Section;
 use crate::queue::{self, AnyQueue, Disks, Durable, Figures, Folder, Lease, Queue};
 
+pub use file::Outputs;
 use retry::Schedule;
 use sender::{Sender, Transport};
 use upstreams::Upstreams;
@@ -167,7 +168,9 @@ pub struct ExporterContext {
     pub metrics: Metrics,
     /// Where queues on disk are.
     pub disks: Disks,
-    /// The account of what they hold already.
+    /// The files that exporters write to.
+    pub outputs: Outputs,
+    /// The account of what the queues hold already.
     pub account: Account,
 }
 
@@ -252,18 +255,18 @@ impl Settings {
     }
 
     /// The way to each upstream, with the exporter that it is configured as if that is another one.
-    fn transports(&self, id: &str) -> Result<Vec<(Option<String>, Transport)>, String> {
+    fn transports(&self, id: &str, outputs: &Outputs) -> Result<Vec<(Option<String>, Transport)>, String> {
         let transport = match self {
             Self::OtlpGrpc(settings) => Transport::Grpc(otlp_grpc::Client::new(settings)?),
             Self::OtlpHttp(settings) => Transport::Http(otlp_http::Client::new(settings)?),
             Self::Debug(settings) => Transport::Debug(debug::Printer::new(id, settings)),
-            Self::File(settings) => Transport::File(file::Writer::open(settings)?),
+            Self::File(settings) => Transport::File(file::Writer::open(settings, outputs)?),
             Self::Failover(failover) => {
                 let mut all = Vec::new();
                 for failover::Upstream { named, settings } in &failover.upstreams {
                     let id = named.id.to_string();
                     let known = settings.as_ref().ok_or_else(|| format!("exporter `{id}` is not defined"))?;
-                    let transports = known.transports(&id).map_err(|reason| format!("{id}: {reason}"))?;
+                    let transports = known.transports(&id, outputs).map_err(|reason| format!("{id}: {reason}"))?;
                     all.extend(transports.into_iter().map(|(_, transport)| (Some(id.clone()), transport)));
                 }
                 return Ok(all);
@@ -283,7 +286,7 @@ pub fn start(id: &impl Display, settings: &Settings, context: &ExporterContext) 
     let runtime = context.runtime.clone().ok_or_else(|| fail("the process is ending".to_owned()))?;
     // Clients look for the runtime that they are made in.
     let guard = runtime.enter();
-    let transports = settings.transports(&id).map_err(fail)?;
+    let transports = settings.transports(&id, &context.outputs).map_err(fail)?;
     drop(guard);
     let (queue, lease) = open_queue(&id, settings.queue(), context).map_err(fail)?;
     // Of two exporters of one name, the old one draining, the new one's is the capacity.
@@ -308,7 +311,7 @@ pub fn check(id: &impl Display, settings: &Settings, runtime: &Handle) -> Result
         return Ok(());
     }
     let _on = runtime.enter();
-    settings.transports(&id.to_string()).map(drop).map_err(fail)
+    settings.transports(&id.to_string(), &Outputs::default()).map(drop).map_err(fail)
 }
 
 /// The queue in memory, or on disk with what an earlier process has left there.

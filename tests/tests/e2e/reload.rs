@@ -2,6 +2,7 @@
 //! metrics endpoint, the log. All of it or nothing, and nobody notices who need not.
 
 mod beside;
+mod files;
 mod ports;
 
 use std::net::{SocketAddr, TcpStream};

@@ -86,6 +86,11 @@ impl<'c> Section<'c> {
         self.u64(key).unwrap_or(default)
     }
 
+    /// A whole number, or `default` if the key is absent or 0, which is how gRPC and the Collector say the same.
+    pub fn nonzero_u64_or(&mut self, key: &str, default: u64) -> u64 {
+        self.u64(key).filter(|value| *value != 0).unwrap_or(default)
+    }
+
     /// A finite number.
     pub fn f64_or(&mut self, key: &str, default: f64) -> f64 {
         let Some(node) = self.node(key) else { return default };
@@ -107,6 +112,11 @@ impl<'c> Section<'c> {
             node.error(error);
             default
         })
+    }
+
+    /// A duration, or `default` if the key is absent or 0, which is how gRPC and the Collector say the same.
+    pub fn nonzero_duration_or(&mut self, key: &str, default: Duration) -> Duration {
+        Some(self.duration_or(key, default)).filter(|value| !value.is_zero()).unwrap_or(default)
     }
 
     /// One of a few words, in whatever case: the Collector's users write `INFO` and `info`.

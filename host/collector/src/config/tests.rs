@@ -6,6 +6,7 @@ mod docs;
 mod failover;
 mod files;
 mod listeners;
+mod outputs;
 mod problems;
 mod substitution;
 

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use self::gathering::Gathering;
 use super::sender::{Refusal, Retry};
+use crate::config::section::Section;
 use crate::otlp::compression::Encoding;
 use crate::tls;
 
@@ -159,6 +160,21 @@ impl Pool {
             .request(request.map(Full::new))
             .await
             .map_err(|error| Lost { message: with_causes(&error), maybe_taken: !error.is_connect() })
+    }
+}
+
+/// The bound on an attempt: a duration, or nothing where it is zero, as in the Collector.
+pub(super) fn timeout(section: &mut Section<'_>, default: Duration) -> Option<Duration> {
+    Some(section.duration_or("timeout", default)).filter(|timeout| !timeout.is_zero())
+}
+
+/// Waits for what comes of an attempt. An error says that nothing has, in time.
+pub(super) async fn within<T>(timeout: Option<Duration>, attempt: impl Future<Output = T>) -> Result<T, String> {
+    match timeout {
+        None => Ok(attempt.await),
+        Some(timeout) => {
+            tokio::time::timeout(timeout, attempt).await.map_err(|_| format!("no answer within {timeout:?}"))
+        }
     }
 }
 

@@ -4,16 +4,22 @@
 //! bytes, big-endian, and the request. What cannot be written has failed and is taken back out of
 //! the file, so that a full disk leaves no half request in front of the next one.
 
-use std::fs::File;
-use std::io::{self, Seek, SeekFrom, Write};
+mod outputs;
+
+use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+use outputs::Output;
 
 use super::sender::{Answer, Refusal, Retry};
 use crate::config::section::{NOT_YET, Section};
 use crate::queue;
+
+pub use outputs::Outputs;
+pub(crate) use outputs::one_path;
 
 /// The settings of a `file` exporter.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +28,7 @@ pub struct Settings {
     pub path: PathBuf,
     /// Protobuf instead of JSON.
     pub proto: bool,
-    /// Keep what is in the file.
+    /// Keep what is in the file when the process first opens it.
     pub append: bool,
     /// What waits.
     pub queue: queue::Settings,
@@ -53,21 +59,17 @@ impl Settings {
 /// Writes requests into one file.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
-    file: Arc<Mutex<File>>,
+    output: Arc<Output>,
     proto: bool,
 }
 
 impl Writer {
-    /// Opens the file, and empties it unless it is to be kept.
-    pub fn open(settings: &Settings) -> Result<Self, String> {
-        let mut options = File::options();
-        options.create(true).write(true).truncate(!settings.append);
-        let mut file = options
-            .open(&settings.path)
+    /// Opens the file, which others of the process may write to.
+    pub fn open(settings: &Settings, outputs: &Outputs) -> Result<Self, String> {
+        let output = outputs
+            .open(&settings.path, settings.append)
             .map_err(|error| format!("cannot open {}: {error}", settings.path.display()))?;
-        // A pipe has no end to go to.
-        let _ = file.seek(SeekFrom::End(0));
-        Ok(Self { file: Arc::new(Mutex::new(file)), proto: settings.proto })
+        Ok(Self { output: Arc::new(output), proto: settings.proto })
     }
 
     /// Writes one request.
@@ -86,15 +88,7 @@ impl Writer {
     }
 
     fn write_now(&self, wire: &[u8]) -> io::Result<()> {
-        let record = self.record(wire)?;
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = file.stream_position();
-        file.write_all(&record).inspect_err(|_| {
-            if let Ok(before) = before {
-                // If this fails as well, the error that is told is the one that matters.
-                let _ = file.set_len(before).and_then(|()| file.seek(SeekFrom::Start(before)));
-            }
-        })
+        self.output.append(&self.record(wire)?)
     }
 
     fn record(&self, wire: &[u8]) -> io::Result<Vec<u8>> {
@@ -117,21 +111,26 @@ mod tests {
         Settings { path, proto: true, append, queue: queue::Settings::one_by_one() }
     }
 
+    /// As another process does.
+    fn open(settings: &Settings) -> Writer {
+        Writer::open(settings, &Outputs::default()).unwrap()
+    }
+
     #[test]
     fn a_request_is_its_length_and_its_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spans");
-        Writer::open(&settings(path.clone(), false)).unwrap().write_now(b"abc").unwrap();
+        open(&settings(path.clone(), false)).write_now(b"abc").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0\x03abc");
-        Writer::open(&settings(path.clone(), true)).unwrap().write_now(b"de").unwrap();
+        open(&settings(path.clone(), true)).write_now(b"de").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0\x03abc\0\0\0\x02de");
-        Writer::open(&settings(path.clone(), false)).unwrap();
+        open(&settings(path.clone(), false));
         assert_eq!(std::fs::read(&path).unwrap(), b"");
     }
 
     #[test]
     fn a_full_disk_is_an_error() {
-        let writer = Writer::open(&settings(PathBuf::from("/dev/full"), true)).unwrap();
+        let writer = open(&settings(PathBuf::from("/dev/full"), true));
         assert_eq!(writer.write_now(b"abc").unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

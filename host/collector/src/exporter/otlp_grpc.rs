@@ -50,8 +50,8 @@ pub struct Settings {
     pub auth: Option<Auth>,
     /// How to compress.
     pub compression: Encoding,
-    /// For one attempt.
-    pub timeout: Duration,
+    /// For one attempt; it takes as long as it takes if there is none.
+    pub timeout: Option<Duration>,
     /// Silence after which the connection is probed, how long the answer may take, and whether
     /// that is done without requests in flight as well.
     pub keepalive: Option<(Duration, Duration, bool)>,
@@ -92,7 +92,7 @@ impl Settings {
             headers: headers::read(&mut section),
             auth: Auth::read(&mut section),
             compression: compression(&mut section),
-            timeout: section.duration_or("timeout", TIMEOUT),
+            timeout: client::timeout(&mut section, TIMEOUT),
             keepalive: section.section("keepalive").map(keepalive),
             retry: Schedule::read(&mut section, queue.storage.is_some()),
             queue,
@@ -124,8 +124,8 @@ fn target(url: &str) -> Result<Uri, String> {
 fn keepalive(mut section: Section<'_>) -> (Duration, Duration, bool) {
     const DEFAULT: Duration = Duration::from_secs(10);
     let keepalive = (
-        section.duration_or("time", DEFAULT),
-        section.duration_or("timeout", DEFAULT),
+        section.nonzero_duration_or("time", DEFAULT),
+        section.nonzero_duration_or("timeout", DEFAULT),
         section.bool_or("permit_without_stream", false),
     );
     section.finish();
@@ -139,7 +139,7 @@ pub(super) struct Client {
     headers: HeaderMap,
     auth: Option<Auth>,
     compression: Encoding,
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 impl Client {
@@ -156,9 +156,11 @@ impl Client {
         headers
             .entry(http::header::USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!("sluice/", env!("CARGO_PKG_VERSION"))));
-        // gRPC's unit with the most room: eight digits of milliseconds are a day.
-        let timeout = format!("{}m", settings.timeout.as_millis().clamp(1, 99_999_999));
-        headers.insert("grpc-timeout", HeaderValue::try_from(timeout).map_err(|error| error.to_string())?);
+        if let Some(timeout) = settings.timeout {
+            // gRPC's unit with the most room: eight digits of milliseconds are a day.
+            let timeout = format!("{}m", timeout.as_millis().clamp(1, 99_999_999));
+            headers.insert("grpc-timeout", HeaderValue::try_from(timeout).map_err(|error| error.to_string())?);
+        }
         Ok(Self {
             pool: Pool::new(&settings.tls, Shape { http2_only: true, keepalive, keepalive_while_idle })?,
             uri: settings.uri.clone(),
@@ -184,13 +186,10 @@ impl Client {
 
     /// One attempt.
     pub async fn attempt(&self, message: &[Bytes]) -> Answer {
-        match tokio::time::timeout(self.timeout, self.exchange(message)).await {
+        match client::within(self.timeout, self.exchange(message)).await {
             Ok(Ok((rejected, message))) => Answer::Taken { rejected, message },
             Ok(Err(refusal)) => Answer::Refused(refusal),
-            Err(_) => {
-                let message = format!("no answer within {:?}", self.timeout);
-                Answer::Refused(refusal(Code::DeadlineExceeded, message, None))
-            }
+            Err(late) => Answer::Refused(refusal(Code::DeadlineExceeded, late, None)),
         }
     }
 

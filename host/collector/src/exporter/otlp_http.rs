@@ -38,8 +38,8 @@ pub struct Settings {
     pub json: bool,
     /// How to compress.
     pub compression: Encoding,
-    /// For one attempt.
-    pub timeout: Duration,
+    /// For one attempt; it takes as long as it takes if there is none.
+    pub timeout: Option<Duration>,
     /// When to try again.
     pub retry: Schedule,
     /// What waits.
@@ -63,7 +63,7 @@ impl Settings {
             auth: Auth::read(&mut section),
             json: section.one_of("encoding", &["proto", "json"], "proto") == "json",
             compression: compression(&mut section),
-            timeout: section.duration_or("timeout", TIMEOUT),
+            timeout: client::timeout(&mut section, TIMEOUT),
             retry: Schedule::read(&mut section, queue.storage.is_some()),
             queue,
         };
@@ -95,7 +95,7 @@ pub(super) struct Client {
     auth: Option<Auth>,
     json: bool,
     compression: Encoding,
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 impl Client {
@@ -138,12 +138,9 @@ impl Client {
 
     /// One attempt.
     pub async fn attempt(&self, body: &[Bytes]) -> Answer {
-        match tokio::time::timeout(self.timeout, self.exchange(body)).await {
+        match client::within(self.timeout, self.exchange(body)).await {
             Ok(answer) => answer.unwrap_or_else(|lost| Answer::Refused(no_answer(lost))),
-            Err(_) => Answer::Refused(Refusal {
-                reason: "timeout".to_owned(),
-                ..no_answer(format!("no answer within {:?}", self.timeout).into())
-            }),
+            Err(late) => Answer::Refused(Refusal { reason: "timeout".to_owned(), ..no_answer(late.into()) }),
         }
     }
 

@@ -31,6 +31,9 @@ use crate::tls::server::Tls;
 /// What OTLP recommends, after decompression.
 const MAX_REQUEST_MIB: u64 = 64;
 
+/// In bytes.
+const MIB: u64 = 1024 * 1024;
+
 /// Streams of one connection at a time. The Collector has no limit; this one hardly a client meets that
 /// waits for answers, and an attacker's streams stay countable.
 const MAX_STREAMS: u32 = 256;
@@ -137,8 +140,8 @@ impl Grpc {
     fn read(mut section: Section<'_>) -> Self {
         let mut settings = Self {
             endpoint: Endpoint::read(&mut section, "localhost:4317"),
-            max_request_bytes: mebibytes(section.u64_or("max_recv_msg_size_mib", MAX_REQUEST_MIB)),
-            max_streams: u32::try_from(section.u64_or("max_concurrent_streams", MAX_STREAMS.into()))
+            max_request_bytes: mebibytes(section.nonzero_u64_or("max_recv_msg_size_mib", MAX_REQUEST_MIB)),
+            max_streams: u32::try_from(section.nonzero_u64_or("max_concurrent_streams", MAX_STREAMS.into()))
                 .unwrap_or(u32::MAX),
             keepalive_time: KEEPALIVE_TIME,
             keepalive_timeout: KEEPALIVE_TIMEOUT,
@@ -149,8 +152,8 @@ impl Grpc {
         only_tcp(&mut section);
         if let Some(mut keepalive) = section.section("keepalive") {
             if let Some(mut server) = keepalive.section("server_parameters") {
-                settings.keepalive_time = server.duration_or("time", KEEPALIVE_TIME);
-                settings.keepalive_timeout = server.duration_or("timeout", KEEPALIVE_TIMEOUT);
+                settings.keepalive_time = server.nonzero_duration_or("time", KEEPALIVE_TIME);
+                settings.keepalive_timeout = server.nonzero_duration_or("timeout", KEEPALIVE_TIMEOUT);
                 settings.max_age = server.duration_or("max_connection_age", Duration::ZERO);
                 for key in ["max_connection_idle", "max_connection_age_grace"] {
                     server.unsupported(key, NOT_YET);
@@ -173,14 +176,11 @@ impl Grpc {
 
 impl Http {
     fn read(mut section: Section<'_>) -> Self {
-        let max_request_bytes = section.u64_or("max_request_body_size", 0);
+        let max_request_bytes = section.nonzero_u64_or("max_request_body_size", MAX_REQUEST_MIB * MIB);
         let settings = Self {
             endpoint: Endpoint::read(&mut section, "localhost:4318"),
             traces_path: section.str_or("traces_url_path", TRACES_PATH),
-            max_request_bytes: match usize::try_from(max_request_bytes) {
-                Ok(0) => mebibytes(MAX_REQUEST_MIB),
-                bytes => bytes.unwrap_or(usize::MAX),
-            },
+            max_request_bytes: usize::try_from(max_request_bytes).unwrap_or(usize::MAX),
             tls: Tls::read(&mut section, true),
             auth: Auth::read(&mut section),
         };
@@ -200,7 +200,7 @@ impl Http {
 }
 
 fn mebibytes(count: u64) -> usize {
-    usize::try_from(count.saturating_mul(1024 * 1024)).unwrap_or(usize::MAX)
+    usize::try_from(count.saturating_mul(MIB)).unwrap_or(usize::MAX)
 }
 
 /// What serving one port needs; shared by its connections. Other settings are another one.

@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::account::{Account, Entry};
 use crate::config::section::read_text;
-use crate::exporter::{self, Exporter, ExporterContext, Metrics};
+use crate::exporter::{self, Exporter, ExporterContext, Metrics, Outputs};
 use crate::queue::{Bound, Disks, Rooms};
 
 /// A request as upstream has seen it.
@@ -119,9 +119,24 @@ async fn answer(
         answer
     };
     match answer {
-        Some(answer) => Ok(answer),
+        Some(answer) => {
+            if let Some(Late(by)) = answer.extensions().get() {
+                tokio::time::sleep(*by).await;
+            }
+            Ok(answer)
+        }
         None => std::future::pending().await,
     }
+}
+
+/// In an answer: how late it comes.
+#[derive(Clone)]
+struct Late(Duration);
+
+/// The same answer, later.
+pub fn late(by: Duration, mut answer: Answer) -> Option<Answer> {
+    answer.extensions_mut().insert(Late(by));
+    Some(answer)
 }
 
 pub fn body(bytes: impl Into<Bytes>) -> BoxBody<Bytes, Infallible> {
@@ -144,6 +159,7 @@ pub fn start(kind: &str, yaml: &str) -> Fixture {
         runtime: Some(Handle::current()),
         metrics: Metrics::new(&registry).unwrap(),
         disks: Disks::default(),
+        outputs: Outputs::default(),
         account: account.clone(),
     };
     Fixture { exporter: exporter::start(&kind, &settings, &context).unwrap(), account }

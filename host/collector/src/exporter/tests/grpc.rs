@@ -8,7 +8,7 @@ use http::Response;
 use http_body_util::{BodyExt, Full};
 use prost::Message;
 
-use super::fixture::{Answer, Fixture, Upstream, request, run, start, until, upstream};
+use super::fixture::{Answer, Fixture, Upstream, late, request, run, start, until, upstream};
 use crate::otlp::compression::{Encoding, Unmetered};
 use crate::otlp::rpc::{Any, Status};
 
@@ -169,6 +169,19 @@ fn an_answer_that_does_not_come_is_a_deadline_and_tried_again() {
         exporter.put(request("a")).await;
         exporter.drain().await;
         assert_eq!(exporter.account(), (1, 0, String::new()));
+    });
+}
+
+#[test]
+fn a_timeout_of_zero_is_none_and_upstream_is_told_of_none() {
+    run(async {
+        let upstream = upstream(|_, _| late(Duration::from_millis(200), ok(b"").unwrap())).await;
+        let exporter = exporter(&upstream, &format!("timeout: 0s\n{RETRY}{NO_BATCH}"));
+        exporter.put(request("a")).await;
+        exporter.drain().await;
+        assert_eq!(exporter.account(), (1, 0, String::new()));
+        let seen = upstream.seen.lock().unwrap();
+        assert_eq!((seen.len(), seen[0].headers.get("grpc-timeout")), (1, None));
     });
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Response;
 
-use super::fixture::{Answer, Fixture, Upstream, body, request, run, start, upstream};
+use super::fixture::{Answer, Fixture, Upstream, body, late, request, run, start, upstream};
 use crate::otlp::compression::{Encoding, Unmetered};
 
 const RETRY: &str = "retry_on_failure: { initial_interval: 1ms, max_interval: 1ms }\n";
@@ -65,6 +65,17 @@ fn of_all_statuses_only_four_are_tried_again() {
                 assert_eq!((attempts, exporter.account()), (1, (0, 0, format!("http_{code}=1"))), "{code}");
             }
         }
+    });
+}
+
+#[test]
+fn a_timeout_of_zero_is_none() {
+    run(async {
+        let upstream = upstream(|_, _| late(Duration::from_millis(200), status(200).unwrap())).await;
+        let exporter = exporter(&upstream, "timeout: 0s\n");
+        exporter.put(request("a")).await;
+        exporter.drain().await;
+        assert_eq!((upstream.seen.lock().unwrap().len(), exporter.account()), (1, (1, 0, String::new())));
     });
 }
 

@@ -24,8 +24,14 @@ fn grpc_speaks_tls_unless_told_otherwise() {
         let (Settings::OtlpGrpc(settings), problems) = read("otlp", yaml) else { panic!("{yaml}") };
         assert!(problems.is_empty(), "{yaml}: {problems:?}");
         assert_eq!(settings.uri.to_string(), format!("{uri}{PATH}"), "{yaml}");
-        assert_eq!((settings.compression, settings.timeout), (Encoding::Gzip, Duration::from_secs(5)));
+        assert_eq!((settings.compression, settings.timeout), (Encoding::Gzip, Some(Duration::from_secs(5))));
     }
+}
+
+#[test]
+fn a_zero_of_keepalive_is_its_default_as_in_grpc() {
+    let with = |keepalive: &str| read("otlp", &format!("endpoint: up:1\nkeepalive: {{ {keepalive} }}"));
+    assert_eq!(with("time: 0s, timeout: 0"), with(""));
 }
 
 #[test]
@@ -36,7 +42,7 @@ fn http_appends_the_path_to_an_endpoint_but_not_to_a_traces_endpoint() {
     ] {
         let (Settings::OtlpHttp(settings), problems) = read("otlphttp", yaml) else { panic!("{yaml}") };
         assert!(problems.is_empty(), "{yaml}: {problems:?}");
-        assert_eq!((settings.uri.to_string().as_str(), settings.timeout), (uri, Duration::from_secs(30)));
+        assert_eq!((settings.uri.to_string().as_str(), settings.timeout), (uri, Some(Duration::from_secs(30))));
     }
 }
 

@@ -25,6 +25,19 @@ fn a_protocol_is_off_unless_it_is_named_and_has_the_collectors_defaults() {
 }
 
 #[test]
+fn zero_is_the_default_as_in_grpc_and_the_collector() {
+    let zeros = "\
+protocols:
+  grpc:
+    max_recv_msg_size_mib: 0
+    max_concurrent_streams: 0
+    keepalive: { server_parameters: { time: 0s, timeout: 0, max_connection_age: 0s } }
+  http: { max_request_body_size: 0 }
+";
+    assert_eq!(read(zeros), read("protocols: { grpc: , http: }"));
+}
+
+#[test]
 fn a_receiver_may_have_a_part_of_the_budget() {
     // By hand: 10 MiB less 4.
     let (settings, problems) =

@@ -1,0 +1,139 @@
+//! The files that the process writes to, whichever generations of its configuration it is that do.
+//!
+//! A generation opens a file while the one before still drains into it. So all of them append, one at a time, and
+//! a file is emptied only when the process opens it for the first time. Another process, which this one follows or
+//! which follows it, appends as well.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The files that the process has opened. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs(Arc<Mutex<HashMap<PathBuf, Turn>>>);
+
+/// Held by who writes to a file.
+type Turn = Arc<Mutex<()>>;
+
+/// A file to append to.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: File,
+    turn: Turn,
+}
+
+impl Outputs {
+    /// Opens a file. What is in it goes if it is not to be kept and the process has not opened it before: then
+    /// it was not delivered there by this process.
+    pub(super) fn open(&self, path: &Path, keep: bool) -> io::Result<Output> {
+        let file = File::options().create(true).append(true).open(path)?;
+        let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = match opened.entry(one_path(path)) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(new) => {
+                // Pipes and devices hold nothing.
+                if !keep && file.metadata()?.is_file() {
+                    file.set_len(0)?;
+                }
+                new.insert(Turn::default()).clone()
+            }
+        };
+        Ok(Output { file, turn })
+    }
+}
+
+/// A file's path of all that it may have, as far as its folder is there.
+pub(crate) fn one_path(path: &Path) -> PathBuf {
+    let in_its_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_its_folder).unwrap_or_else(|| path.to_owned())
+}
+
+impl Output {
+    /// Appends a record, or nothing of it.
+    pub fn append(&self, record: &[u8]) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.file.metadata()?.len();
+        let mut rest = record;
+        while !rest.is_empty() {
+            let error = match (&self.file).write(rest) {
+                Ok(0) => ErrorKind::WriteZero.into(),
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => error,
+            };
+            // If this fails as well, the error that is told is the one that matters.
+            let _ = self.take_back(before, record.len() - rest.len());
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Takes the beginning of a record out of the file. If another process has written meanwhile, which waits for no
+    /// turn, it stays: what that has written may be behind it.
+    fn take_back(&self, before: u64, written: usize) -> io::Result<()> {
+        let is_alone = self.file.metadata()?.len() == before + written as u64;
+        if is_alone && written > 0 { self.file.set_len(before) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn who_opens_a_file_after_another_goes_on_in_it_and_nothing_is_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spans");
+        // The same file by another name, and as it may be written in the next configuration.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for keep in [true, false] {
+            fs::write(&path, "before ").unwrap();
+            let outputs = Outputs::default();
+            let old = outputs.open(&path, keep).unwrap();
+            old.append(b"old ").unwrap();
+            let new = outputs.open(&link, false).unwrap();
+            for (output, record) in [(&new, "new "), (&old, "drained "), (&new, "new ")] {
+                output.append(record.as_bytes()).unwrap();
+            }
+            let expected = if keep { "before old new drained new " } else { "old new drained new " };
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_the_process_opens_again_is_not_emptied_and_that_of_another_process_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spans");
+        let outputs = Outputs::default();
+        outputs.open(&path, false).unwrap().append(b"a").unwrap();
+        outputs.open(&path, false).unwrap().append(b"b").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ab");
+        Outputs::default().open(&path, false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+    }
+
+    #[test]
+    fn half_a_record_is_taken_back_unless_another_process_has_written_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("spans");
+        let (ours, theirs) = (Outputs::default(), Outputs::default());
+        let (ours, theirs) = (ours.open(&path, true).unwrap(), theirs.open(&path, true).unwrap());
+        ours.append(b"whole half").unwrap();
+        ours.take_back(6, 4).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole ");
+        ours.append(b"half").unwrap();
+        theirs.append(b"theirs").unwrap();
+        ours.take_back(6, 4).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole halftheirs");
+    }
+}
