@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The files that the process has opened. Cheap to clone.
@@ -47,7 +47,8 @@ impl Outputs {
 
 /// A file's path of all that it may have, as far as its folder is there.
 pub(crate) fn one_path(path: &Path) -> PathBuf {
-    let in_its_folder = || Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    // A name alone has no parent that could be asked for.
+    let in_its_folder = || Some(absolute(path).ok()?.parent()?.canonicalize().ok()?.join(path.file_name()?));
     path.canonicalize().ok().or_else(in_its_folder).unwrap_or_else(|| path.to_owned())
 }
 
@@ -108,6 +109,15 @@ mod tests {
             let expected = if keep { "before old new drained new " } else { "old new drained new " };
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_yet_is_one_however_its_path_is_written() {
+        let there = std::env::current_dir().unwrap().canonicalize().unwrap().join("no-such-file");
+        for path in ["no-such-file", "./no-such-file", "src/../no-such-file"] {
+            assert_eq!(one_path(path.as_ref()), there, "{path}");
+        }
+        assert_eq!(one_path("no-such-folder/file".as_ref()), Path::new("no-such-folder/file"));
     }
 
     #[test]
