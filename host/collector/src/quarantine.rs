@@ -42,6 +42,10 @@ const MAX_MIB: u64 = 256;
 /// Default of `max_age`: who looks after a weekend finds them.
 const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 
+/// What is too old is looked for at most so many times in its age: the whole folder has to be read for it, which may hold
+/// half a million small records, and whoever needs the side thread waits.
+const LOOKS: u32 = 256;
+
 const MIB: u64 = 1 << 20;
 
 /// How much is kept, and for how long.
@@ -77,6 +81,8 @@ pub struct Quarantine {
     bounds: Bounds,
     bytes: AtomicU64,
     written: AtomicU64,
+    /// Before this time, in milliseconds since 1970, no record is too old.
+    expires_ms: AtomicU64,
 }
 
 /// It cannot be used.
@@ -138,8 +144,9 @@ impl Quarantine {
     pub fn open(settings: &Sluice) -> Result<Option<Arc<Self>>, OpenError> {
         let Some(state_dir) = &settings.state_dir else { return Ok(None) };
         let folder = folder_in(state_dir);
+        let zero = AtomicU64::default;
         let quarantine =
-            Self { bounds: settings.quarantine, bytes: AtomicU64::new(0), written: AtomicU64::new(0), folder };
+            Self { bounds: settings.quarantine, bytes: zero(), written: zero(), expires_ms: zero(), folder };
         quarantine.begin().map_err(|error| OpenError { folder: quarantine.folder.clone(), error })?;
         Ok(Some(Arc::new(quarantine)))
     }
@@ -170,8 +177,7 @@ impl Quarantine {
         let now = SystemTime::now();
         self.expire(now);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let millis = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
-        let id = format!("{millis:013}-{:x}-{number:x}", std::process::id());
+        let id = format!("{:013}-{:x}-{number:x}", millis(now), std::process::id());
         let bytes = record::encode(&id, now, case, wire);
         let size = bytes.len() as u64;
         if self.bytes.fetch_add(size, Ordering::Relaxed) + size > self.bounds.max_bytes {
@@ -208,18 +214,34 @@ impl Quarantine {
         }
     }
 
-    /// Removes what is too old.
+    /// Removes what is too old, if there may be anything.
     fn expire(&self, now: SystemTime) {
+        if millis(now) < self.expires_ms.load(Ordering::Relaxed) {
+            return;
+        }
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let mut oldest = now;
         for entry in entries.flatten() {
             let path = entry.path();
             let Some(written) = has_ending(&path, ENDING).then(|| written_at(&path)).flatten() else { continue };
             if now.duration_since(written).is_ok_and(|age| age > self.bounds.max_age) {
                 tracing::warn!(event = "quarantine", record = %path.display(), "removed: it is older than `max_age`");
                 self.remove(&path, entry.metadata().map_or(0, |metadata| metadata.len()));
+            } else {
+                oldest = oldest.min(written);
             }
         }
+        let after =
+            |time, wait: Duration| millis(time).saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let next = after(oldest, self.bounds.max_age).max(after(now, self.bounds.max_age / LOOKS));
+        self.expires_ms.store(next, Ordering::Relaxed);
     }
+}
+
+/// Milliseconds since 1970.
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The folder of the quarantine in a `state_dir`.

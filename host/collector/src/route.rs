@@ -81,12 +81,21 @@ impl Routes {
         let serving = |id: &str| self.slots.iter().flatten().find(|slot| slot.plan.id == id);
         let slot = |processor: &SlotPlan| {
             let before = serving(&processor.id);
-            let slot = match fresh.serving.remove(&processor.id) {
-                Some(instance) => {
-                    let standby = before.filter(|_| fresh.standbys.contains(&processor.id));
-                    Slot::new(processor.clone(), instance).relieved_by(standby)
+            let slot = if let Some(instance) = fresh.serving.remove(&processor.id) {
+                let standby = before.filter(|_| fresh.standbys.contains(&processor.id));
+                Slot::new(processor.clone(), instance).relieved_by(standby)
+            } else {
+                let before = before?;
+                // Each core is given one of what is new. If not, it is better served by what is old than not at all.
+                if !Arc::ptr_eq(&before.plan.guard, &processor.guard) {
+                    let (plugin, why) = (&processor.id, "a core has got no instance of the new version");
+                    tracing::error!(
+                        event = "internal",
+                        plugin,
+                        "{why}, the one before serves on there: please report it"
+                    );
                 }
-                None => before?.under(processor.clone()),
+                before.under(processor.clone())
             };
             Some(slot.trying(fresh.candidates.remove(&processor.id), before))
         };

@@ -1,8 +1,10 @@
 //! `swaps`: two plugins of a chain and the configuration are changed again and again under load, for
 //! good and for bad. Nothing may be lost or come twice, every span is processed by exactly one version
-//! of each plugin, all spans of a request by the same, and what is bad never serves.
+//! of each plugin, all spans of a request by the same under one configuration; what is bad never serves, and
+//! what was replaced serves no more.
 
 mod beside;
+mod history;
 mod load;
 mod marks;
 mod stage;
@@ -115,9 +117,13 @@ pub struct Outcome {
     pub wrongly_marked_spans: u64,
     /// Processed by a version that must not have served. Anything but 0 is a failure.
     pub foreign_spans: u64,
-    /// Requests whose spans were not all processed by the same versions. Anything but 0 is a failure.
+    /// Requests whose spans were not all processed by the same versions, of one configuration. Anything but 0 is a
+    /// failure.
     pub mixed_requests: u64,
-    /// Good versions that no span has seen. Anything but 0 is a failure.
+    /// Requests that began after another version or configuration was told to serve than those which processed them,
+    /// but for what stands in for it. Anything but 0 is a failure.
+    pub stale_requests: u64,
+    /// Good versions and configurations that no span has seen. Anything but 0 is a failure.
     pub unseen_versions: u64,
     /// Spans that the account does not explain. Anything but 0 is a failure.
     pub missing_spans: i64,
@@ -190,7 +196,7 @@ impl Outcome {
     pub fn is_lossless(&self) -> bool {
         let arrived = self.lost_spans == 0 && self.duplicate_spans == 0 && self.missing_spans == 0;
         let processed = self.wrongly_marked_spans == 0 && self.foreign_spans == 0 && self.mixed_requests == 0;
-        let swapped = self.wrong_outcomes.is_empty() && self.unseen_versions == 0;
+        let swapped = self.wrong_outcomes.is_empty() && self.unseen_versions == 0 && self.stale_requests == 0;
         arrived && processed && swapped && self.acknowledged_spans > 0
     }
 
@@ -256,8 +262,8 @@ pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
         kinds.pop().map_or(Ok(()), |change| stage.make(change))?;
         thread::sleep(REST);
         let seen = || {
-            let added = take(&mut arrived);
-            added.map(|()| arrived.has_seen(&stage.report.good).then_some(())).transpose()
+            let seen = take(&mut arrived).and_then(|()| arrived.has_seen(&stage.report.history));
+            seen.map(|seen| seen.then_some(())).transpose()
         };
         // What is never seen is told in the end.
         wait::within(wait::PATIENCE, seen).transpose()?;
@@ -266,11 +272,10 @@ pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
         }
     }
     let (rss_end, ended, sent) = (resident(stage.sluice.pid())?, Instant::now(), load.end()?);
-    let Stage { sluice, report, .. } = stage;
-    let end = sluice.terminate();
+    let (report, end) = stage.end();
     ensure!(end.code == 0, "the process ended with code {}:\n{}", end.code, end.stderr);
     take(&mut arrived)?;
-    let wrong = arrived.judge(&sent, &report.good)?;
+    let wrong = arrived.judge(&sent, &report.history)?;
     let times_out = |sent: &&Sent| {
         let until = sent.began + sent.lasted;
         report.timing_out.iter().any(|(from, to)| sent.began <= *to && until >= *from)
@@ -294,6 +299,7 @@ pub fn run(swaps: u32, seed: u64, plugin: &Path) -> Result<Outcome> {
         wrongly_marked_spans: wrong.marked,
         foreign_spans: wrong.foreign,
         mixed_requests: wrong.mixed,
+        stale_requests: wrong.stale,
         unseen_versions: wrong.unseen,
         missing_spans: end.account.missing(),
         refusals: sent.iter().map(|sent| sent.refused).sum(),

@@ -19,7 +19,8 @@ use crate::swap::counts::Counts;
 use crate::swap::differences;
 use crate::swap::trial::Trial;
 
-/// Bytes of copies that may wait for the side thread: some 16,000 spans.
+/// Bytes of copies that may wait for the side thread: some 16,000 spans. One that is larger alone is shed: whoever needs
+/// that thread waits for what is done with it.
 const MAX_WAITING: usize = 8 << 20;
 
 /// Keys in the view of a store after which it is taken anew.
@@ -113,7 +114,7 @@ impl Shadow {
         if ((number + 1.0) * self.share).floor() <= (number * self.share).floor() {
             return None;
         }
-        if self.waiting().bytes >= MAX_WAITING {
+        if self.waiting().bytes + batch.wire_len() > MAX_WAITING {
             self.trial.shed();
             return None;
         }

@@ -90,6 +90,9 @@ fn candidate(tried: &Value) -> Result<String, std::fmt::Error> {
     for (key, spans) in tried["changed_keys"].as_object().into_iter().flatten() {
         writeln!(text, "  differs    {} on {spans} spans", plain(key))?;
     }
+    if let Some(batches) = tried["not_compared"].as_u64().filter(|batches| *batches > 0) {
+        writeln!(text, "  too large  {batches} batches, which were not compared")?;
+    }
     Ok(text)
 }
 

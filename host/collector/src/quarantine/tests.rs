@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::replay::Requests;
-use super::{Bounds, Case, Damaged, NotKept, Quarantine, Record, ids, path_in};
+use super::{Bounds, Case, Damaged, NotKept, Quarantine, Record, ids, millis, path_in};
 use crate::config::section::read_text;
 use crate::extension::{self, Settings, Sluice};
 
@@ -89,6 +89,28 @@ fn what_is_too_old_is_removed() {
     assert_eq!(count(), 1);
     quarantine.expire(SystemTime::now() + Duration::from_mins(61));
     assert_eq!(count(), 0);
+}
+
+#[test]
+fn the_folder_is_not_read_for_each_record() {
+    let state_dir = tempfile::tempdir().unwrap();
+    let quarantine = open(state_dir.path(), Bounds { max_age: Duration::from_hours(256), ..Bounds::default() });
+    let (now, mins) = (SystemTime::now(), |mins| Duration::from_mins(mins));
+    let of = |time| path_in(&state_dir.path().join("quarantine"), &format!("{:013}-1-0", millis(time)));
+    let (old, young) = (of(SystemTime::UNIX_EPOCH), of(now + mins(90)));
+    for record in [&old, &young] {
+        fs::write(record, b"").unwrap();
+    }
+    let are_there_after = |hours, more| {
+        quarantine.keep(&case(), b"x").unwrap().accepted();
+        quarantine.expire(now + Duration::from_hours(hours) + mins(more));
+        [&old, &young].map(|record| record.exists())
+    };
+    assert_eq!(are_there_after(0, 0), [true, true], "there was none when it was opened");
+    assert_eq!(are_there_after(255, 0), [true, true]);
+    assert_eq!(are_there_after(257, 0), [false, true]);
+    assert_eq!(are_there_after(257, 45), [false, true], "the folder was read less than an hour before");
+    assert_eq!(are_there_after(258, 15), [false, false]);
 }
 
 #[test]

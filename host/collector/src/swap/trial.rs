@@ -145,8 +145,8 @@ impl Trial {
         !self.told_of_failure.swap(true, Ordering::Relaxed)
     }
 
-    /// Adds what a call of a shadow has said, and in what it differs.
-    pub fn said(&self, changed: BTreeMap<String, u64>, logs: &[LogLine], metrics: &[MetricUpdate]) {
+    /// Adds what a call of a shadow has said, and in what it differs, if that was compared.
+    pub fn said(&self, changed: Option<BTreeMap<String, u64>>, logs: &[LogLine], metrics: &[MetricUpdate]) {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).add(changed, logs, metrics);
     }
 

@@ -1,6 +1,5 @@
 //! The collector with its files, and the changes that are made to them.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::symlink;
@@ -11,21 +10,26 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::history::History;
 use super::version::{Deed, Template, Version};
 use super::{Change, FIRST, SECOND};
-use crate::collector::{Config, Folder, Sluice};
+use crate::collector::{Config, End, Folder, Sluice};
 use crate::sink::Sink;
 use crate::wait;
 
-/// The two plugins, by their places in the chain, and their files. That of the second lies in a
-/// `ConfigMap` mount: a link to `..data/second.wasm`, where `..data` is a link to a folder.
-const PLUGINS: [&str; 2] = ["wasm/first", "wasm/second"];
+/// The files of the two plugins. That of the second lies in a `ConfigMap` mount: a link to `..data/second.wasm`,
+/// where `..data` is a link to a folder.
 const FILE: &str = "first.wasm";
 const MOUNT: &str = "mount";
 
 /// Between two pieces of a file that is written slowly: longer than the watch waits for quiet, so that
 /// it is read in parts.
 const PIECE: Duration = Duration::from_millis(150);
+
+/// The plugin at a place in the chain.
+fn plugin(place: &str) -> String {
+    format!("wasm/{place}")
+}
 
 /// What came of the changes.
 #[derive(Default)]
@@ -38,8 +42,8 @@ pub(super) struct Report {
     pub(super) slowest_bad: Duration,
     /// When versions served that time out.
     pub(super) timing_out: Vec<(Instant, Instant)>,
-    /// The marks of all versions that were to serve.
-    pub(super) good: HashSet<String>,
+    /// The versions that were to serve.
+    pub(super) history: History,
 }
 
 /// See the module.
@@ -50,7 +54,6 @@ pub(super) struct Stage {
     config: String,
     template: Template,
     first: Version,
-    note: u32,
     mounts: u32,
     _cache: TempDir,
 }
@@ -68,9 +71,12 @@ impl Stage {
         let cache = tempfile::tempdir()?;
         let sluice = Sluice::spawn(folder, &[("SLUICE_CACHE_DIR", cache.path().into())]);
         sluice.ready()?;
-        let good = [first.mark.clone(), second.mark].into();
-        let report = Report { good, ..Report::default() };
-        Ok(Self { sluice, report, config, template, first, note: 0, mounts: 0, _cache: cache })
+        let mut report = Report::default();
+        for (place, version) in [(FIRST, &first), (SECOND, &second)] {
+            report.history.put(place, version);
+            report.history.serves(place, Instant::now());
+        }
+        Ok(Self { sluice, report, config, template, first, mounts: 0, _cache: cache })
     }
 
     /// A good version that is put nowhere.
@@ -78,15 +84,16 @@ impl Stage {
         self.template.make(Deed::Stamp)
     }
 
-    /// Makes a change and sees what comes of it.
+    /// Makes a change and sees what comes of it. Spans have to have shown the last note.
     pub(super) fn make(&mut self, change: Change) -> Result<()> {
+        self.report.history.is_shown();
         match change {
             Change::Renamed => {
                 let next = self.template.make(Deed::Stamp)?;
                 self.replace_first(next, change);
             }
             Change::SameVersion => {
-                let next = self.template.make_of(Deed::Stamp, self.first.called)?;
+                let next = self.template.make_of(Deed::Stamp, self.first.number)?;
                 self.replace_first(next, change);
             }
             Change::WrittenSlowly => {
@@ -96,22 +103,23 @@ impl Stage {
                     thread::sleep(PIECE);
                     file.write_all(piece)?;
                 }
-                self.serves(change, seen, &[(PLUGINS[0], &next)]);
+                self.serves(change, seen, &[(FIRST, &next)]);
                 self.first = next;
             }
             Change::ConfigMap => {
                 let (next, seen) = (self.template.make(Deed::Stamp)?, self.sluice.log().count());
                 self.mount(&next)?;
-                self.serves(change, seen, &[(PLUGINS[1], &next)]);
+                self.serves(change, seen, &[(SECOND, &next)]);
             }
             Change::AllAtOnce => {
                 let (first, second) = (self.template.make(Deed::Stamp)?, self.template.make(Deed::Stamp)?);
                 let seen = self.sluice.log().count();
-                self.note += 1;
+                self.report.history.note += 1;
+                let note = self.report.history.note.to_string();
                 self.sluice.folder().write(FILE, &first.file);
                 self.mount(&second)?;
-                self.sluice.folder().write("config.yaml", self.config.replace("NOTE", &self.note.to_string()));
-                self.serves(change, seen, &[(PLUGINS[0], &first), (PLUGINS[1], &second)]);
+                self.sluice.folder().write("config.yaml", self.config.replace("NOTE", &note));
+                self.serves(change, seen, &[(FIRST, &first), (SECOND, &second)]);
                 self.first = first;
             }
             Change::Broken => {
@@ -136,7 +144,7 @@ impl Stage {
     fn replace_first(&mut self, next: Version, change: Change) {
         let seen = self.sluice.log().count();
         self.sluice.folder().write(FILE, &next.file);
-        self.serves(change, seen, &[(PLUGINS[0], &next)]);
+        self.serves(change, seen, &[(FIRST, &next)]);
         self.first = next;
     }
 
@@ -145,8 +153,8 @@ impl Stage {
         let late = self.template.make(Deed::Later)?;
         let (before, began) = (self.first.clone(), Instant::now());
         self.replace_first(late, change);
-        let called = format!("{:03}", self.first.called);
-        let labels = [("plugin", PLUGINS[0]), ("version", &called), ("kind", "timeout")];
+        let (plugin, called) = (plugin(FIRST), self.first.called());
+        let labels = [("plugin", plugin.as_str()), ("version", &called), ("kind", "timeout")];
         let timed_out = || (self.sluice.metrics().sum("sluice_plugin_failures_total", &labels) > 0.0).then_some(());
         if wait::within(wait::PATIENCE, timed_out).is_none() {
             self.report.wrong.push(format!("{change:?}: version {called} never timed out"));
@@ -162,11 +170,13 @@ impl Stage {
     }
 
     /// Waits until these serve.
-    fn serves(&mut self, change: Change, seen: usize, wanted: &[(&str, &Version)]) {
-        self.report.good.extend(wanted.iter().map(|(_, version)| version.mark.clone()));
-        let began = Instant::now();
-        let swapped = |events: &[Value], (plugin, version): &(&str, &Version)| {
-            let is_it = |event: &&Value| event["plugin"] == *plugin && event["to"] == version.digest.as_str();
+    fn serves(&mut self, change: Change, seen: usize, wanted: &[(&'static str, &Version)]) {
+        let (began, history) = (Instant::now(), &mut self.report.history);
+        for (place, version) in wanted {
+            history.put(place, version);
+        }
+        let swapped = |events: &[Value], (place, version): &(&str, &Version)| {
+            let is_it = |event: &&Value| event["plugin"] == plugin(place) && event["to"] == version.digest.as_str();
             // A version that times out may be gone by itself before it is replaced.
             events.iter().filter(is_it).any(|event| event["outcome"] == "swapped" || event["outcome"] == "rolled_back")
         };
@@ -174,12 +184,27 @@ impl Stage {
             let events = self.sluice.log().events_after(seen, "plugin.swap");
             wanted.iter().all(|wanted| swapped(&events, wanted)).then_some(())
         };
-        if wait::within(wait::PATIENCE, all).is_none() {
+        if wait::within(wait::PATIENCE, all).is_some() {
+            let now = Instant::now();
+            for (place, _) in wanted {
+                self.report.history.serves(place, now);
+            }
+        } else {
             let events = self.sluice.log().events_after(seen, "plugin.swap");
-            let wanted: Vec<_> = wanted.iter().map(|(plugin, version)| (plugin, &version.digest)).collect();
+            let wanted: Vec<_> = wanted.iter().map(|(place, version)| (place, &version.digest)).collect();
             self.report.wrong.push(format!("{change:?}: {wanted:?} did not come to serve: {events:?}"));
         }
         self.report.slowest_good = self.report.slowest_good.max(began.elapsed());
+    }
+
+    /// Ends the collector, when nobody sends any more; gives what came of the changes, and how it ended.
+    pub(super) fn end(mut self) -> (Report, End) {
+        for event in self.sluice.log().events("plugin.standby") {
+            let called = event["version"].as_str().unwrap_or_default();
+            let place = [FIRST, SECOND].into_iter().find(|place| event["plugin"] == plugin(place));
+            self.report.history.stands_in(place.unwrap_or_default(), called);
+        }
+        (self.report, self.sluice.terminate())
     }
 
     /// Puts a bad file in the first place, waits for the report, and puts the good one back.
@@ -188,7 +213,7 @@ impl Stage {
         self.sluice.folder().write(FILE, file);
         let refused = || {
             let mut events = self.sluice.log().events_after(seen, "plugin.swap").into_iter();
-            events.find(|event| event["plugin"] == PLUGINS[0])
+            events.find(|event| event["plugin"] == plugin(FIRST))
         };
         let told = wait::within(wait::PATIENCE, refused).unwrap_or_default();
         let says = told["reason"].as_str().is_some_and(|told| told.contains(reason));
@@ -218,10 +243,10 @@ fn config(upstream: &Sink) -> String {
     // Whatever a version does, it serves until it is replaced: that is what the soak is about.
     let care = "on_poison: refuse\nrollout: { max_failure_ratio: 1, max_latency_ratio: 1000000 }\n\
         restart: { initial_interval: 10ms, max_interval: 50ms, budget: 1000 }";
-    let plugin =
+    let settings =
         |module: &str, place: &str| format!("module: {module}\nconfig: {{ place: {place}, note: 'NOTE' }}\n{care}");
     Config::to(upstream)
-        .processor(PLUGINS[0], &plugin(FILE, FIRST))
-        .processor(PLUGINS[1], &plugin("mount/second.wasm", SECOND))
+        .processor(&plugin(FIRST), &settings(FILE, FIRST))
+        .processor(&plugin(SECOND), &settings("mount/second.wasm", SECOND))
         .yaml()
 }

@@ -41,12 +41,23 @@ impl Deed {
 pub(super) struct Version {
     /// What it leaves on spans.
     pub(super) mark: String,
-    /// What it says of itself.
-    pub(super) called: u32,
+    /// The number that it calls itself.
+    pub(super) number: u32,
     /// The sha256 of its file, in hex.
     pub(super) digest: String,
     /// Its file.
     pub(super) file: Vec<u8>,
+}
+
+impl Version {
+    /// What it says of itself.
+    pub(super) fn called(&self) -> String {
+        called(self.number)
+    }
+}
+
+fn called(number: u32) -> String {
+    format!("{number:03}")
 }
 
 /// The plugin as it was built.
@@ -73,15 +84,15 @@ impl Template {
     }
 
     /// Makes another version that calls itself so.
-    pub(super) fn make_of(&mut self, deed: Deed, called: u32) -> Result<Version> {
+    pub(super) fn make_of(&mut self, deed: Deed, number: u32) -> Result<Version> {
         self.made += 1;
         let (mark, mut file) = (format!("{:08x}", self.made), self.file.clone());
-        let said = format!("{called:03}");
+        let said = called(number);
         for (at, bytes) in [(DEED, &deed.as_bytes()[..]), (MARK, mark.as_bytes()), (VERSION, said.as_bytes())] {
             let place = file.get_mut(self.at + at..).and_then(|rest| rest.get_mut(..bytes.len()));
             place.context("a block that is cut off")?.copy_from_slice(bytes);
         }
         let digest = format!("{:x}", Sha256::digest(&file));
-        Ok(Version { mark, called, digest, file })
+        Ok(Version { mark, number, digest, file })
     }
 }

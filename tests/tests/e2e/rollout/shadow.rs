@@ -9,7 +9,7 @@ use sluice_tests::collector::run;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{Flow, PLUGIN, TWO, arrived, bad_versions_go, marks, order, replace, shown, span, start};
+use super::{Flow, PLUGIN, TWO, arrived, bad_versions_go, marks, order, replace, shown, span, start, start_limited};
 use crate::guests::Version;
 use crate::odd;
 use crate::swap::wait_for_text;
@@ -90,6 +90,42 @@ fn a_bad_shadow_goes_by_itself_and_a_good_one_serves_in_time() {
     assert_eq!((end.code, end.account.missing(), arrived(&upstream, &end)), (0, 0, sent), "{}", end.stderr);
     let marks = marks(&upstream.decoded_spans());
     assert!(marks.len() == 2 && marks["two"] > 0, "{marks:?}");
+}
+
+#[test]
+fn what_senders_put_into_a_request_does_not_keep_the_thread_of_a_shadow() {
+    // A span with so many attributes that nobody would wait for each of them to be looked for among all the others; one
+    // that is too large to be compared; and one that is too large to be copied.
+    let many: Vec<_> = (0..100_000).map(|key| odd::field(9, &odd::text(&format!("k{key:06}"), "v"))).collect();
+    let (mut chance, upstream) = (StdRng::seed_from_u64(7), Sink::start());
+    let with = |mut span: Vec<u8>, more: &[u8]| {
+        span.extend_from_slice(more);
+        odd::request(&[span])
+    };
+    let requests = [
+        with(span(&chance.random(), 1, "many"), &many.concat()),
+        with(span(&chance.random(), 2, &"a".repeat(3 << 20)), &[]),
+        with(span(&chance.random(), 3, &"a".repeat(9 << 20)), &[]),
+        with(span(&chance.random(), 4, "small"), &[]),
+    ];
+    let rollout = "strategy: shadow, share: 1, for: 1h, max_failure_ratio: 1, max_latency_ratio: 1000000";
+    let sluice = start_limited(&upstream, rollout, "10s");
+    assert_eq!(replace(&sluice, TWO)["outcome"], "candidate");
+    let client = send::Grpc::new(sluice.grpc()).unwrap();
+    for request in &requests {
+        client.send(request).unwrap();
+    }
+    let candidate = wait::until("all to be compared that are not too large", || {
+        Some(shown(&sluice)["candidate"].clone()).filter(|told| told["spans"] == 3)
+    });
+    assert_eq!((&candidate["not_compared"], &candidate["shed"]), (&1.into(), &1.into()), "{candidate}");
+    assert_eq!(candidate["changed_keys"], serde_json::json!({ "mark": 2 }), "{candidate}");
+    let show = ["plugin", "show", PLUGIN, "--endpoint", &sluice.address("sluice", "http").to_string()];
+    let text = run(&show, None).stdout;
+    assert!(text.contains("too large  1 batches, which were not compared"), "{text}");
+    upstream.wait_for_spans(4);
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
 
 #[test]

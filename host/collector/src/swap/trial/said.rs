@@ -16,6 +16,8 @@ pub struct Said {
     /// Attributes and fields that differ from what the present version makes of the same spans, with the
     /// number of spans.
     pub changed_keys: BTreeMap<String, u64>,
+    /// Batches that were too large to be compared.
+    pub not_compared: u64,
     /// Lines that it would have logged, by level.
     pub logs: BTreeMap<&'static str, u64>,
     /// What it would have recorded, by the metrics' names: the last value of a gauge, else the sum of all values.
@@ -23,9 +25,10 @@ pub struct Said {
 }
 
 impl Said {
-    /// Adds what one call has said, and in what it differs.
-    pub(super) fn add(&mut self, changed: BTreeMap<String, u64>, logs: &[LogLine], metrics: &[MetricUpdate]) {
-        for (name, spans) in changed {
+    /// Adds what one call has said, and in what it differs, if that was compared.
+    pub(super) fn add(&mut self, changed: Option<BTreeMap<String, u64>>, logs: &[LogLine], metrics: &[MetricUpdate]) {
+        self.not_compared += u64::from(changed.is_none());
+        for (name, spans) in changed.unwrap_or_default() {
             let name = known(&self.changed_keys, name);
             *self.changed_keys.entry(name).or_default() += spans;
         }
@@ -65,11 +68,13 @@ mod tests {
     fn a_report_has_so_many_names_and_counts_the_rest() {
         let mut said = Said::default();
         for key in 0..150 {
-            said.add(BTreeMap::from([(format!("{key:03}"), 2)]), &[], &[]);
+            said.add(Some(BTreeMap::from([(format!("{key:03}"), 2)])), &[], &[]);
         }
-        said.add(BTreeMap::from([("007".to_owned(), 3)]), &[], &[]);
+        said.add(Some(BTreeMap::from([("007".to_owned(), 3)])), &[], &[]);
+        said.add(None, &[], &[]);
         let keys = said.changed_keys;
         assert_eq!((keys.len(), keys.get("007"), keys.get(OTHERS)), (101, Some(&5), Some(&100)));
+        assert_eq!(said.not_compared, 1);
     }
 
     #[test]
@@ -82,7 +87,7 @@ mod tests {
             for value in [7.0, 2.0] {
                 let update =
                     MetricUpdate { metric: Arc::clone(&metric), labels: Labels::default(), value, more: Vec::new() };
-                said.add(BTreeMap::new(), &[], &[update]);
+                said.add(Some(BTreeMap::new()), &[], &[update]);
             }
         }
         let of = |name: &str| said.metrics.get(name).copied();
