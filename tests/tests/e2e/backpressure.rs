@@ -2,7 +2,7 @@
 //! lost.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
 use sluice_tests::{rpc, send, wait, wire};
 use tonic::Code;
+
+use crate::odd;
 
 /// Room for some tens of requests.
 const SMALL: &str = "sending_queue: { sizer: bytes, queue_size: 400000, batch: { flush_timeout: 20ms } }";
@@ -58,11 +60,45 @@ fn senders_that_come_again_get_everything_through_a_slow_upstream() {
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }
 
+/// Resident memory in KiB: as it is now (`VmRSS`), or the most that it has been (`VmHWM`).
+fn resident_kib(sluice: &Sluice, which: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// The most memory that the process has had resident, in MiB.
 fn peak_mib(sluice: &Sluice) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+    resident_kib(sluice, "VmHWM") / 1024
+}
+
+#[test]
+fn a_queue_of_small_requests_takes_little_more_memory_than_they_are() {
+    const REQUESTS: u64 = 4_000;
+    // Nobody listens there any more.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let exporter =
+        format!("endpoint: '{gone}'\ntls: {{ insecure: true }}\nretry_on_failure: {{ max_elapsed_time: 0s }}");
+    let passes = Config::new().exporter("otlp_grpc", &exporter);
+    let edits = passes.clone().processor("attributes", "actions: [{ key: a, value: b, action: upsert }]");
+    let request = odd::request(&[odd::span(1, 1, &[odd::field(5, &[b'n'; 230])])]);
+    let post = Post::protobuf(request.clone());
+    for (what, config) in [("passed", passes), ("edited", edits)] {
+        let sluice = Sluice::start(&config);
+        let client = Grpc::new(sluice.grpc()).unwrap();
+        let ways: [(&str, &dyn Fn()); 2] = [
+            ("HTTP", &|| assert_eq!(post.clone().to(sluice.http()).unwrap().status, 200)),
+            ("gRPC", &|| drop(client.send(&request).unwrap())),
+        ];
+        for (by, send) in ways {
+            (0..200).for_each(|_| send());
+            let before = resident_kib(&sluice, "VmRSS");
+            (0..REQUESTS).for_each(|_| send());
+            let grown = resident_kib(&sluice, "VmRSS").saturating_sub(before) * 1024 / REQUESTS;
+            let most = 3 * request.len() as u64 + 512;
+            assert!(grown < most, "{what}, by {by}: {grown} bytes for each of {}", request.len());
+        }
+    }
 }
 
 #[test]
