@@ -128,6 +128,44 @@ fn many_bombs_at_once_stay_within_the_budget() {
     assert_eq!(wire::difference(&requests, &upstream.wires()).unwrap(), None);
 }
 
+/// Small on the wire, and within the limit when they come out of decompression, but a few bytes in them are a value
+/// of JSON, an attribute or an event, of which much more is known.
+#[test]
+fn many_bombs_of_tiny_things_stay_within_the_budget() {
+    const BYTES: usize = 4 << 20;
+    let upstream = Sink::start();
+    let config = Config::to(&upstream)
+        .processor("memory_limiter", "check_interval: 1s\nlimit_mib: 40")
+        .processor("attributes", "actions: [{ key: a, value: b, action: upsert }]");
+    let many = |unit: &[u8]| unit.repeat(BYTES / unit.len());
+    let json = |key: &str, item: &str| Post::json(format!("{{\"{key}\":[{}{{}}]}}", item.repeat(BYTES / item.len())));
+    let in_span = |number| Post::protobuf(odd::request(&[odd::span(1, 1, &[many(&odd::field(number, &[]))])]));
+    let resources = [&odd::request(&[odd::span(1, 1, &[])])[..], &many(&odd::field(1, &[]))].concat();
+    for (what, bomb, taken) in [
+        ("lists that nobody knows", json("a", "[0],"), true),
+        ("resources in JSON", json("resourceSpans", "{},"), true),
+        ("attributes", in_span(9), false),
+        ("events", in_span(11), false),
+        ("resources", Post::protobuf(resources), false),
+    ] {
+        let sluice = Sluice::start(&config);
+        let (bomb, address) = (bomb.gzip().unwrap(), sluice.http());
+        let senders: Vec<_> =
+            (0..8).map(|_| bomb.clone()).map(|bomb| thread::spawn(move || bomb.to(address))).collect();
+        for reply in senders.into_iter().map(|sender| sender.join().unwrap().unwrap()) {
+            let is_told = (reply.status.as_u16(), reply.header("retry-after")) == (503, "1");
+            assert!(is_told || taken && reply.status == 200, "{what}: {reply:?}");
+        }
+        let peak = peak_mib(&sluice);
+        assert!(peak < 60 + 32, "{what}: {peak} MiB at its highest");
+        // As many bytes of what is usual are taken.
+        let large = Exporter::new(58).request(BYTES / 512);
+        send::all(sluice.grpc(), &[large]).unwrap();
+        let end = sluice.terminate();
+        assert_eq!((end.code, end.account.missing()), (0, 0), "{what}: {}", end.stderr);
+    }
+}
+
 #[test]
 fn senders_that_never_finish_cost_little_and_disturb_nobody() {
     let upstream = Sink::start();
