@@ -98,6 +98,17 @@ impl Intake {
         let answer = self.line.pass(&self.core, self.receiver, wire, deadline).await;
         answer.unwrap_or_else(|| Err(unavailable("stopping")))
     }
+
+    /// What it takes to look into a request, in bytes, beside the request: nothing if no plugin does.
+    pub fn index_bytes(&self, wire: &[u8]) -> usize {
+        let routes = self.core.routes();
+        let receiver = routes.plan.as_ref().and_then(|plan| plan.receivers.get(self.receiver));
+        if receiver.is_some_and(|receiver| has_processors(&routes, receiver)) {
+            sluice_spans::index_bytes(wire, chain::SLICE_SPANS)
+        } else {
+            0
+        }
+    }
 }
 
 /// Sees to it that what was received is accepted or refused, whatever happens between: a sender
@@ -149,7 +160,7 @@ async fn enter(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>
     if receiver.pipelines.is_empty() {
         return Err(unavailable("the receiver is being closed"));
     }
-    let has_processors = pipelines(&routes, receiver).any(|(_, pipeline)| !pipeline.processors.is_empty());
+    let has_processors = has_processors(&routes, receiver);
     // A request that no plugin looks into need not be indexed.
     let malformed = |malformed| {
         // As far as its spans can be counted all the same.
@@ -303,6 +314,10 @@ pub(crate) async fn replay(
     let queued = queue(&routes, &all).await?;
     let warning = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).warning().await?;
     Ok(Accepted { spans, warning })
+}
+
+fn has_processors(routes: &Routes, receiver: &ReceiverPlan) -> bool {
+    pipelines(routes, receiver).any(|(_, pipeline)| !pipeline.processors.is_empty())
 }
 
 fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterator<Item = (usize, &'r PipelinePlan)> {

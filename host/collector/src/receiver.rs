@@ -52,11 +52,18 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
 pub trait Submit: Clone + 'static {
     /// Hands in one `ExportTraceServiceRequest`, whose sender waits until `deadline`.
     fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> impl Future<Output = Result<Accepted, Refused>>;
+
+    /// What it takes to look into a request, in bytes, beside the request.
+    fn index_bytes(&self, wire: &[u8]) -> usize;
 }
 
 impl Submit for Intake {
     async fn submit(&self, wire: Bytes, deadline: Option<Instant>) -> Result<Accepted, Refused> {
         Self::submit(self, wire, deadline).await
+    }
+
+    fn index_bytes(&self, wire: &[u8]) -> usize {
+        Self::index_bytes(self, wire)
     }
 }
 

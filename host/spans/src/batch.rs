@@ -28,7 +28,7 @@ pub struct Batch {
 
 /// The largest request that is indexed while it is validated, in bytes: an index can be sixteen
 /// times as large as what it indexes.
-const MAX_INDEXED: usize = 1 << 18;
+pub(crate) const MAX_INDEXED: usize = 1 << 18;
 
 impl Batch {
     /// Validates `wire` and wraps it. What is going to be asked for most likely, the fields and

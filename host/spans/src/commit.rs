@@ -2,6 +2,7 @@
 //! that are gone leave the index before the next look at it.
 
 use crate::edits::Edits;
+use crate::encode::written;
 use crate::index::{BELOW_CHANGED, DROPPED, Index, Row, TOUCHED, TableIndex};
 use crate::rewrite::{Take, rewrite};
 use crate::schema::REQUEST;
@@ -139,7 +140,7 @@ impl Batch {
                 requests.clear();
             }
             let grown = self.grown;
-            *self = Self { grown, requests, ..Self::from_validated(out.into(), verdict) };
+            *self = Self { grown, requests, ..Self::from_validated(written(out), verdict) };
         }
         edited
     }

@@ -15,8 +15,12 @@ use crate::walk::Request;
 use crate::wire::{fields, put_bytes, put_frame, put_key, put_varint};
 use crate::{Batch, Table};
 
-/// What stays free for growing before the output is allocated anew.
-const HEADROOM: usize = 4096;
+/// The part of the wire that stays free for growing before the output is allocated anew: lengths that take a byte
+/// more, mostly. What edits add is known.
+const HEADROOM_PART: usize = 8;
+
+/// The part of a written request that it may have room for beside itself.
+const SLACK_PART: usize = 4;
 
 impl Batch {
     /// The request as it is now. An untouched batch answers the very bytes it came from.
@@ -35,7 +39,7 @@ impl Batch {
             }
         }
         let wire = self.store.wire.len();
-        let room = wire + self.grown.min(wire) + HEADROOM;
+        let room = wire + self.grown.min(wire) + wire / HEADROOM_PART;
         let mut out = Vec::with_capacity(room);
         let splicer = Splicer { store: &self.store, index: &self.index };
         let mut start = 0;
@@ -44,8 +48,17 @@ impl Batch {
             start = std::mem::replace(&mut request.end, out.len());
         }
         splicer.request(Loc::new(start, wire - start), &mut out);
-        out.into()
+        written(out)
     }
+}
+
+/// A request that was written. It may wait for long, and in a queue it counts as its bytes, so it does not keep
+/// much more than that.
+pub(crate) fn written(mut out: Vec<u8>) -> Bytes {
+    if out.capacity() - out.len() > out.len() / SLACK_PART {
+        out.shrink_to_fit();
+    }
+    out.into()
 }
 
 /// Copies a message, but lets `emit` write the fields of the mask: each once, where it occurs

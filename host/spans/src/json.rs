@@ -5,7 +5,6 @@
 //! understood on the way in.
 
 mod read;
-mod tree;
 mod write;
 
 pub use read::from_json;

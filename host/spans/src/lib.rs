@@ -39,6 +39,7 @@ mod store;
 mod strings;
 mod table;
 mod walk;
+mod weight;
 mod wire;
 
 pub use batch::Batch;
@@ -52,3 +53,4 @@ pub use split::{join, split_encoded};
 pub use strings::{Readable, Shown, Strings};
 pub use table::{Field, Table};
 pub use walk::{Verdict, count_spans, validate};
+pub use weight::index_bytes;

@@ -6,12 +6,13 @@
 
 use bytes::Bytes;
 
+use crate::encode::written;
 use crate::wire::{Frame, LEN, close_frame, fields, open_frame, put_bytes, put_frame, put_key};
 use crate::{Batch, Edits, Table, Verdict, count_spans};
 
 /// How many times the size of the input the copies of resources and scopes may come to before
 /// limits are exceeded instead.
-const COPIES: usize = 4;
+pub(crate) const COPIES: usize = 4;
 
 impl Batch {
     /// Cuts the batch into parts of at most `max_spans` spans, in order. A batch that is small
@@ -53,7 +54,7 @@ impl Batch {
     /// name, and what the request holds beside spans, are in the first.
     pub fn divide(mut self, to: &[u8], parts: usize) -> Vec<Self> {
         let (wire, verdict) = (self.encode(), self.verdict);
-        let of_hand = |hand: Hand| Self::from_validated(hand.out.into(), Verdict { spans: hand.spans, ..verdict });
+        let of_hand = |hand: Hand| Self::from_validated(written(hand.out), Verdict { spans: hand.spans, ..verdict });
         deal(&wire, to, parts.max(1)).into_iter().map(of_hand).collect()
     }
 
@@ -273,7 +274,7 @@ impl Cutter {
 
     fn end_part(&mut self) {
         let part = std::mem::take(&mut self.out);
-        self.parts.push((part.into(), std::mem::take(&mut self.spans)));
+        self.parts.push((written(part), std::mem::take(&mut self.spans)));
     }
 
     fn finish(mut self) -> Vec<(Bytes, u32)> {
@@ -305,7 +306,7 @@ pub fn join(parts: Vec<Bytes>) -> Bytes {
     let mut out = Vec::with_capacity(parts.iter().map(Bytes::len).sum());
     let members: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
     join_messages(Level::Request, &members, &mut out);
-    out.into()
+    written(out)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

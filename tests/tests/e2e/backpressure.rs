@@ -2,7 +2,7 @@
 //! lost.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use sluice_tests::shop::otlp::Exporter;
 use sluice_tests::sink::{Answer, Sink};
 use sluice_tests::{rpc, send, wait, wire};
 use tonic::Code;
+
+use crate::odd;
 
 /// Room for some tens of requests.
 const SMALL: &str = "sending_queue: { sizer: bytes, queue_size: 400000, batch: { flush_timeout: 20ms } }";
@@ -104,11 +106,45 @@ blocked_values: ['4[0-9]{12}']",
     assert_eq!(upstream.spans(), count(&taken));
 }
 
+/// Resident memory in KiB: as it is now (`VmRSS`), or the most that it has been (`VmHWM`).
+fn resident_kib(sluice: &Sluice, which: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(which)).unwrap();
+    line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 /// The most memory that the process has had resident, in MiB.
 fn peak_mib(sluice: &Sluice) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", sluice.pid())).unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    peak.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() / 1024
+    resident_kib(sluice, "VmHWM") / 1024
+}
+
+#[test]
+fn a_queue_of_small_requests_takes_little_more_memory_than_they_are() {
+    const REQUESTS: u64 = 4_000;
+    // Nobody listens there any more.
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let exporter =
+        format!("endpoint: '{gone}'\ntls: {{ insecure: true }}\nretry_on_failure: {{ max_elapsed_time: 0s }}");
+    let passes = Config::new().exporter("otlp_grpc", &exporter);
+    let edits = passes.clone().processor("attributes", "actions: [{ key: a, value: b, action: upsert }]");
+    let request = odd::request(&[odd::span(1, 1, &[odd::field(5, &[b'n'; 230])])]);
+    let post = Post::protobuf(request.clone());
+    for (what, config) in [("passed", passes), ("edited", edits)] {
+        let sluice = Sluice::start(&config);
+        let client = Grpc::new(sluice.grpc()).unwrap();
+        let ways: [(&str, &dyn Fn()); 2] = [
+            ("HTTP", &|| assert_eq!(post.clone().to(sluice.http()).unwrap().status, 200)),
+            ("gRPC", &|| drop(client.send(&request).unwrap())),
+        ];
+        for (by, send) in ways {
+            (0..200).for_each(|_| send());
+            let before = resident_kib(&sluice, "VmRSS");
+            (0..REQUESTS).for_each(|_| send());
+            let grown = resident_kib(&sluice, "VmRSS").saturating_sub(before) * 1024 / REQUESTS;
+            let most = 3 * request.len() as u64 + 512;
+            assert!(grown < most, "{what}, by {by}: {grown} bytes for each of {}", request.len());
+        }
+    }
 }
 
 #[test]
@@ -136,6 +172,44 @@ fn many_bombs_at_once_stay_within_the_budget() {
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
     assert_eq!(wire::difference(&requests, &upstream.wires()).unwrap(), None);
+}
+
+/// Small on the wire, and within the limit when they come out of decompression, but a few bytes in them are a value
+/// of JSON, an attribute or an event, of which much more is known.
+#[test]
+fn many_bombs_of_tiny_things_stay_within_the_budget() {
+    const BYTES: usize = 4 << 20;
+    let upstream = Sink::start();
+    let config = Config::to(&upstream)
+        .processor("memory_limiter", "check_interval: 1s\nlimit_mib: 40")
+        .processor("attributes", "actions: [{ key: a, value: b, action: upsert }]");
+    let many = |unit: &[u8]| unit.repeat(BYTES / unit.len());
+    let json = |key: &str, item: &str| Post::json(format!("{{\"{key}\":[{}{{}}]}}", item.repeat(BYTES / item.len())));
+    let in_span = |number| Post::protobuf(odd::request(&[odd::span(1, 1, &[many(&odd::field(number, &[]))])]));
+    let resources = [&odd::request(&[odd::span(1, 1, &[])])[..], &many(&odd::field(1, &[]))].concat();
+    for (what, bomb, taken) in [
+        ("lists that nobody knows", json("a", "[0],"), true),
+        ("resources in JSON", json("resourceSpans", "{},"), true),
+        ("attributes", in_span(9), false),
+        ("events", in_span(11), false),
+        ("resources", Post::protobuf(resources), false),
+    ] {
+        let sluice = Sluice::start(&config);
+        let (bomb, address) = (bomb.gzip().unwrap(), sluice.http());
+        let senders: Vec<_> =
+            (0..8).map(|_| bomb.clone()).map(|bomb| thread::spawn(move || bomb.to(address))).collect();
+        for reply in senders.into_iter().map(|sender| sender.join().unwrap().unwrap()) {
+            let is_told = (reply.status.as_u16(), reply.header("retry-after")) == (503, "1");
+            assert!(is_told || taken && reply.status == 200, "{what}: {reply:?}");
+        }
+        let peak = peak_mib(&sluice);
+        assert!(peak < 60 + 32, "{what}: {peak} MiB at its highest");
+        // As many bytes of what is usual are taken.
+        let large = Exporter::new(58).request(BYTES / 512);
+        send::all(sluice.grpc(), &[large]).unwrap();
+        let end = sluice.terminate();
+        assert_eq!((end.code, end.account.missing()), (0, 0), "{what}: {}", end.stderr);
+    }
 }
 
 #[test]

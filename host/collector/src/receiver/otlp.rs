@@ -20,6 +20,7 @@ use bytes::Bytes;
 use answer::Problem;
 use port::Port;
 
+use super::admission::Charge;
 use super::{Admission, Closing, Context, Counters, Endpoint, Listener, Submit};
 use crate::auth::Auth;
 use crate::config::processor::memory_limiter;
@@ -355,13 +356,19 @@ async fn admit(server: &Server, auth: Option<&Auth>, headers: &HeaderMap) -> Res
     Err(problem)
 }
 
-/// Hands a request in and counts its spans. Gives what its sender is to be warned of.
+/// Hands a request in and counts its spans. Gives what its sender is to be warned of. Beside the request itself, what
+/// looking into it takes is charged.
 async fn hand_in<S: Submit>(
     server: &Server,
     submit: &S,
     wire: Bytes,
     deadline: Option<Instant>,
+    charge: &mut Charge,
 ) -> Result<String, Problem> {
+    let index = submit.index_bytes(&wire);
+    if index > 0 {
+        charge.grow(index).await?;
+    }
     match submit.submit(wire.clone(), deadline).await {
         Ok(accepted) => {
             server.counters.accepted.inc_by(u64::from(accepted.spans));

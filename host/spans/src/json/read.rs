@@ -1,64 +1,306 @@
 //! JSON to protobuf. Lenient: `snake_case` as well as `camelCase`, integers as strings or numbers,
 //! enums by name or number, hexadecimal in either case, both alphabets of base64, null for
 //! absent, unknown keys ignored.
+//!
+//! It is written as it is read, and nothing else is built: what a document takes is what it comes to in protobuf,
+//! which is never longer than the document.
 
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+mod skip;
+mod values;
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
 
 use super::JsonError;
-use super::tree::{Json, parse};
 use crate::schema::{ANY_VALUE, FieldDef, Kind, REQUEST, Schema};
-use crate::wire::{MAX_DEPTH, put_bytes, put_frame, put_key, put_varint};
+use crate::wire::{LEN, MAX_DEPTH, close_frame, open_frame, put_bytes, put_key, put_varint};
+use skip::Skip;
+use values::{expected, number_of};
 
-/// Reads an OTLP/JSON request into protobuf. What comes out passes [`crate::validate`].
+/// Reads an OTLP/JSON request into protobuf. What comes out passes [`crate::validate`], and is not longer than what
+/// goes in.
 ///
 /// # Errors
 /// Says where the document is not JSON, or where a value is not what its field holds: a number
 /// that does not fit, an id of a wrong length or none, two members of one value, a field given twice, or messages
 /// that are nested deeper than [`crate::validate`] allows.
 pub fn from_json(json: &[u8]) -> Result<Vec<u8>, JsonError> {
-    let document = parse(json)?;
-    let mut out = Vec::with_capacity(json.len() / 2);
-    message(&REQUEST, &document, MAX_DEPTH, &mut out)?;
-    Ok(out)
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    // It counts levels of JSON, of which a message is one or two, and has its own limit.
+    reader.disable_recursion_limit();
+    let mut to = Writer { out: Vec::with_capacity(json.len() / 2), fault: None };
+    let request = Value { place: Place::Document, kind: Kind::Message(&REQUEST), depth: MAX_DEPTH, to: &mut to };
+    let read = request.deserialize(&mut reader).and_then(|_| reader.end());
+    match read {
+        Ok(()) => {
+            to.out.shrink_to_fit();
+            Ok(to.out)
+        }
+        Err(error) => Err(to.fault.unwrap_or_else(|| JsonError::new(error.to_string()))),
+    }
 }
 
 /// Most messages are shorter than 128 bytes: one byte is left for their length.
 const USUAL_LEN: usize = 100;
 
-fn message(schema: &'static Schema, value: &Json<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    let Json::Object(object) = value else {
-        return Err(expected("an object", value));
-    };
-    let mut found: [Option<&Json<'_>>; 17] = [None; 17];
-    let mut seen = 0;
-    for (key, value) in object.iter().filter(|(_, value)| !matches!(value, Json::Null)) {
-        let Some((number, def)) = schema.known().find(|(_, def)| is_name(def.name, key)) else {
+/// What was read so far, as protobuf.
+struct Writer {
+    out: Vec<u8>,
+    /// Why reading has ended, if the document is JSON.
+    fault: Option<JsonError>,
+}
+
+impl Writer {
+    /// Ends reading.
+    fn fail<E: Error>(&mut self, fault: JsonError) -> E {
+        self.fault = Some(fault);
+        E::custom("no OTLP")
+    }
+
+    /// Tells that the value in which reading has ended is under `step`.
+    fn under(&mut self, step: &str) {
+        self.fault = self.fault.take().map(|fault| fault.under(step));
+    }
+}
+
+/// A value as far as it is not looked into.
+#[derive(Debug)]
+enum Json<'j> {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(&'j str),
+    List,
+    Object,
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy)]
+enum Place {
+    Document,
+    /// It is the field of this number, or all of it if that is repeated.
+    Field(u32, &'static FieldDef),
+    /// In the list of this number.
+    Item(u32),
+}
+
+/// A value that is going to be read. Gives whether there is one: null is none.
+struct Value<'w> {
+    place: Place,
+    kind: Kind,
+    /// How many messages may be around the next one.
+    depth: u32,
+    to: &'w mut Writer,
+}
+
+impl Value<'_> {
+    fn is_list(&self) -> bool {
+        matches!(self.place, Place::Field(_, def) if def.is_repeated())
+    }
+
+    /// Writes a value that is no message and no list.
+    fn scalar<E: Error>(self, value: &Json<'_>) -> Result<bool, E> {
+        let written = match self.place {
+            _ if self.is_list() => Err(expected("an array", value)),
+            Place::Field(number, def) => {
+                // A member of a oneof is written whatever it holds, any other only if it says something.
+                let is_member = def.excludes != 1 << number;
+                put(number, self.kind, value, is_member, &mut self.to.out)
+            }
+            Place::Item(number) => put(number, self.kind, value, true, &mut self.to.out),
+            Place::Document => Err(expected("an object", value)),
+        };
+        written.map(|()| true).map_err(|fault| self.to.fail(fault))
+    }
+
+    /// Writes a message of which only its fields are to be read.
+    fn message<E: Error>(
+        self,
+        schema: &'static Schema,
+        fields: impl FnOnce(&mut Writer, &'static Schema, u32) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let Self { place, depth, to, .. } = self;
+        let (Place::Field(number, _) | Place::Item(number)) = place else {
+            return fields(to, schema, depth).map(|()| true);
+        };
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(to.fail(JsonError::new(format!("nested more than {MAX_DEPTH} deep"))));
+        };
+        put_key(&mut to.out, number, LEN);
+        let frame = open_frame(&mut to.out, USUAL_LEN);
+        fields(to, schema, depth)?;
+        close_frame(&mut to.out, frame);
+        Ok(true)
+    }
+}
+
+impl<'j> DeserializeSeed<'j> for Value<'_> {
+    type Value = bool;
+
+    fn deserialize<D: Deserializer<'j>>(self, reader: D) -> Result<bool, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'j> Visitor<'j> for Value<'_> {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<bool, E> {
+        match (self.place, self.kind) {
+            (Place::Field(..), _) => Ok(false),
+            // An array may hold a value that is nothing.
+            (Place::Item(_), Kind::Message(schema)) if std::ptr::eq(schema, &raw const ANY_VALUE) => {
+                self.message(schema, |_, _, _| Ok(()))
+            }
+            _ => self.scalar(&Json::Null),
+        }
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<bool, E> {
+        self.scalar(&Json::Bool(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<bool, E> {
+        self.scalar(&Json::Number(value.into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<bool, E> {
+        self.scalar(&Json::Number(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<bool, E> {
+        let number = Number::from_f64(value).ok_or_else(|| E::custom("number out of range"))?;
+        self.scalar(&Json::Number(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<bool, E> {
+        self.scalar(&Json::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'j>>(self, mut items: A) -> Result<bool, A::Error> {
+        let Place::Field(number, _) = self.place else { return self.scalar(&Json::List) };
+        if !self.is_list() {
+            return self.scalar(&Json::List);
+        }
+        let Self { kind, depth, to, .. } = self;
+        for i in 0.. {
+            let item = Value { place: Place::Item(number), kind, depth, to: &mut *to };
+            match items.next_element_seed(item) {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(error) => {
+                    to.under(&format!("[{i}]"));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn visit_map<A: MapAccess<'j>>(self, members: A) -> Result<bool, A::Error> {
+        match self.kind {
+            Kind::Message(schema) if !self.is_list() => {
+                self.message(schema, |to, schema, depth| fields(members, schema, depth, to))
+            }
+            _ => self.scalar(&Json::Object),
+        }
+    }
+}
+
+/// Writes the fields of a message, in the order of their numbers.
+fn fields<'j, A: MapAccess<'j>>(
+    mut members: A,
+    schema: &'static Schema,
+    depth: u32,
+    to: &mut Writer,
+) -> Result<(), A::Error> {
+    let (mut order, mut seen) = (Order::default(), 0);
+    while let Some(key) = members.next_key_seed(Key(schema))? {
+        let Some((number, def)) = key else {
+            members.next_value_seed(Skip::under(depth))?;
             continue;
         };
+        let start = to.out.len();
+        let value = Value { place: Place::Field(number, def), kind: def.kind, depth, to: &mut *to };
+        let is_there = match members.next_value_seed(value) {
+            Ok(is_there) => is_there,
+            Err(error) => {
+                to.under(def.name);
+                return Err(error);
+            }
+        };
+        if !is_there {
+            continue;
+        }
         let bits = if def.is_repeated() { 1 << number } else { def.excludes };
         if seen & bits != 0 {
-            return Err(JsonError::new("this or another value of the same field is given twice").under(def.name));
+            let twice = JsonError::new("this or another value of the same field is given twice");
+            return Err(to.fail(twice.under(def.name)));
         }
         seen |= 1 << number;
-        if let Some(place) = found.get_mut(number as usize) {
-            *place = Some(value);
-        }
+        order.put(number, start, &mut to.out);
     }
-    for (number, def) in schema.known() {
-        let value = found.get(number as usize).copied().flatten();
-        let is_required = schema.required >> number & 1 == 1;
-        match value {
-            Some(value) => {
-                field(number, def, value, depth, out).map_err(|error| error.under(def.name))?;
+    let is_missing = |number: &u32| schema.required & !seen & 1 << number != 0;
+    match schema.known().find(|(number, _)| is_missing(number)) {
+        Some((_, def)) => Err(to.fail(JsonError::new("an id is missing").under(def.name))),
+        None => Ok(()),
+    }
+}
+
+/// Where the fields of a message begin that are written so far.
+struct Order([usize; 17]);
+
+impl Default for Order {
+    fn default() -> Self {
+        Self([usize::MAX; 17])
+    }
+}
+
+impl Order {
+    /// Puts the field that was written from `start` on in front of those that have higher numbers.
+    fn put(&mut self, number: u32, start: usize, out: &mut [u8]) {
+        let (_, behind) = self.0.split_at_mut_checked(number as usize + 1).unwrap_or_default();
+        let at = behind.iter().copied().fold(start, usize::min);
+        if at < start {
+            let len = out.len() - start;
+            if let Some(moved) = out.get_mut(at..) {
+                moved.rotate_right(len);
             }
-            None if is_required => return Err(JsonError::new("an id is missing").under(def.name)),
-            None => {}
+            behind.iter_mut().filter(|start| **start != usize::MAX).for_each(|start| *start += len);
+        }
+        if let Some(place) = self.0.get_mut(number as usize) {
+            *place = at;
         }
     }
-    Ok(())
+}
+
+/// A key of a message's object: gives the field that it names.
+struct Key(&'static Schema);
+
+impl<'j> DeserializeSeed<'j> for Key {
+    type Value = Option<(u32, &'static FieldDef)>;
+
+    fn deserialize<D: Deserializer<'j>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = Option<(u32, &'static FieldDef)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+        Ok(self.0.known().find(|(_, def)| is_name(def.name, key)))
+    }
 }
 
 /// Whether `key` is the name, in camel case as it stands or in snake case.
@@ -76,33 +318,12 @@ fn is_name(name: &str, key: &str) -> bool {
             && key_bytes.next().is_none()
 }
 
-fn field(number: u32, def: &FieldDef, value: &Json<'_>, depth: u32, out: &mut Vec<u8>) -> Result<(), JsonError> {
-    if !def.is_repeated() {
-        // A member of a oneof is written whatever it holds, any other only if it says something.
-        let is_member = def.excludes != 1 << number;
-        return scalar(number, def.kind, value, is_member, depth, out);
-    }
-    let Json::List(items) = value else {
-        return Err(expected("an array", value));
-    };
-    for (i, item) in items.iter().enumerate() {
-        scalar(number, def.kind, item, true, depth, out).map_err(|error| error.under(&format!("[{i}]")))?;
-    }
-    Ok(())
-}
-
-fn scalar(
-    number: u32,
-    kind: Kind,
-    value: &Json<'_>,
-    writes_default: bool,
-    depth: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), JsonError> {
+/// Writes a field that is no message.
+fn put(number: u32, kind: Kind, value: &Json<'_>, writes_default: bool, out: &mut Vec<u8>) -> Result<(), JsonError> {
     match kind {
-        Kind::Message(inner) => return nested(number, inner, value, depth, out),
+        Kind::Message(_) => return Err(expected("an object", value)),
         Kind::String | Kind::Bytes | Kind::Id(_) | Kind::OptionalId(_) => {
-            let bytes = bytes_of(kind, value)?;
+            let bytes = values::bytes_of(kind, value)?;
             if writes_default || !bytes.is_empty() {
                 put_bytes(out, number, &bytes);
             }
@@ -129,148 +350,4 @@ fn scalar(
         }
     }
     Ok(())
-}
-
-fn nested(
-    number: u32,
-    schema: &'static Schema,
-    value: &Json<'_>,
-    depth: u32,
-    out: &mut Vec<u8>,
-) -> Result<(), JsonError> {
-    if depth == 0 {
-        return Err(JsonError::new("nested more than 100 deep"));
-    }
-    // An array may hold a value that is nothing.
-    let nothing = Json::Object(Vec::new());
-    let is_nothing = matches!(value, Json::Null) && std::ptr::eq(schema, &raw const ANY_VALUE);
-    let value = if is_nothing { &nothing } else { value };
-    let mut result = Ok(());
-    put_frame(out, number, USUAL_LEN, |out| {
-        result = message(schema, value, depth - 1, out);
-    });
-    result
-}
-
-fn bytes_of(kind: Kind, value: &Json<'_>) -> Result<Vec<u8>, JsonError> {
-    let Json::Text(text) = value else {
-        return Err(expected("a string", value));
-    };
-    match kind {
-        Kind::Bytes => base64_bytes(text).ok_or_else(|| JsonError::new("no valid base64")),
-        Kind::OptionalId(_) if text.is_empty() => Ok(Vec::new()),
-        Kind::Id(size) | Kind::OptionalId(size) => hex_bytes(text, size),
-        _ => Ok(text.as_bytes().to_vec()),
-    }
-}
-
-fn hex_bytes(text: &str, size: usize) -> Result<Vec<u8>, JsonError> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16);
-    let bytes: Option<Vec<u8>> = text
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
-            _ => None,
-        })
-        .collect();
-    bytes
-        .filter(|bytes| bytes.len() == size)
-        .ok_or_else(|| JsonError::new(format!("no id of {} hexadecimal digits", 2 * size)))
-}
-
-/// Standard base64 that minds neither padding nor what is left over in the last character.
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-fn base64_bytes(text: &str) -> Option<Vec<u8>> {
-    let standard = |byte| match byte {
-        b'-' => b'+',
-        b'_' => b'/',
-        other => other,
-    };
-    let text: Vec<u8> = text.bytes().map(standard).collect();
-    LENIENT.decode(text).ok()
-}
-
-/// The value of a numeric field as it goes into the wire: a varint's value, or a fixed field's
-/// bits.
-fn number_of(kind: Kind, value: &Json<'_>) -> Result<u64, JsonError> {
-    match kind {
-        Kind::Bool => match value {
-            Json::Bool(value) => Ok(u64::from(*value)),
-            Json::Text(text) if text == "true" => Ok(1),
-            Json::Text(text) if text == "false" => Ok(0),
-            _ => Err(expected("true or false", value)),
-        },
-        Kind::Double => double(value).map(f64::to_bits),
-        Kind::Enum(names) => match value {
-            Json::Text(name) if name.starts_with(|c: char| c.is_ascii_alphabetic()) => names
-                .iter()
-                .position(|known| known == name)
-                .map(|number| number as u64)
-                .ok_or_else(|| JsonError::new(format!("no enum value is called {name:?}"))),
-            _ => integer(value, i32::MIN.into(), i32::MAX.into()),
-        },
-        Kind::Int32 => integer(value, i32::MIN.into(), i32::MAX.into()),
-        Kind::Int64 => integer(value, i64::MIN.into(), i64::MAX.into()),
-        Kind::Uint32 | Kind::Fixed32 => integer(value, 0, u32::MAX.into()),
-        _ => integer(value, 0, u64::MAX.into()),
-    }
-}
-
-fn double(value: &Json<'_>) -> Result<f64, JsonError> {
-    let number = match value {
-        Json::Number(number) => number.as_f64(),
-        Json::Text(text) => match &**text {
-            "NaN" => Some(f64::NAN),
-            "Infinity" => Some(f64::INFINITY),
-            "-Infinity" => Some(f64::NEG_INFINITY),
-            text => text.parse().ok().filter(|number: &f64| number.is_finite()),
-        },
-        _ => None,
-    };
-    number.ok_or_else(|| expected("a number", value))
-}
-
-fn integer(value: &Json<'_>, least: i128, most: i128) -> Result<u64, JsonError> {
-    let number = match value {
-        Json::Number(number) => number
-            .as_i64()
-            .map(i128::from)
-            .or_else(|| number.as_u64().map(i128::from))
-            .or_else(|| number.as_f64().and_then(whole)),
-        Json::Text(text) => text.parse::<i128>().ok().or_else(|| text.parse().ok().and_then(whole)),
-        _ => None,
-    };
-    let number = number.ok_or_else(|| expected("an integer", value))?;
-    if (least..=most).contains(&number) {
-        Ok(number as u64)
-    } else {
-        Err(JsonError::new(format!("{number} is not within {least} to {most}")))
-    }
-}
-
-/// A floating point number such as 1.0 or 1e3 that is an integer.
-fn whole(number: f64) -> Option<i128> {
-    (number.is_finite() && number.fract() == 0.0).then_some(number as i128)
-}
-
-fn expected(what: &str, value: &Json<'_>) -> JsonError {
-    let got = match value {
-        Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::Text(_) => "a string",
-        Json::List(_) => "an array",
-        Json::Object(_) => "an object",
-    };
-    if got == what {
-        return JsonError::new(format!("not {what} that fits"));
-    }
-    JsonError::new(format!("expected {what}, found {got}"))
 }

@@ -168,6 +168,34 @@ fn the_specifications_example_is_read() {
 }
 
 #[test]
+fn fields_go_out_in_the_order_of_their_numbers_whatever_the_order_they_come_in() {
+    let span = r#"{"status":{"code":2,"message":"m"},"links":[{"spanId":"eee19b7ec3c1b174","flags":1,
+        "traceId":"5b8efff798038103d269b633813fc60c"}],"name":"n","attributes":[{"value":{"intValue":"1"},"key":"a"},
+        {"key":"b"}],"kind":2,"events":[{"name":"e","timeUnixNano":"5"}],"traceState":"","flags":3,"endTimeUnixNano":"7",
+        "spanId":"eee19b7ec3c1b174","startTimeUnixNano":"6","traceId":"5b8efff798038103d269b633813fc60c"}"#;
+    let json = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}],"scope":{{"name":"s"}}}}],"resource":{{}}}}]}}"#
+    );
+    let wire = from_json(json.as_bytes()).unwrap();
+    assert_eq!(wire, ExportTraceServiceRequest::decode(&wire[..]).unwrap().encode_to_vec());
+    assert_eq!(span_of(&wire).links[0].flags, 1);
+}
+
+#[test]
+fn what_comes_out_of_a_document_is_never_longer_than_it() {
+    for (open, item, close) in [
+        ("{\"a\":[", "[0],", "0]}"),
+        ("{\"resourceSpans\":[", "{},", "{}]}"),
+        (r#"{"resourceSpans":[{"resource":{"attributes":[{"value":{"arrayValue":{"values":["#, "null,", "{}]}}}]}}]}"),
+        (r#"{"resourceSpans":[{"resource":{"attributes":["#, r#"{"value":{"doubleValue":1}},"#, "{}]}}]}"),
+    ] {
+        let json = format!("{open}{}{close}", item.repeat(10_000));
+        let wire = from_json(json.as_bytes()).unwrap();
+        assert!(wire.capacity() <= json.len(), "{open}: {} of {}", wire.capacity(), json.len());
+    }
+}
+
+#[test]
 fn what_senders_do_otherwise_is_understood() {
     let span = span_of(
         &from_json(&with_span(json!({

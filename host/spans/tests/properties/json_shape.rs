@@ -172,8 +172,9 @@ fn what_is_much_too_deep_is_refused_without_going_there() {
         assert!(is_too_deep(&wrapped_text(depth)), "{depth}");
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let nested = format!("{}1{}", open.repeat(depth * 4), close.repeat(depth * 4));
-            assert!(is_too_deep(&nested), "{depth}");
             assert!(is_too_deep(&format!(r#"{{"unknown":{nested}}}"#)), "{depth}");
+            let error = from_json(format!(r#"{{"resourceSpans":{nested}}}"#).as_bytes()).unwrap_err();
+            assert_eq!(error.path.trim_end_matches("[0]"), "resourceSpans", "{error}");
         }
     }
 }

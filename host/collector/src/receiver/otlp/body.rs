@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
+use super::connection::HTTP1_BUFFER;
 use crate::receiver::admission::{Charge, OverBudget};
 
 /// A sender that sends nothing for this long in the middle of a body has gone.
@@ -14,6 +15,10 @@ const STALL: Duration = Duration::from_secs(30);
 /// Memory that a sender gets for only announcing a size, while there are few. Among many it gets as much again as
 /// it has sent.
 const CREDIT_BYTES: usize = 256 * 1024;
+
+/// What is smaller may be a small part of a read buffer; copying it costs less than a microsecond. What is not is a
+/// quarter of the largest one over HTTP/1; over HTTP/2 the buffer has grown for it.
+const SMALL_BYTES: usize = HTTP1_BUFFER / 4;
 
 /// How much of a refused body is read and thrown away, so that its sender, still sending, sees the
 /// answer and not a reset connection.
@@ -52,7 +57,7 @@ pub(super) async fn next(body: &mut Incoming) -> Result<Option<Bytes>, Unread> {
 }
 
 /// Reads what is left of a body after `first`, at most `limit` bytes in all. A body that came in
-/// one piece is not copied. `first` is charged already.
+/// one piece is not copied unless it is small. `first` is charged already.
 pub(super) async fn rest(
     first: Bytes,
     expected: usize,
@@ -64,21 +69,29 @@ pub(super) async fn rest(
         return Err(Unread::TooLarge { limit });
     }
     if body.is_end_stream() {
-        return Ok(first);
+        return Ok(by_itself(first));
     }
     let mut gathered = Gathered { bytes: Vec::new(), charged: first.len(), expected, limit, charge };
     if first.len() < expected {
         gathered.add(first).await?;
     } else {
         // Most likely there is no more.
-        let Some(more) = next(body).await? else { return Ok(first) };
+        let Some(more) = next(body).await? else { return Ok(by_itself(first)) };
         gathered.add(first).await?;
         gathered.add(more).await?;
     }
     while let Some(more) = next(body).await? {
         gathered.add(more).await?;
     }
+    // What was not announced may have room for as much again.
+    gathered.bytes.shrink_to_fit();
     Ok(gathered.bytes.into())
+}
+
+/// A body that came in one piece. It is a part of what was read from the connection at a time, and keeps all of that
+/// in memory, for as long as it waits in a queue, where it counts as its bytes only.
+fn by_itself(piece: Bytes) -> Bytes {
+    if piece.len() < SMALL_BYTES { Bytes::copy_from_slice(&piece) } else { piece }
 }
 
 /// A body that comes in pieces. A piece is a part of what was read from the connection at a time, all of which it

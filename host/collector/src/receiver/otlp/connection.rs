@@ -53,7 +53,7 @@ const CROWDED_STREAMS: u32 = 16;
 
 /// What is read ahead of an HTTP/1 connection, its head included: one that is larger is a mistake or worse.
 /// For heads of HTTP/2, hyper's own bound is 16 KiB, and among many connections it is so for these.
-const HTTP1_BUFFER: usize = 64 * 1024;
+pub(super) const HTTP1_BUFFER: usize = 64 * 1024;
 const CROWDED_HTTP1_BUFFER: usize = 16 * 1024;
 
 /// A sender that makes use of it sends a usual request as one frame, which is then not copied.

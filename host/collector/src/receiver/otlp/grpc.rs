@@ -56,7 +56,7 @@ pub(super) async fn answer<S: Submit>(
     let mut charge = share.charge();
     let taken = match message(settings, encoding, &mut body, &mut charge).await {
         // Boxed: what takes much room is there only while it is needed, and not for a body that trickles in.
-        Ok(wire) => Box::pin(super::hand_in(server, submit, wire, deadline)).await,
+        Ok(wire) => Box::pin(super::hand_in(server, submit, wire, deadline, &mut charge)).await,
         Err(problem) => Err(problem),
     };
     match taken {

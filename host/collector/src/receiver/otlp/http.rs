@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use super::answer::{Body, Format, Problem, http_problem, http_success, http_text};
 use super::body;
 use super::{Http, Server};
-use crate::otlp::compression::Encoding;
+use crate::otlp::compression::{Encoding, Meter as _};
 use crate::otlp::grpc::Code;
 use crate::receiver::Submit;
 use crate::receiver::admission::{Charge, Share};
@@ -46,7 +46,7 @@ pub(super) async fn answer<S: Submit>(
     };
     let taken = match message {
         // Boxed: what takes much room is there only while it is needed, and not for a body that trickles in.
-        Ok(wire) => Box::pin(super::hand_in(server, submit, wire, None)).await,
+        Ok(wire) => Box::pin(super::hand_in(server, submit, wire, None, &mut charge)).await,
         Err(problem) => {
             drop(charge);
             if is_discarded {
@@ -93,9 +93,12 @@ async fn message(
     match format {
         Format::Protobuf => Ok(body),
         Format::Json => {
+            // What comes out is not longer than what goes in, nor is a text in it that has to be decoded first.
+            let room = body.len().saturating_mul(2);
+            charge.grow(room).await?;
             let wire = sluice_spans::json::from_json(&body)
                 .map_err(|error| Problem::bad_data(&error.path, error.to_string()))?;
-            charge.grow(wire.len()).await?;
+            charge.give_back(room.saturating_sub(wire.len()));
             Ok(wire.into())
         }
     }
