@@ -332,11 +332,12 @@ pub fn logs_in_one_stretch(times: usize) -> Vec<u8> {
     // What it describes at 1024: name, version, `log`, access, traits, schema. What it configures at 2048: nothing.
     let texts = "(data (i32.const 1536) \"guest\") (data (i32.const 1544) \"1.2.3\") (data (i32.const 1552) \"log\")
         (data (i32.const 1560) \"\\10\\06\\00\\00\\03\\00\\00\\00\")";
-    let described: String = [1536, 5, 1544, 5, 1560, 1, 0, 0, 0, 0, 0, 7]
+    let described: Vec<_> = [1536, 5, 1544, 5, 1560, 1, 0, 0, 0, 0, 0, 7]
         .iter()
         .enumerate()
         .map(|(at, number)| format!("(i32.store (i32.const {}) (i32.const {number}))", 1024 + 4 * at))
         .collect();
+    let described = described.concat();
     let text = format!(
         r#"(component
   (import "sluice:plugin/lifecycle@0.1.0" (instance $lifecycle
