@@ -9,7 +9,6 @@ mod entered;
 mod line;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -20,7 +19,7 @@ use tokio::sync::oneshot;
 use crate::account::ReceiverAccount;
 use crate::chain::{self, Passed};
 use crate::cores::Core;
-use crate::queue::{Arriving, Full, Item, Landing, NoRoom, Owed, Pending, Verdict};
+use crate::queue::{Arriving, Bound, Full, Landing, NoRoom, Pending, Queued, Rooms, Verdict};
 use crate::route::{Destination, PipelinePlan, ReceiverPlan, Routes};
 
 use entered::Entered;
@@ -201,13 +200,6 @@ fn arriving(routes: &Routes, receiver: &ReceiverPlan) -> Option<Arriving> {
     Some(Arriving::at(waiting.cloned().collect()))
 }
 
-/// What is owed for a request before it may be answered.
-#[derive(Default)]
-struct Queued {
-    landings: Vec<Landing>,
-    results: Vec<Pending>,
-}
-
 /// Counts what the queues have, when they have it and upstream has what is waited for.
 fn land(
     core: &Core,
@@ -318,36 +310,22 @@ fn pipelines<'r>(routes: &'r Routes, receiver: &'r ReceiverPlan) -> impl Iterato
     receiver.pipelines.iter().filter_map(move |&index| Some((index, plan?.pipelines.get(index)?)))
 }
 
-/// Puts what passed the pipelines with these numbers into all queues, or into none. Returns those
-/// that are on their way to a disk, and the results that are waited for.
+/// Puts what passed the pipelines with these numbers into all queues, or into none.
 async fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Result<Queued, Refused> {
-    let mut reserved = Vec::new();
-    for (pipeline, wire, spans) in left(routes, all) {
-        for destination in &pipeline.destinations {
-            let room = destination.queue.reserve(&pipeline.id, wire.len(), spans).await;
-            reserved.push((room.map_err(no_room)?, wire, spans, destination));
-        }
-    }
-    let mut queued = Queued::default();
-    for (room, wire, spans, Destination { queue, account }) in reserved {
-        let (owed, result) = queue.waiting().map(|_| Owed::new()).unzip();
-        let item = Item { wire: wire.clone(), spans, account: Arc::clone(account), owed };
-        queued.landings.extend(room.commit(item));
-        queued.results.extend(result);
-    }
-    Ok(queued)
+    let mut bound: Vec<_> = bound(routes, all).collect();
+    Ok(Rooms::reserve(&mut bound).await.map_err(no_room)?.commit())
 }
 
-/// What is left of each request, with the pipeline that it has passed and how many spans it holds.
-fn left<'r>(
-    routes: &'r Routes,
-    all: &'r [(usize, Passed)],
-) -> impl Iterator<Item = (&'r PipelinePlan, &'r Bytes, u32)> {
+/// What is left of each request, for each destination of the pipeline that it has passed.
+fn bound<'r>(routes: &'r Routes, all: &'r [(usize, Passed)]) -> impl Iterator<Item = Bound<'r>> {
     let plan = routes.plan.as_deref();
     let passed = all.iter().filter_map(move |(index, passed)| Some((plan?.pipelines.get(*index)?, passed)));
-    let each =
-        passed.flat_map(|(pipeline, passed)| passed.left.iter().map(move |(wire, spans)| (pipeline, wire, *spans)));
-    each.filter(|(_, _, spans)| *spans > 0)
+    let left = passed.flat_map(|(pipeline, passed)| passed.left.iter().map(move |left| (pipeline, left)));
+    let left = left.filter(|(_, (_, spans))| *spans > 0);
+    left.flat_map(|(PipelinePlan { id, destinations, .. }, (wire, spans))| {
+        let (pipeline, spans) = (id.as_str(), *spans);
+        destinations.iter().map(move |Destination { queue, account }| Bound { queue, account, pipeline, wire, spans })
+    })
 }
 
 /// Counts what the queues have taken.

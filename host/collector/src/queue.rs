@@ -1,7 +1,7 @@
 //! The queue in front of an exporter: what has been accepted and not yet settled.
 //!
-//! Room is reserved first and used later, so that a request goes into all queues or into none. It
-//! is bounded in bytes, and by `queue_size` in its own measure if the configuration gives one; what
+//! Room is reserved first and used later, so that a request goes into all queues or into none
+//! ([`Rooms`]). It is bounded in bytes, and by `queue_size` in its own measure if the configuration gives one; what
 //! is being sent counts until its outcome is known, because it is still in memory. When it is full,
 //! [`OnFull`] decides. A request that is larger than the whole queue fits only into an empty one.
 //!
@@ -17,6 +17,7 @@ mod entry;
 mod envelope;
 mod full;
 pub mod inspect;
+mod rooms;
 mod settings;
 mod storage;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use disk::{Disk, Lease};
 pub use durable::{Durable, Landing, NotKept};
 pub(crate) use entry::{Taken, Weight};
 pub use full::{Full, NoRoom};
+pub(crate) use rooms::{Bound, Queued, Rooms};
 pub use settings::{Batching, OnFull, Settings, Sizer};
 pub use storage::{Folder, Storage};
 use verdict::Arrivals;
@@ -57,6 +59,12 @@ pub struct Item {
     pub account: Arc<DestinationAccount>,
     /// What its sender waits for; none if it is answered already.
     pub owed: Option<Owed>,
+}
+
+impl Item {
+    fn weight(&self) -> Weight {
+        Weight::of(self.wire.len(), self.spans)
+    }
 }
 
 /// The queue's figures, under the Collector's names.
@@ -116,11 +124,11 @@ struct Waiting {
     since: Instant,
 }
 
-/// Room for one item. Dropping it gives the room back.
+/// Room for some items. Dropping it gives back what was not used.
 pub struct Reservation<'q> {
     queue: &'q Queue,
-    weight: Weight,
-    /// Whether `weight` is part of what the queue has in use.
+    left: Weight,
+    /// Whether `left` is part of what the queue has in use.
     held: bool,
 }
 
@@ -160,50 +168,34 @@ impl Queue {
         Full { exporter: self.exporter.clone(), why }
     }
 
-    /// Reserves room for a request. With `on_full: block` it waits for it, with the dropping
+    /// Reserves room for so much. With `on_full: block` it waits for it, with the dropping
     /// policies there is always room.
-    ///
-    /// # Errors
-    /// When there is no room, or the queue has closed.
-    pub async fn reserve(&self, bytes: usize, spans: u32) -> Result<Reservation<'_>, Full> {
-        let weight = Weight::of(bytes, spans);
+    async fn reserve(&self, weight: Weight) -> Result<Reservation<'_>, Full> {
         loop {
-            let mut room = pin!(self.room.notified());
-            {
-                let mut state = self.state();
-                if state.phase == Phase::Closed {
-                    return Err(self.full(weight.spans, NoRoom::Closed));
-                }
-                if self.settings.fits(state.used, weight) {
-                    state.used += weight;
-                    return Ok(Reservation { queue: self, weight, held: true });
-                }
-                state.short = Some(weight).filter(|_| !self.settings.on_full.drops());
-                match self.settings.on_full {
-                    OnFull::Refuse => return Err(self.full(weight.spans, NoRoom::Full)),
-                    // They make room, or do without, when the item is put in.
-                    OnFull::DropNewest | OnFull::DropOldest => {
-                        return Ok(Reservation { queue: self, weight, held: false });
-                    }
-                    // Registered before the lock is let go, so that no room is missed.
-                    OnFull::Block => {
-                        let _ = room.as_mut().enable();
-                    }
-                }
+            // From when this is made no room is missed, whether it is polled or not.
+            let room = self.room.notified();
+            match self.try_reserve(weight) {
+                Err(NoRoom::Full) if self.settings.on_full == OnFull::Block => room.await,
+                result => return result.map_err(|why| self.full(weight.spans, why)),
             }
-            room.await;
         }
     }
 
-    /// Reserves room if there is some now.
-    fn try_reserve(&self, bytes: usize, spans: u32) -> Option<Reservation<'_>> {
-        let weight = Weight::of(bytes, spans);
+    /// Reserves room, or what the policy has instead of it, if that can be had now.
+    fn try_reserve(&self, weight: Weight) -> Result<Reservation<'_>, NoRoom> {
         let mut state = self.state();
-        let has_room = state.phase != Phase::Closed && self.settings.fits(state.used, weight);
-        has_room.then(|| {
+        if state.phase == Phase::Closed {
+            return Err(NoRoom::Closed);
+        }
+        let held = self.settings.fits(state.used, weight);
+        if held {
             state.used += weight;
-            Reservation { queue: self, weight, held: true }
-        })
+        } else if !self.settings.on_full.drops() {
+            state.short = Some(weight);
+            return Err(NoRoom::Full);
+        }
+        // The dropping policies make room, or do without, when an item is put in.
+        Ok(Reservation { queue: self, left: weight, held })
     }
 
     fn put(&self, mut item: Item, weight: Weight, held: bool) {
@@ -374,17 +366,18 @@ impl Queue {
 }
 
 impl Reservation<'_> {
-    /// Puts the item in.
-    pub fn commit(mut self, item: Item) {
-        let held = std::mem::replace(&mut self.held, false);
-        self.queue.put(item, self.weight, held);
+    /// Puts one of the items in that it was made for.
+    fn commit(&mut self, item: Item) {
+        let weight = item.weight();
+        self.left -= weight;
+        self.queue.put(item, weight, self.held);
     }
 }
 
 impl Drop for Reservation<'_> {
     fn drop(&mut self) {
-        if self.held {
-            self.queue.state().used -= self.weight;
+        if self.held && self.left != Weight::default() {
+            self.queue.state().used -= self.left;
             self.queue.room.notify_waiters();
         }
     }

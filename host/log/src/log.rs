@@ -67,6 +67,12 @@ impl Log {
         self.shared.reserve(length)
     }
 
+    /// Reserves room for records whose payloads have at most these lengths, or for none of them: they find room
+    /// where one record as large as all of them does.
+    pub fn reserve_all(&self, lengths: &[usize]) -> Result<Vec<Reservation>, ReserveError> {
+        self.shared.reserve_all(lengths)
+    }
+
     /// As [`reserve`](Self::reserve), but waits while the log is full, or the disk behind.
     pub async fn reserve_when_free(&self, length: usize) -> Result<Reservation, ReserveError> {
         self.shared.reserve_when_free(length).await

@@ -48,7 +48,28 @@ fn fits(state: &State, framed: u64, max: u64) -> bool {
 impl Shared {
     /// Reserves room for a record with a payload of this length.
     pub(crate) fn reserve(self: &Arc<Self>, length: usize) -> Result<Reservation, ReserveError> {
-        let (length, framed) = (length as u64, framed(length as u64));
+        let framed = framed(length as u64);
+        let charged = self.promise(framed)?;
+        Ok(self.reservation(framed, charged))
+    }
+
+    /// Reserves room for records with payloads of these lengths, or for none of them.
+    pub(crate) fn reserve_all(self: &Arc<Self>, lengths: &[usize]) -> Result<Vec<Reservation>, ReserveError> {
+        if lengths.is_empty() {
+            return Ok(Vec::new());
+        }
+        let framed = lengths.iter().map(|&length| framed(length as u64));
+        let charged = self.promise(framed.clone().sum())?;
+        Ok(framed.map(|framed| self.reservation(framed, charged)).collect())
+    }
+
+    fn reservation(self: &Arc<Self>, framed: u64, charged: bool) -> Reservation {
+        Reservation { shared: self.clone(), framed, charge: if charged { framed } else { 0 } }
+    }
+
+    /// Promises so many bytes. Says whether they are charged; otherwise they may be dropped for want of room.
+    fn promise(&self, framed: u64) -> Result<bool, ReserveError> {
+        let length = framed - RECORD_HEADER as u64;
         let max = self.options.max_bytes;
         if framed + 2 * DATA_START > max || length > u64::from(u32::MAX) {
             let most = (max - 2 * DATA_START - RECORD_HEADER as u64).min(u64::from(u32::MAX));
@@ -65,18 +86,20 @@ impl Shared {
         if !fits && state.want_space() && state.rouse(Instant::now()) {
             self.work.notify_one();
         }
-        let charge = match self.options.on_full {
-            _ if fits => framed,
+        let charged = match self.options.on_full {
+            _ if fits => true,
             OnFull::Refuse => {
                 let used = state.on_disk + state.promised;
                 return Err(ReserveError::Full { dir: self.dir.clone(), used, max });
             }
             // The writer makes the room.
-            OnFull::DropOldest => framed,
-            OnFull::DropNewest => 0,
+            OnFull::DropOldest => true,
+            OnFull::DropNewest => false,
         };
-        state.promised += charge;
-        Ok(Reservation { shared: self.clone(), framed, charge })
+        if charged {
+            state.promised += framed;
+        }
+        Ok(charged)
     }
 
     /// As [`reserve`](Self::reserve), but waits for room.

@@ -1,5 +1,6 @@
 //! Several exporters and several pipelines: each gets everything it should, or nobody gets anything.
 
+use std::thread;
 use std::time::Duration;
 
 use sluice_tests::collector::{Config, Sluice, config};
@@ -43,6 +44,44 @@ fn two_pipelines_of_one_receiver_do_not_touch_each_other() {
     assert_eq!(wire::difference(&requests, &whole.wires()).unwrap(), None);
     assert_eq!(whole.spans() - filtered.spans(), exporter.shop().checks() as u64);
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+/// Each request needs two rooms in each of two queues, which it finds in this order and in that.
+#[test]
+fn requests_that_need_several_rooms_do_not_wait_for_each_other() {
+    for (queue_size, on_full) in [(1, "block"), (4, "block"), (7, "block"), (1, "refuse")] {
+        let (one, other) = (Sink::start(), Sink::start());
+        let queue = format!(
+            "sending_queue: {{ queue_size: {queue_size}, on_full: {on_full}, batch: {{ flush_timeout: 1ms }} }}"
+        );
+        let crosswise = Config::new()
+            .exporter("otlp_grpc/one", &config::grpc(&one, &queue))
+            .exporter("otlp_grpc/other", &config::grpc(&other, &queue))
+            .pipeline("traces/a", &["otlp"], &[], &["otlp_grpc/one", "otlp_grpc/other"])
+            .pipeline("traces/b", &["otlp"], &[], &["otlp_grpc/other", "otlp_grpc/one"]);
+        let requests = Exporter::new(45).requests(100, 30);
+        let spans: u64 = requests.iter().map(|request| wire::count(request).unwrap()).sum();
+        let sluice = Sluice::start(&crosswise);
+        let address = sluice.grpc();
+        let senders: Vec<_> = requests
+            .chunks(50)
+            .map(<[_]>::to_vec)
+            .map(|requests| thread::spawn(move || send::all(address, &requests).unwrap()))
+            .collect();
+        // Of a sender that waits for ever nothing would be heard.
+        for upstream in [&one, &other] {
+            upstream.wait_for_spans(2 * spans);
+        }
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        let end = sluice.terminate();
+        assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+        let twice = [&requests[..], &requests].concat();
+        for upstream in [&one, &other] {
+            assert_eq!(wire::difference(&twice, &upstream.wires()).unwrap(), None, "{queue_size} {on_full}");
+        }
+    }
 }
 
 #[test]

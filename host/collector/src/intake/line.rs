@@ -11,17 +11,16 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_spans::{Batch, count_spans};
 use tokio::sync::oneshot;
 
-use super::{Accepted, Door, Of, Queued, Refused, answer_by, land, left, pipelines, take};
+use super::{Accepted, Door, Of, Queued, Refused, answer_by, bound, land, pipelines, take};
 use crate::chain::{self, Passed};
 use crate::cores::Core;
-use crate::queue::Item;
+use crate::queue::Rooms;
 use crate::route::Routes;
 
 /// A request that would wait less than this on its own core stays there. Moving costs CPU: the other
@@ -165,8 +164,8 @@ async fn pass_on(core: &Rc<Core>, receiver: usize, group: Vec<Waiting>) {
 }
 
 impl Waiting {
-    /// A sender that goes away takes its request along, as far as no queue has it: nobody charges for what it
-    /// would hold, however long it waited for room.
+    /// A sender that goes away takes its request along, unless the queues have it: its charge is given back,
+    /// and what would wait on for room would be bounded by nothing.
     async fn alone(self, core: &Core, receiver: usize) {
         let Self { wire, deadline, mut tell } = self;
         let answer = tokio::select! {
@@ -208,7 +207,8 @@ impl Together {
             all.push((index, chain::together(&routes, pipeline, batch)?));
             cost += started.elapsed();
         }
-        let queued = queue(&routes, &all)?;
+        let bound: Vec<_> = bound(&routes, &all).collect();
+        let queued = Rooms::try_each(&bound)?.commit();
         core.has_cost(cost / group.len() as u32);
         let sum = spans.iter().sum();
         receiver.account.received(sum);
@@ -225,23 +225,6 @@ impl Together {
             let _ = tell.send(answer);
         }
     }
-}
-
-/// Puts what is left of the requests into all queues if they all have room now.
-fn queue(routes: &Routes, all: &[(usize, Passed)]) -> Option<Queued> {
-    let mut reserved = Vec::new();
-    for (pipeline, wire, spans) in left(routes, all) {
-        for destination in &pipeline.destinations {
-            let room = destination.queue.try_reserve(&pipeline.id, wire.len(), spans)?;
-            reserved.push((room, wire, spans, &destination.account));
-        }
-    }
-    let mut queued = Queued::default();
-    for (room, wire, spans, account) in reserved {
-        let item = Item { wire: wire.clone(), spans, account: Arc::clone(account), owed: None };
-        queued.landings.extend(room.commit(item));
-    }
-    Some(queued)
 }
 
 #[cfg(test)]

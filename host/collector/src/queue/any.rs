@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::durable::{self, Durable, Landing};
-use super::{Full, Item, Queue, Reservation, Taken};
+use super::{Bound, Full, Item, Queue, Reservation, Taken, Weight, envelope};
 
 /// A queue in memory or on disk.
 #[derive(Clone)]
@@ -14,7 +14,7 @@ pub enum AnyQueue {
     Durable(Arc<Durable>),
 }
 
-/// Room for one request. Dropping it gives the room back.
+/// Room for all of a request that goes into one queue. Dropping it gives back what was not used.
 pub enum Room<'q> {
     /// In memory.
     Memory(Reservation<'q>),
@@ -23,23 +23,31 @@ pub enum Room<'q> {
 }
 
 impl AnyQueue {
-    /// Reserves room for a request of this pipeline. With `on_full: block` it waits for it, with
-    /// the dropping policies there is always room.
-    ///
-    /// # Errors
-    /// When there is no room, or the queue has closed.
-    pub async fn reserve(&self, pipeline: &str, bytes: usize, spans: u32) -> Result<Room<'_>, Full> {
+    /// Reserves room for all of these together. With `on_full: block` it waits for it, with the
+    /// dropping policies there is always room.
+    pub(super) async fn reserve(&self, bound: &[Bound<'_>]) -> Result<Room<'_>, Full> {
+        let weight = weight(bound);
         match self {
-            Self::Memory(queue) => queue.reserve(bytes, spans).await.map(Room::Memory),
-            Self::Durable(queue) => queue.reserve(pipeline, bytes, spans).await.map(Room::Durable),
+            Self::Memory(queue) => queue.reserve(weight).await.map(Room::Memory),
+            Self::Durable(queue) => queue.reserve(&lengths(bound), weight).await.map(Room::Durable),
         }
     }
 
-    /// Reserves room if there is some now. It is no failure if there is none.
-    pub(crate) fn try_reserve(&self, pipeline: &str, bytes: usize, spans: u32) -> Option<Room<'_>> {
+    /// Reserves room, or what the policy has instead of it, if that can be had now. It is no failure if
+    /// it cannot.
+    pub(super) fn try_reserve(&self, bound: &[Bound<'_>]) -> Option<Room<'_>> {
+        let weight = weight(bound);
         match self {
-            Self::Memory(queue) => queue.try_reserve(bytes, spans).map(Room::Memory),
-            Self::Durable(queue) => queue.try_reserve_for(pipeline, bytes, spans).map(Room::Durable),
+            Self::Memory(queue) => queue.try_reserve(weight).ok().map(Room::Memory),
+            Self::Durable(queue) => queue.try_reserve(&lengths(bound), weight).ok().map(Room::Durable),
+        }
+    }
+
+    /// What tells this queue from all others.
+    pub(super) fn address(&self) -> *const () {
+        match self {
+            Self::Memory(queue) => Arc::as_ptr(queue).cast(),
+            Self::Durable(queue) => Arc::as_ptr(queue).cast(),
         }
     }
 
@@ -93,9 +101,23 @@ impl AnyQueue {
     }
 }
 
+fn weight(bound: &[Bound<'_>]) -> Weight {
+    let mut all = Weight::default();
+    for bound in bound {
+        all += Weight::of(bound.wire.len(), bound.spans);
+    }
+    all
+}
+
+/// Those of the records.
+fn lengths(bound: &[Bound<'_>]) -> Vec<usize> {
+    bound.iter().map(|bound| envelope::length(bound.pipeline, bound.wire.len())).collect()
+}
+
 impl Room<'_> {
-    /// Puts the request in. On disk it is safe when the landing says so.
-    pub fn commit(self, item: Item) -> Option<Landing> {
+    /// Puts one of those in that it was reserved for, in the same order. On disk it is safe when the
+    /// landing says so.
+    pub(super) fn commit(&mut self, item: Item) -> Option<Landing> {
         match self {
             Self::Memory(room) => {
                 room.commit(item);

@@ -65,12 +65,12 @@ enum Phase {
     Leaving,
 }
 
-/// Room for one request.
+/// Room for some requests. Dropping it gives back what was not used.
 pub struct Room {
     durable: Arc<Durable>,
-    weight: Weight,
-    /// None if the policy is to drop it.
-    log: Option<Reservation>,
+    left: Weight,
+    /// In their order; none if the policy is to drop them.
+    log: std::vec::IntoIter<Reservation>,
 }
 
 /// A request on its way to the disk. Whether it is waited for or not, it arrives or does not.
@@ -159,13 +159,11 @@ impl Durable {
         account
     }
 
-    /// Reserves room for a request of this pipeline. With `on_full: block` it waits for it, with
+    /// Reserves room for records of these lengths. With `on_full: block` it waits for it, with
     /// the dropping policies there is always room.
-    pub(super) async fn reserve(self: &Arc<Self>, pipeline: &str, bytes: usize, spans: u32) -> Result<Room, Full> {
-        let length = envelope::length(pipeline, bytes);
-        let weight = Weight::of(bytes, spans);
+    pub(super) async fn reserve(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, Full> {
         // Nearly always there is room.
-        if let Ok(room) = self.try_reserve(length, weight) {
+        if let Ok(room) = self.try_reserve(lengths, weight) {
             return Ok(room);
         }
         loop {
@@ -173,18 +171,15 @@ impl Durable {
             let mut log_room = pin!(self.disk.log.room());
             // Before looking, so that no room is missed.
             let _ = (room.as_mut().enable(), log_room.as_mut().enable());
-            let why = match self.try_reserve(length, weight) {
+            let why = match self.try_reserve(lengths, weight) {
                 Ok(room) => return Ok(room),
                 Err(why) => why,
             };
             if matches!(why, NoRoom::Full | NoRoom::Behind) && !self.settings.on_full.drops() {
-                self.set_short(Some((length, weight)));
+                self.set_short(Some((lengths.into(), weight)));
             }
             match (why, self.settings.on_full) {
-                (NoRoom::Full, OnFull::DropNewest) => {
-                    return Ok(self.no_room(weight));
-                }
-                (NoRoom::Full, OnFull::DropOldest) => return self.make_room(length, weight).await,
+                (NoRoom::Full, OnFull::DropOldest) => return self.make_room(lengths, weight).await,
                 // A disk that is behind will catch up; nothing has to be dropped for that.
                 (NoRoom::Full | NoRoom::Behind, OnFull::Block)
                 | (NoRoom::Behind, OnFull::DropNewest | OnFull::DropOldest) => {}
@@ -197,9 +192,12 @@ impl Durable {
         }
     }
 
-    /// Reserves room for a request of this pipeline if there is some now.
-    pub(super) fn try_reserve_for(self: &Arc<Self>, pipeline: &str, bytes: usize, spans: u32) -> Option<Room> {
-        self.try_reserve(envelope::length(pipeline, bytes), Weight::of(bytes, spans)).ok()
+    /// Reserves room, or what the policy has instead of it, if that can be had now.
+    pub(super) fn try_reserve(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, NoRoom> {
+        match self.room(lengths, weight) {
+            Err(NoRoom::Full) if self.settings.on_full == OnFull::DropNewest => Ok(self.no_room()),
+            result => result,
+        }
     }
 
     fn full(&self, why: NoRoom, spans: u64) -> Full {
@@ -207,13 +205,13 @@ impl Durable {
         Full { exporter: self.exporter.clone(), why }
     }
 
-    /// Room for a record of this length, if there is any now.
-    pub(super) fn try_reserve(self: &Arc<Self>, length: usize, weight: Weight) -> Result<Room, NoRoom> {
+    /// Room for records of these lengths, if there is any now.
+    pub(super) fn room(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, NoRoom> {
         let mut used = self.disk.used();
         if !self.settings.fits_beside_bytes(*used, weight) {
             return Err(NoRoom::Full);
         }
-        let log = self.disk.log.reserve(length).map_err(|error| match error {
+        let log = self.disk.log.reserve_all(lengths).map_err(|error| match error {
             ReserveError::Full { .. } => NoRoom::Full,
             ReserveError::Behind { .. } => NoRoom::Behind,
             ReserveError::TooLarge { .. } => NoRoom::TooLarge,
@@ -221,7 +219,7 @@ impl Durable {
         })?;
         *used += weight;
         self.figures.size.set(self.settings.measure(*used));
-        Ok(Room { durable: Arc::clone(self), weight, log: Some(log) })
+        Ok(Room { durable: Arc::clone(self), left: weight, log: log.into_iter() })
     }
 
     fn release(&self, weight: Weight) {
@@ -271,7 +269,7 @@ impl Durable {
 
     /// What has found no room, until there is room for so much.
     pub(super) fn short(&self) -> Option<Short> {
-        *self.short.lock().unwrap_or_else(PoisonError::into_inner)
+        self.short.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn set_short(&self, short: Option<Short>) {
@@ -289,23 +287,25 @@ impl Durable {
 }
 
 impl Room {
-    /// Puts the request in. None if it is settled already: dropped by the policy.
-    pub(super) fn commit(mut self, item: Item) -> Option<Landing> {
+    /// Puts the next request in. None if it is settled already: dropped by the policy.
+    pub(super) fn commit(&mut self, item: Item) -> Option<Landing> {
         item.account.passed(u64::from(item.spans));
-        let Some(log) = self.log.take() else {
+        let Some(log) = self.log.next() else {
             self.durable.figures.enqueue_failed.inc_by(u64::from(item.spans));
             item.account.dropped("queue_full", u64::from(item.spans));
             return None;
         };
+        let weight = item.weight();
+        self.left -= weight;
         let ticket = log.commit(envelope::seal(item.account.pipeline(), item.wire), item.spans);
-        Some(Landing { durable: Arc::clone(&self.durable), account: item.account, weight: self.weight, ticket })
+        Some(Landing { durable: Arc::clone(&self.durable), account: item.account, weight, ticket })
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        if self.log.is_some() {
-            self.durable.release(self.weight);
+        if self.left != Weight::default() {
+            self.durable.release(self.left);
         }
     }
 }

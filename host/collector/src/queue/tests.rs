@@ -59,7 +59,7 @@ pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
 impl Fixture {
     fn put(&self, spans: u32) -> Result<(), Full> {
         let wire = request(spans);
-        let room = now(self.queue.reserve(wire.len(), spans)).expect("no policy here waits")?;
+        let mut room = now(self.queue.reserve(Weight::of(wire.len(), spans))).expect("no policy here waits")?;
         room.commit(Item { wire, spans, account: Arc::clone(&self.destination), owed: None });
         Ok(())
     }
@@ -161,7 +161,7 @@ proptest! {
             match op {
                 Op::Put(spans) => prop_assert_eq!(fixture.put(spans).is_ok(), model.put(spans, on_full, room)),
                 // A request that is given up between the two steps leaves no trace.
-                Op::Reserve(spans) => drop(now(fixture.queue.reserve(10, spans))),
+                Op::Reserve(spans) => drop(now(fixture.queue.reserve(Weight::of(10, spans)))),
                 Op::Take => {
                     let batch = fixture.take();
                     let expected = model.waiting.pop_front();
@@ -238,7 +238,7 @@ fn blocked_ones_wait_until_there_is_room() {
     let fixture = fixture(one_by_one(OnFull::Block, 1));
     fixture.put(1).unwrap();
     run(async {
-        let mut waits = std::pin::pin!(fixture.queue.reserve(10, 1));
+        let mut waits = std::pin::pin!(fixture.queue.reserve(Weight::of(10, 1)));
         assert!(now(waits.as_mut()).is_none());
         let taken = fixture.queue.take().await;
         assert!(now(waits.as_mut()).is_none(), "it is still in memory");
@@ -330,7 +330,7 @@ fn of_a_request_that_is_cut_while_the_queue_closes_all_parts_are_shut_out() {
 fn what_comes_too_late_for_a_closed_queue_has_failed() {
     let fixture = fixture(Settings::one_by_one());
     let wire = request(3);
-    let room = now(fixture.queue.reserve(wire.len(), 3)).unwrap().unwrap();
+    let mut room = now(fixture.queue.reserve(Weight::of(wire.len(), 3))).unwrap().unwrap();
     fixture.put(2).unwrap();
     fixture.queue.close();
     room.commit(Item { wire, spans: 3, account: fixture.destination.clone(), owed: None });

@@ -21,8 +21,8 @@ pub(crate) enum Trouble {
     Disk,
 }
 
-/// What found no room last: the length of its record, and what it weighs.
-pub(super) type Short = (usize, Weight);
+/// What found no room last: the lengths of its records, and what it weighs.
+pub(super) type Short = (Vec<usize>, Weight);
 
 impl AnyQueue {
     /// Why it takes no requests, if it takes none.
@@ -53,9 +53,9 @@ impl Durable {
     }
 
     fn is_short(self: &Arc<Self>) -> bool {
-        let Some((length, weight)) = self.short() else { return false };
+        let Some((lengths, weight)) = self.short() else { return false };
         // The room is given back at once.
-        let is_short = matches!(self.try_reserve(length, weight), Err(NoRoom::Full | NoRoom::Behind));
+        let is_short = matches!(self.room(&lengths, weight), Err(NoRoom::Full | NoRoom::Behind));
         if !is_short {
             self.set_short(None);
         }

@@ -24,7 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::account::{Account, Entry};
 use crate::config::section::read_text;
 use crate::exporter::{self, Exporter, ExporterContext, Metrics};
-use crate::queue::{Disks, Item};
+use crate::queue::{Bound, Disks, Rooms};
 
 /// A request as upstream has seen it.
 pub struct Seen {
@@ -161,8 +161,10 @@ impl Fixture {
     /// Puts a request with one span in.
     pub async fn put(&self, wire: Bytes) {
         let account = self.account.destination("traces", "otlp");
-        let room = self.exporter.queue().reserve("traces", wire.len(), 1).await.unwrap();
-        assert!(room.commit(Item { wire, spans: 1, account, owed: None }).is_none());
+        let queue = self.exporter.queue();
+        let mut bound = [Bound { queue, account: &account, pipeline: "traces", wire: &wire, spans: 1 }];
+        let queued = Rooms::reserve(&mut bound).await.unwrap().commit();
+        assert!(queued.landings.is_empty() && queued.results.is_empty());
     }
 
     pub async fn drain(&self) -> u64 {

@@ -17,18 +17,18 @@ const GIVING_BACK: Duration = Duration::from_millis(500);
 const FETCHING: Duration = Duration::from_secs(5);
 
 impl Durable {
-    /// Drops the oldest records until there is room for a record of this length. If that does not
-    /// help, because all that is there is being sent, the new one is to be dropped.
-    pub(super) async fn make_room(self: &Arc<Self>, length: usize, weight: Weight) -> Result<Room, Full> {
+    /// Drops the oldest records until there is room for records of these lengths. If that does not
+    /// help, because all that is there is being sent, the new ones are to be dropped.
+    pub(super) async fn make_room(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, Full> {
         let _turn = self.making_room.lock().await;
         // What was dropped is room only when its segment has gone; so much is dropped before that
         // is waited for.
-        let portion = self.disk.log.segment_bytes().max(length as u64);
+        let portion = self.disk.log.segment_bytes().max(lengths.iter().sum::<usize>() as u64);
         let mut dropped = 0;
         loop {
             let mut log_room = pin!(self.disk.log.room());
             let _ = log_room.as_mut().enable();
-            match self.try_reserve(length, weight) {
+            match self.room(lengths, weight) {
                 Err(NoRoom::Full) => {}
                 Err(NoRoom::Behind) => {
                     log_room.await;
@@ -46,7 +46,7 @@ impl Durable {
             let figures = self.disk.log.figures();
             let can_drop = figures.records > figures.in_flight;
             if !can_drop && dropped == 0 {
-                return Ok(self.no_room(weight));
+                return Ok(self.no_room());
             }
             let patience = if can_drop && wants_more { FETCHING } else { GIVING_BACK };
             tokio::select! {
@@ -54,16 +54,16 @@ impl Durable {
                 () = more, if can_drop && wants_more => {}
                 () = tokio::time::sleep(patience) => {
                     if std::mem::take(&mut dropped) == 0 {
-                        return Ok(self.no_room(weight));
+                        return Ok(self.no_room());
                     }
                 }
             }
         }
     }
 
-    /// The new one is to be dropped.
-    pub(super) fn no_room(self: &Arc<Self>, weight: Weight) -> Room {
-        Room { durable: Arc::clone(self), weight, log: None }
+    /// The new ones are to be dropped.
+    pub(super) fn no_room(self: &Arc<Self>) -> Room {
+        Room { durable: Arc::clone(self), left: Weight::default(), log: Vec::new().into_iter() }
     }
 
     /// Drops the oldest record that nobody has; says how many bytes it took.

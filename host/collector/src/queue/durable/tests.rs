@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod age;
+mod rooms;
 mod trouble;
 
 use std::sync::Arc;
@@ -12,8 +13,10 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tempfile::TempDir;
 
 use super::super::tests::{now, request, run};
-use super::super::{Batching, Disks, Figures, Folder, Full, Item, Lease, NoRoom, OnFull, Settings, Sizer, Taken};
-use super::Durable;
+use super::super::{
+    Batching, Disks, Figures, Folder, Full, Item, Lease, NoRoom, OnFull, Settings, Sizer, Taken, Weight, envelope,
+};
+use super::{Durable, Room};
 use crate::account::{Account, Entry};
 
 /// A process with one exporter and its queue.
@@ -53,12 +56,16 @@ impl Process {
 
     async fn put(&self, pipeline: &str, spans: u32) -> Result<(), Full> {
         let wire = request(spans);
-        let room = self.durable.reserve(pipeline, wire.len(), spans).await?;
+        let mut room = self.room(pipeline, wire.len(), spans).await?;
         let account = self.account.destination(pipeline, "otlp");
         if let Some(landing) = room.commit(Item { wire, spans, account, owed: None }) {
             landing.landed().await.unwrap();
         }
         Ok(())
+    }
+
+    async fn room(&self, pipeline: &str, bytes: usize, spans: u32) -> Result<Room, Full> {
+        self.durable.reserve(&[envelope::length(pipeline, bytes)], Weight::of(bytes, spans)).await
     }
 
     async fn take(&self) -> Vec<Taken> {
@@ -224,7 +231,7 @@ fn a_full_queue_refuses_and_takes_again_when_something_has_left() {
         process.put("traces", 1).await.unwrap();
         // What is put in by nobody leaves its room.
         process.take().await.pop().unwrap().delivered(0, None, false);
-        drop(process.durable.reserve("traces", 10, 1).await.unwrap());
+        drop(process.room("traces", 10, 1).await.unwrap());
         process.put("traces", 1).await.unwrap();
         assert_eq!(process.account("traces"), [4, 2, 0, 0, 2, 0, 0]);
     });
@@ -351,7 +358,7 @@ fn a_disk_that_fails_refuses_and_leaves_nothing_in_the_account() {
     run(async {
         let process = Process::start(&dir, Settings::one_by_one());
         let wire = request(3);
-        let room = process.durable.reserve("traces", wire.len(), 3).await.unwrap();
+        let mut room = process.room("traces", wire.len(), 3).await.unwrap();
         process.durable.disk.log.close().unwrap();
         let account = process.account.destination("traces", "otlp");
         let landing = room.commit(Item { wire, spans: 3, account, owed: None }).unwrap();

@@ -15,7 +15,7 @@ fn a_disk_that_fails_is_trouble_until_it_has_recovered_or_the_next_one_may_try()
         let queue = AnyQueue::Durable(Arc::clone(&process.durable));
         let put = async || {
             let wire = request(10_000);
-            let room = process.durable.reserve("traces", wire.len(), 10_000).await.unwrap();
+            let mut room = process.room("traces", wire.len(), 10_000).await.unwrap();
             let account = process.account.destination("traces", "otlp");
             room.commit(Item { wire, spans: 10_000, account, owed: None }).unwrap().landed().await
         };
