@@ -164,8 +164,8 @@ async fn pass_on(core: &Rc<Core>, receiver: usize, group: Vec<Waiting>) {
 }
 
 impl Waiting {
-    /// A sender that goes away takes its request along, as far as no queue has it: nobody charges for what it
-    /// would hold, however long it waited for room.
+    /// A sender that goes away takes its request along, unless the queues have it: its charge is given back,
+    /// and what would wait on for room would be bounded by nothing.
     async fn alone(self, core: &Core, receiver: usize) {
         let Self { wire, deadline, mut tell } = self;
         let answer = tokio::select! {

@@ -104,7 +104,7 @@ fn several_records_find_room_together_or_none_of_them_does() {
     for (reserved, length) in reserved.into_iter().zip([RECORD, 3]) {
         reserved.commit(vec![1; length].into(), 1).wait().unwrap();
     }
-    let lengths: Vec<usize> = drain(&log).iter().map(|bytes| bytes.len()).collect();
+    let lengths: Vec<usize> = drain(&log).iter().map(Vec::len).collect();
     assert_eq!(lengths, [RECORD, 3]);
 }
 
