@@ -303,9 +303,9 @@ pub fn check(id: &impl Display, settings: &Settings, runtime: &Handle) -> Result
     let fail = |reason: String| StartError { exporter: id.to_string(), reason };
     let storage = settings.queue().storage.as_ref();
     storage.and_then(|storage| storage.folder.as_ref()).map_or(Ok(()), Folder::prepare).map_err(fail)?;
-    if matches!(settings, Settings::File(_)) {
-        // Opening it may empty it.
-        return Ok(());
+    if let Settings::File(settings) = settings {
+        // Opened as a start opens it, it may be emptied.
+        return file::check(settings).map_err(fail);
     }
     let _on = runtime.enter();
     settings.transports(&id.to_string()).map(drop).map_err(fail)
