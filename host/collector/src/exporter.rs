@@ -111,7 +111,10 @@ impl Metrics {
         let gauges = |name: &str, help: &str| gauges_by(name, help, &["exporter"]);
         Ok(Self {
             sent: counters("otelcol_exporter_sent_spans", "Spans that upstream has taken.")?,
-            send_failed: counters("otelcol_exporter_send_failed_spans", "Spans that upstream has refused for good.")?,
+            send_failed: counters(
+                "otelcol_exporter_send_failed_spans",
+                "Spans that upstream has refused for good, or that were given up.",
+            )?,
             enqueue_failed: counters(
                 "otelcol_exporter_enqueue_failed_spans",
                 "Spans that found no room in the queue.",
