@@ -112,7 +112,10 @@ impl Metrics {
         let gauges = |name: &str, help: &str| gauges_by(name, help, &["exporter"]);
         Ok(Self {
             sent: counters("otelcol_exporter_sent_spans", "Spans that upstream has taken.")?,
-            send_failed: counters("otelcol_exporter_send_failed_spans", "Spans that upstream has refused for good.")?,
+            send_failed: counters(
+                "otelcol_exporter_send_failed_spans",
+                "Spans that upstream has refused for good, or that were given up.",
+            )?,
             enqueue_failed: counters(
                 "otelcol_exporter_enqueue_failed_spans",
                 "Spans that found no room in the queue.",
@@ -306,9 +309,9 @@ pub fn check(id: &impl Display, settings: &Settings, runtime: &Handle) -> Result
     let fail = |reason: String| StartError { exporter: id.to_string(), reason };
     let storage = settings.queue().storage.as_ref();
     storage.and_then(|storage| storage.folder.as_ref()).map_or(Ok(()), Folder::prepare).map_err(fail)?;
-    if matches!(settings, Settings::File(_)) {
-        // Opening it may empty it.
-        return Ok(());
+    if let Settings::File(settings) = settings {
+        // Opened as a start opens it, it may be emptied.
+        return file::check(settings).map_err(fail);
     }
     let _on = runtime.enter();
     settings.transports(&id.to_string(), &Outputs::default()).map(drop).map_err(fail)

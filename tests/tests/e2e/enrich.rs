@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
@@ -221,14 +222,17 @@ fn resources_tell_where_they_come_from_and_follow_the_pod_s_labels() {
 
 #[test]
 fn a_variable_that_cannot_be_read_costs_no_span_and_is_told() {
-    let upstream = Sink::start();
-    let folder = Folder::new(&Config::to(&upstream).processor("resource_detection", "detectors: [env]").yaml());
-    let sluice = Sluice::spawn(folder, &[("OTEL_RESOURCE_ATTRIBUTES", OsString::from("a=1,nonsense"))]);
-    sluice.wait_ready();
-    assert_eq!(detected(&sluice, &upstream).into_iter().collect::<Vec<_>>(), [("service.name".into(), "shop".into())]);
-    let told = "OTEL_RESOURCE_ATTRIBUTES cannot be read and is left out: `nonsense` has no `=`";
-    wait::until("the log to tell", || sluice.log().text().contains(told).then_some(()));
-    assert_eq!(sluice.terminate().account.missing(), 0);
+    for (value, why) in [(&b"a=1,nonsense"[..], "`nonsense` has no `=`"), (b"a=\xff", "it is not UTF-8")] {
+        let upstream = Sink::start();
+        let folder = Folder::new(&Config::to(&upstream).processor("resource_detection", "detectors: [env]").yaml());
+        let sluice = Sluice::spawn(folder, &[("OTEL_RESOURCE_ATTRIBUTES", OsString::from_vec(value.to_vec()))]);
+        sluice.wait_ready();
+        let found: Vec<_> = detected(&sluice, &upstream).into_iter().collect();
+        assert_eq!(found, [("service.name".into(), "shop".into())], "{why}");
+        let told = format!("OTEL_RESOURCE_ATTRIBUTES cannot be read and is left out: {why}");
+        wait::until("the log to tell", || sluice.log().text().contains(&told).then_some(()));
+        assert_eq!(sluice.terminate().account.missing(), 0);
+    }
 }
 
 #[test]

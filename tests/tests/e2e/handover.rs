@@ -74,6 +74,7 @@ fn a_follower_that_cannot_start_leaves_the_running_process_alone() {
         (good.clone().extension("health_check", &format!("endpoint: '{port}'")), "is in use"),
         (good.clone().processor("wasm/none", "module: none.wasm"), "none.wasm"),
         (good.clone().exporter("otlp_grpc/tls", &no_ca), "/nowhere/ca.pem"),
+        (good.clone().exporter("file", "path: /nowhere/spans.json"), "cannot open /nowhere/spans.json"),
     ] {
         let end = follow(&bad).wait_end();
         assert_eq!(end.code, 1, "{}", end.stderr);

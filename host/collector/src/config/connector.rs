@@ -61,12 +61,9 @@ pub(super) fn read(kind: &str, mut section: Section<'_>) -> Option<processor::Se
         return None;
     }
     let series = series(&mut section);
-    let mut settings = processor::bundled(kind, section);
     // Its series have a limit of their own.
-    settings.limits.metric_series = u32::MAX;
-    if settings.limits.host_calls == Limits::default().host_calls {
-        settings.limits.host_calls = HOST_CALLS;
-    }
+    let limits = Limits { host_calls: HOST_CALLS, metric_series: u32::MAX, ..Limits::default() };
+    let mut settings = processor::bundled(kind, section, limits);
     settings.series = Some(series);
     settings.on_poison.get_or_insert(OnPoison::Pass);
     // It counts what others get, too, and leaves it as it is.

@@ -212,7 +212,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Processor> {
             Some(Processor::Elsewhere)
         }
         "memory_limiter" => Some(Processor::Limiter(memory_limiter(section))),
-        kind if TYPES.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section)))),
+        kind if TYPES.contains(&kind) => Some(Processor::Plugin(Box::new(bundled(kind, section, Limits::default())))),
         _ => None,
     }
 }
@@ -228,7 +228,8 @@ fn wasm(mut section: Section<'_>) -> Settings {
         }
         None => ("{}".to_owned(), Marks::default()),
     };
-    let settings = host::read(&mut section, "wasm", config_json, config_marks);
+    let mut settings = host::defaults("wasm", config_json, config_marks);
+    host::read(&mut section, &mut settings);
     if settings.module.is_none() && !section.has("module") {
         section.complain("a `wasm` processor needs `module`, the path of the component");
     }
@@ -236,8 +237,8 @@ fn wasm(mut section: Section<'_>) -> Settings {
     settings
 }
 
-/// Reads a plugin that is in the binary.
-pub(super) fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
+/// Reads a plugin that is in the binary, with the limits that it has unless the operator names others.
+pub(super) fn bundled(kind: &str, mut section: Section<'_>, limits: Limits) -> Settings {
     let mut own: Vec<_> = section.entries();
     own.retain(|(key, _, _)| key != HOST);
     let mark = section.here().clone();
@@ -245,13 +246,11 @@ pub(super) fn bundled(kind: &str, mut section: Section<'_>) -> Settings {
         |(key, mark, node): (String, Mark, Node<'_>)| super::tree::Entry { key, mark, value: node.tree().clone() };
     let tree = Tree::new(mark.clone(), Value::Map(own.into_iter().map(entry).collect()));
     let (config_json, config_marks) = passed(&tree);
-    let mut settings = if let Some(mut block) = section.section(HOST) {
-        let settings = host::read(&mut block, kind, config_json, config_marks);
+    let mut settings = Settings { limits, ..host::defaults(kind, config_json, config_marks) };
+    if let Some(mut block) = section.section(HOST) {
+        host::read(&mut block, &mut settings);
         block.finish();
-        settings
-    } else {
-        host::defaults(kind, config_json, config_marks)
-    };
+    }
     given::add(&mut settings, &mut section);
     settings
 }

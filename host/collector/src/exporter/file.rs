@@ -6,6 +6,7 @@
 
 mod outputs;
 
+use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,6 +57,37 @@ impl Settings {
     }
 }
 
+/// Tries whether the file can be opened, and leaves everything as it was.
+///
+/// # Errors
+/// When a start could not open it.
+pub(super) fn check(settings: &Settings) -> Result<(), String> {
+    let path = &settings.path;
+    // Who reads a pipe would take this for its end.
+    if fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        return Ok(());
+    }
+    let mut options = File::options();
+    options.write(true);
+    let opened = match options.open(path) {
+        // Only what nobody else has made may be taken away again.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(path).map(|_| {
+            // An empty file that cannot be removed does no harm.
+            let _ = fs::remove_file(path);
+        }),
+        opened => opened.map(drop),
+    };
+    match opened {
+        // A link to what is not there yet, or somebody has been quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        opened => opened.map_err(|error| cannot_open(settings, &error)),
+    }
+}
+
+fn cannot_open(settings: &Settings, error: &io::Error) -> String {
+    format!("cannot open {}: {error}", settings.path.display())
+}
+
 /// Writes requests into one file.
 #[derive(Debug, Clone)]
 pub(super) struct Writer {
@@ -68,7 +100,7 @@ impl Writer {
     pub fn open(settings: &Settings, outputs: &Outputs) -> Result<Self, String> {
         let output = outputs
             .open(&settings.path, settings.append)
-            .map_err(|error| format!("cannot open {}: {error}", settings.path.display()))?;
+            .map_err(|error| cannot_open(settings, &error))?;
         Ok(Self { output: Arc::new(output), proto: settings.proto })
     }
 
@@ -121,11 +153,41 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("spans");
         open(&settings(path.clone(), false)).write_now(b"abc").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0\x03abc");
+        assert_eq!(fs::read(&path).unwrap(), b"\0\0\0\x03abc");
         open(&settings(path.clone(), true)).write_now(b"de").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), b"\0\0\0\x03abc\0\0\0\x02de");
+        assert_eq!(fs::read(&path).unwrap(), b"\0\0\0\x03abc\0\0\0\x02de");
         open(&settings(path.clone(), false));
-        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_is_tried_and_nothing_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let tried = |name: &str| check(&settings(path(name), false));
+        assert_eq!(tried("new"), Ok(()));
+        assert!(!path("new").exists());
+        fs::write(path("old"), b"abc").unwrap();
+        assert_eq!(tried("old"), Ok(()));
+        assert_eq!(fs::read(path("old")).unwrap(), b"abc");
+        std::os::unix::fs::symlink(path("new"), path("link")).unwrap();
+        assert_eq!(tried("link"), Ok(()));
+        for wrong in ["none/new", "", "old/new"] {
+            let told = format!("cannot open {}: ", path(wrong).display());
+            assert!(tried(wrong).unwrap_err().starts_with(&told), "{:?}", tried(wrong));
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_not_opened_to_try_it() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        // Opening it lasts until somebody reads, and nobody does.
+        std::thread::spawn(move || tell.send(check(&settings(path, false))));
+        assert_eq!(told.recv_timeout(std::time::Duration::from_secs(30)).unwrap(), Ok(()));
     }
 
     #[test]

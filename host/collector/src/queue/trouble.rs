@@ -1,7 +1,7 @@
 //! Whether a queue takes requests, for those who ask before they send any.
 //!
 //! A queue is in trouble from when it has found no room for a request until there is room for one of that
-//! size, and while its disk fails. One whose policy drops always takes requests.
+//! size, and while its disk fails. One whose policy drops always has room.
 
 use std::sync::Arc;
 use std::time::Duration;

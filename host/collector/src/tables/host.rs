@@ -105,7 +105,13 @@ fn find(facts: &Facts, proc: &Path) -> Result<Pairs, String> {
         match std::env::var(name) {
             Ok(value) => found.push((format!("env.{name}"), value)),
             Err(std::env::VarError::NotPresent) => {}
-            Err(error) => return Err(format!("environment variable {name}: {error}")),
+            Err(std::env::VarError::NotUnicode(_)) => {
+                tracing::warn!(
+                    event = "plugin.table",
+                    table = "host",
+                    "{name} cannot be read and is left out: it is not UTF-8"
+                );
+            }
         }
     }
     for (name, file) in &facts.files {

@@ -42,17 +42,16 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
     }
 }
 
-/// Reads the keys; does not finish the section.
-pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, config_marks: Marks) -> Settings {
-    let mut settings = defaults(kind, config_json, config_marks);
+/// Reads the keys into the defaults; does not finish the section.
+pub(super) fn read(section: &mut Section<'_>, settings: &mut Settings) {
     settings.module = section.path("module");
     settings.sha256 = sha256(section);
     settings.public_key = section.str("public_key").and_then(|text| public_key(section, "public_key", &text));
-    if settings.public_key.is_some() && settings.module.is_none() && kind != "wasm" {
+    if settings.public_key.is_some() && settings.module.is_none() && settings.kind != "wasm" {
         section.error("public_key", "`public_key` needs `module`: what is in the binary is trusted as the binary is");
     }
     if let Some(block) = section.section("limits") {
-        settings.limits = limits(block);
+        settings.limits = limits(block, &settings.limits);
     }
     settings.on_failure = on_failure(section);
     settings.on_poison = section.has("on_poison").then(|| on_poison(section));
@@ -74,7 +73,6 @@ pub(super) fn read(section: &mut Section<'_>, kind: &str, config_json: String, c
     if section.one_of("profile", &["pure", "compat"], "pure") == "compat" {
         settings.profile = Profile::Compat;
     }
-    settings
 }
 
 fn flush_interval(section: &mut Section<'_>) -> Duration {
@@ -151,8 +149,7 @@ fn capabilities(section: &mut Section<'_>) -> Vec<String> {
     named.iter().filter_map(capability).collect()
 }
 
-fn limits(mut section: Section<'_>) -> Limits {
-    let default = Limits::default();
+fn limits(mut section: Section<'_>, default: &Limits) -> Limits {
     let memory_mib = at_least_one(&mut section, "memory_mib", default.memory_bytes as u64 / MIB);
     if memory_mib > MAX_MEMORY_MIB {
         section.error("memory_mib", format!("a plugin cannot have more than {MAX_MEMORY_MIB} MiB"));
@@ -164,13 +161,22 @@ fn limits(mut section: Section<'_>) -> Limits {
         host_calls: count(at_least_one(&mut section, "host_calls", default.host_calls.into())),
         log_lines_per_s: count(section.u64_or("log_lines_per_s", default.log_lines_per_s.into())),
         log_bytes_per_s: count(section.u64_or("log_bytes_per_s", default.log_bytes_per_s.into())),
-        metric_series: count(section.u64_or("metric_series", default.metric_series.into())),
+        metric_series: metric_series(&mut section, default.metric_series),
         store_bytes: bytes(at_least_one(&mut section, "store_mib", default.store_bytes as u64 / MIB)) as usize,
         component_bytes: bytes(at_least_one(&mut section, "component_mib", default.component_bytes / MIB)),
         compile_timeout: positive(&mut section, "compile_timeout", default.compile_timeout),
     };
     section.finish();
     limits
+}
+
+fn metric_series(section: &mut Section<'_>, default: u32) -> u32 {
+    // A connector's are not counted where this limit holds.
+    if default == u32::MAX {
+        section.unsupported("metric_series", "`aggregation_cardinality_limit` bounds the series of a connector");
+        return default;
+    }
+    count(section.u64_or("metric_series", default.into()))
 }
 
 fn at_least_one(section: &mut Section<'_>, key: &str, default: u64) -> u64 {

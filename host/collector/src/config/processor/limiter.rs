@@ -1,6 +1,8 @@
 //! `memory_limiter`, with the Collector's keys: how many bytes of requests may be on their way in. The same
 //! keys say it of one receiver.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::Section;
@@ -71,19 +73,27 @@ fn percentage_of_spike(section: &mut Section<'_>, is_fixed: bool) -> Option<u64>
     percentage(section, "spike_limit_percentage").filter(|_| !is_fixed)
 }
 
-/// The memory that this process can have: the machine's, or less if its control group says so.
+/// The memory that this process can have: the machine's, or less if its control groups say so.
 fn total_memory() -> Option<u64> {
-    let meminfo = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let machine = line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10;
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    Some(limit_of_groups(Path::new("/sys/fs/cgroup"), &own).map_or(machine, |groups| groups.min(machine)))
+}
+
+/// The least of what the process's own control group and those around it may have, of version 2; `None` is no limit.
+/// In a container the outermost that is seen is its own.
+fn limit_of_groups(root: &Path, own: &str) -> Option<u64> {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
     // `max`, or no such file, is no limit.
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    Some(group.and_then(|text| text.trim().parse().ok()).map_or(machine, |group: u64| group.min(machine)))
+    let limit = |group: &Path| fs::read_to_string(root.join(group).join("memory.max")).ok()?.trim().parse().ok();
+    Path::new(own).ancestors().filter_map(limit).min()
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
     use crate::config::section::read_text;
@@ -118,6 +128,29 @@ mod tests {
             let problems = read(yaml).1;
             assert!(problems.len() == 1 && problems[0].contains(told), "{yaml}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn the_least_of_all_control_groups_around_the_process_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let group = |name: &str, limit: &str| {
+            fs::create_dir_all(root.path().join(name)).unwrap();
+            fs::write(root.path().join(name).join("memory.max"), limit).unwrap();
+        };
+        group("system.slice", "max\n");
+        group("system.slice/edge.service", "5000\n");
+        let limit = |own: &str| limit_of_groups(root.path(), own);
+        // A service of systemd; the lines of version 1 are another hierarchy's.
+        assert_eq!(limit("4:memory:/other\n0::/system.slice/edge.service\n"), Some(5000));
+        assert_eq!(limit("0::/system.slice/other.service\n"), None);
+        group("system.slice", "3000\n");
+        assert_eq!(limit("0::/system.slice/edge.service\n"), Some(3000));
+        // A container with a namespace of its own.
+        group("", "7000\n");
+        assert_eq!(limit("0::/\n"), Some(7000));
+        // One that sees itself by the name that it has outside.
+        assert_eq!(limit("0::/docker/3f4a\n"), Some(7000));
+        assert_eq!(limit(""), Some(7000));
     }
 
     #[test]

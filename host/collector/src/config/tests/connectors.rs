@@ -46,6 +46,20 @@ fn a_connector_is_the_last_plugin_of_what_exports_to_it() {
 }
 
 #[test]
+fn a_limit_that_is_named_holds_even_if_it_is_what_processors_have() {
+    let host_calls = |connector: &str| {
+        let config = config(&[text(&wired(connector, ""))]);
+        config.used_processors().next().unwrap().settings.limits.host_calls
+    };
+    assert_eq!(host_calls(""), 100_000);
+    assert_eq!(host_calls("sluice: { limits: { timeout: 20ms } }"), 100_000);
+    assert_eq!(host_calls("sluice: { limits: { host_calls: 10000 } }"), 10_000);
+    let [problem] = &told(&wired("sluice: { limits: { metric_series: 5 } }", ""))[..] else { panic!("one problem") };
+    let expected = "error: `metric_series` is not supported: `aggregation_cardinality_limit` bounds";
+    assert!(problem.contains(expected), "{problem}");
+}
+
+#[test]
 fn series_are_kept_as_the_connector_says() {
     let series = |connector: &str| {
         let config = config(&[text(&wired(connector, ""))]);
