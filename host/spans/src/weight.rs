@@ -165,7 +165,7 @@ mod tests {
     fn no_index_takes_more_than_was_counted() {
         const MANY: usize = 300_000;
         let link = field(13, &[field(1, &[1; 16]), field(2, &[2; 8])].concat());
-        let huge = field(1, &field(1, &[b'k'; 100_000]));
+        let huge = field(1, &field(1, &vec![b'k'; 100_000]));
         let usual = field(9, &[field(1, b"http.request.method"), field(2, &field(1, b"GET"))].concat()).repeat(12);
         for (what, wire) in [
             ("attributes", request(&[], 1, &field(9, &[]).repeat(MANY))),

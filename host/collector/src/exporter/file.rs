@@ -98,9 +98,7 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the file, which others of the process may write to.
     pub fn open(settings: &Settings, outputs: &Outputs) -> Result<Self, String> {
-        let output = outputs
-            .open(&settings.path, settings.append)
-            .map_err(|error| cannot_open(settings, &error))?;
+        let output = outputs.open(&settings.path, settings.append).map_err(|error| cannot_open(settings, &error))?;
         Ok(Self { output: Arc::new(output), proto: settings.proto })
     }
 

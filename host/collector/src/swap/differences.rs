@@ -210,7 +210,8 @@ mod tests {
     fn all_values_of_a_key_count_in_their_order() {
         let of = |values: &[(&str, &str)]| request("a", vec![span(1, "x", values)]);
         let before = of(&[("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")]);
-        let cases: [(&[(&str, &str)], &[&str]); 5] = [
+        type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+        let cases: [Case<'_>; 5] = [
             (&[("c", "1"), ("a", "1"), ("a", "2"), ("b", "1")], &[]),
             (&[("a", "2"), ("b", "1"), ("a", "1"), ("c", "1")], &["a"]),
             (&[("a", "1"), ("b", "1"), ("c", "1")], &["a"]),
