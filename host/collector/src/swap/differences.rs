@@ -206,11 +206,13 @@ mod tests {
         assert_eq!((told(&all, &rest), told(&rest, &all)), (vec![], vec![]));
     }
 
+    /// Attributes, and the keys of those that differ.
+    type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
+
     #[test]
     fn all_values_of_a_key_count_in_their_order() {
         let of = |values: &[(&str, &str)]| request("a", vec![span(1, "x", values)]);
         let before = of(&[("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")]);
-        type Case<'c> = (&'c [(&'c str, &'c str)], &'c [&'c str]);
         let cases: [Case<'_>; 5] = [
             (&[("c", "1"), ("a", "1"), ("a", "2"), ("b", "1")], &[]),
             (&[("a", "2"), ("b", "1"), ("a", "1"), ("c", "1")], &["a"]),
