@@ -1,7 +1,7 @@
 //! The queue in front of an exporter: what has been accepted and not yet settled.
 //!
 //! Room is reserved first and used later, so that a request goes into all queues or into none
-//! ([`Rooms`]). It is bounded in bytes, and by `queue_size` in its own measure if the configuration gives one; what
+//! (`Rooms`). It is bounded in bytes, and by `queue_size` in its own measure if the configuration gives one; what
 //! is being sent counts until its outcome is known, because it is still in memory. When it is full,
 //! [`OnFull`] decides. A request that is larger than the whole queue fits only into an empty one.
 //!

@@ -92,20 +92,22 @@ fn what_is_reserved_counts_and_what_is_released_does_not() {
 
 #[test]
 fn several_records_find_room_together_or_none_of_them_does() {
+    const LENGTHS: [usize; 4] = [RECORD, RECORD, RECORD, 3];
     let dir = tempdir().unwrap();
     let log = Log::open(dir.path(), options(OnFull::Refuse)).unwrap();
-    let reserved = log.reserve_all(&[RECORD, 3]).unwrap();
-    assert_eq!(log.figures().waiting_bytes, RECORD as u64 + 3 + 2 * 56);
-    let most = (MAX - 4096) as usize / (RECORD + 56);
+    let reserved = log.reserve_all(&LENGTHS).unwrap();
+    assert_eq!(log.figures().waiting_bytes, 3 * RECORD as u64 + 3 + 4 * 56);
+    // What an empty log takes.
+    let most = (MAX - 2 * 4096) as usize / (RECORD + 56);
     assert!(matches!(log.reserve_all(&vec![RECORD; most]), Err(ReserveError::Full { .. })));
-    assert_eq!(log.figures().waiting_bytes, RECORD as u64 + 3 + 2 * 56);
+    assert_eq!(log.figures().waiting_bytes, 3 * RECORD as u64 + 3 + 4 * 56);
     assert!(matches!(log.reserve_all(&[MAX as usize / 2; 2]), Err(ReserveError::TooLarge { .. })));
     assert!(log.reserve_all(&[]).unwrap().is_empty());
-    for (reserved, length) in reserved.into_iter().zip([RECORD, 3]) {
+    for (reserved, length) in reserved.into_iter().zip(LENGTHS) {
         reserved.commit(vec![1; length].into(), 1).wait().unwrap();
     }
     let lengths: Vec<usize> = drain(&log).iter().map(Vec::len).collect();
-    assert_eq!(lengths, [RECORD, 3]);
+    assert_eq!(lengths, LENGTHS);
 }
 
 #[test]
