@@ -324,11 +324,11 @@ pub fn takes_memory() -> String {
     format!("(func $hoard (local {}) {blocks} {})", "i32 ".repeat(8_000), sets.join(" "))
 }
 
-/// A component that logs 16 MiB of nothing so many times, with batches of more than one span. It neither loops nor calls a
+/// A component that logs 4 MiB of nothing so many times, with batches of more than one span. It neither loops nor calls a
 /// function of its own meanwhile, so that nobody would look at it: its memory is in a module apart, and tools put
 /// functions in between only where there is one module for all.
 pub fn logs_in_one_stretch(times: usize) -> Vec<u8> {
-    let logs = "(call $log (i32.const 3) (i32.const 65536) (i32.const 0x1000000))".repeat(times);
+    let logs = "(call $log (i32.const 3) (i32.const 65536) (i32.const 0x400000))".repeat(times);
     // What it describes at 1024: name, version, `log`, access, traits, schema. What it configures at 2048: nothing.
     let texts = "(data (i32.const 1536) \"guest\") (data (i32.const 1544) \"1.2.3\") (data (i32.const 1552) \"log\")
         (data (i32.const 1560) \"\\10\\06\\00\\00\\03\\00\\00\\00\")";
