@@ -171,14 +171,20 @@ fn all_versions_that_were_rolled_back_are_remembered_over_a_restart() {
     assert_eq!(sluice.terminate().code, 0);
 }
 
+/// Version two serves and keeps its state there. Gives the digest of the one before.
+fn two_after_one(upstream: &Sink, state: &Folder) -> (Sluice, String) {
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    let sluice = Sluice::start_in(folder(&config(upstream, &extension, "")));
+    let one = shown(&sluice)["digest"].as_str().unwrap().to_owned();
+    replace(&sluice, "two");
+    (sluice, one)
+}
+
 #[test]
 fn a_version_that_serves_is_not_remembered_as_rolled_back_if_there_is_no_other_one() {
     let upstream = Sink::start();
     let state = Folder::new("");
-    let extension = format!("state_dir: '{}'", state.path("state").display());
-    let sluice = Sluice::start_in(folder(&config(&upstream, &extension, "")));
-    let one = shown(&sluice)["digest"].as_str().unwrap().to_owned();
-    replace(&sluice, "two");
+    let (sluice, one) = two_after_one(&upstream, &state);
     let kept = || Some(shown(&sluice)).filter(|now| now["kept"].as_array().is_some_and(|kept| kept.len() == 2));
     let two = wait::until("it to be kept", kept)["digest"].as_str().unwrap().to_owned();
     // As after a disk that took what was rolled back, and not what is kept.
@@ -195,10 +201,7 @@ fn a_version_that_serves_is_not_remembered_as_rolled_back_if_there_is_no_other_o
 fn a_kept_version_that_was_tampered_with_does_not_serve() {
     let upstream = Sink::start();
     let state = Folder::new("");
-    let extension = format!("state_dir: '{}'", state.path("state").display());
-    let sluice = Sluice::start_in(folder(&config(&upstream, &extension, "")));
-    let one = shown(&sluice)["digest"].as_str().unwrap().to_owned();
-    replace(&sluice, "two");
+    let (sluice, one) = two_after_one(&upstream, &state);
     let kept = state.path("state").join(format!("versions/wasm%2Ftester/{one}.wasm"));
     std::fs::write(kept, guests::tester("three")).unwrap();
     let refused = order(&sluice, &["rollback"]);

@@ -55,7 +55,7 @@ impl Slot {
         done.entered == 0 && self.standby.borrow().is_some()
     }
 
-    /// Has the version before do a slice that this one has failed on or is not called for; tells whether it did. This
+    /// Has the version before do a slice that this one has failed on or is not called for. This
     /// one is to be tried with a copy of what it had no time for, or was not called for because it had none.
     pub(super) fn relieve(&self, is_to_be_tried: bool, batch: &mut Batch, done: &mut Done) -> Relieved {
         let standby = match &done.relief {

@@ -11,15 +11,21 @@ use sluice_tests::send::http;
 use sluice_tests::sink::Sink;
 use sluice_tests::{send, wait};
 
-use super::{ONE, PLUGIN, TWO, marks, replace, span, start, start_limited, start_with};
+use super::{ONE, PLUGIN, TWO, marks, replace, span, start, start_with};
 use crate::full_use::Others;
 use crate::guests::{self, Fails, Version};
 use crate::odd;
 
 /// A collector in which version two serves, which fails so, and is not rolled back for it.
 fn with_version_two(upstream: &Sink, fails: Fails, rollout: &str) -> Sluice {
-    let sluice = start_limited(upstream, &format!("max_failure_ratio: 1, max_latency_ratio: 1000000{rollout}"), "20ms");
-    let came = replace(&sluice, Version { fails, ..TWO });
+    swapped(upstream, [ONE, Version { fails, ..TWO }], rollout, "20ms")
+}
+
+/// The same with these versions, and this time for a call.
+fn swapped(upstream: &Sink, [one, two]: [Version; 2], rollout: &str, timeout: &str) -> Sluice {
+    let rollout = format!("max_failure_ratio: 1, max_latency_ratio: 1000000{rollout}");
+    let sluice = start_with(one, upstream, &rollout, timeout);
+    let came = replace(&sluice, two);
     assert_eq!(came["outcome"], "swapped", "{came}");
     sluice
 }
@@ -119,10 +125,8 @@ fn after_a_timeout_the_version_before_does_everything_until_the_new_one_has_prov
 /// A version two that fails so has replaced version one that fails so; its calls take some 15 ms of their 100, and much
 /// longer by the clock on the wall as others have the CPU.
 fn late(upstream: &Sink, [one, two]: [Fails; 2]) -> (Sluice, Others) {
-    let rollout = "max_failure_ratio: 1, max_latency_ratio: 1000000";
-    let sluice = start_with(Version { fails: one, ..ONE }, upstream, rollout, "100ms");
-    let came = replace(&sluice, Version { burns: 50, fails: two, ..TWO });
-    assert_eq!(came["outcome"], "swapped", "{came}");
+    let versions = [Version { fails: one, ..ONE }, Version { burns: 50, fails: two, ..TWO }];
+    let sluice = swapped(upstream, versions, "", "100ms");
     let good = request(&mut StdRng::seed_from_u64(15), 30, 0, "a");
     assert_eq!(marks_of(&sluice, upstream, &good, 30), all("two", 30));
     give_way(&sluice);
@@ -166,10 +170,8 @@ fn what_a_version_was_late_with_it_is_tried_with() {
 #[test]
 fn a_request_is_the_version_s_before_from_its_first_slice_to_its_last() {
     let upstream = Sink::start();
-    let rollout = "max_failure_ratio: 1, max_latency_ratio: 1000000";
-    let sluice = start_with(Version { fails: Fails::Traps, ..ONE }, &upstream, rollout, "20ms");
-    let came = replace(&sluice, Version { fails: Fails::Spins, ..TWO });
-    assert_eq!(came["outcome"], "swapped", "{came}");
+    let versions = [Version { fails: Fails::Traps, ..ONE }, Version { fails: Fails::Spins, ..TWO }];
+    let sluice = swapped(&upstream, versions, "", "20ms");
     let mut chance = StdRng::seed_from_u64(19);
     let bad = request(&mut chance, 30, 17, "bad");
     // A slice has 512 spans: version one does the first, and fails in the second.
