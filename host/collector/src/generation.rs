@@ -47,7 +47,10 @@ pub enum Look<'l> {
     /// All of them, for the first generation; those that are there already have served before the process began.
     Start,
     /// All of them.
-    All,
+    All {
+        /// Processors and the digests that they are pinned to anew: those serve even if they were rolled back.
+        pinned: &'l [(String, String)],
+    },
     /// That of this processor alone; others stay as they are.
     Only(&'l str),
     /// The same, even if it is a version that was rolled back.
@@ -64,7 +67,7 @@ impl<'l> Look<'l> {
     /// The one processor that it is about, if it is about one.
     fn only(self) -> Option<&'l str> {
         match self {
-            Self::Start | Self::All => None,
+            Self::Start | Self::All { .. } => None,
             Self::Only(id) | Self::Forced(id) | Self::Kept(id, _) | Self::Promote(id) | Self::Abort(id) => Some(id),
         }
     }
@@ -180,7 +183,7 @@ impl Workshop {
                 continue;
             }
             let tests = match look {
-                Look::All | Look::Only(_) | Look::Forced(_) => true,
+                Look::All { .. } | Look::Only(_) | Look::Forced(_) => true,
                 Look::Start => now.is_some(),
                 // What goes back has proved itself, and must not be kept from it.
                 Look::Kept(..) | Look::Promote(_) | Look::Abort(_) => false,
@@ -307,9 +310,14 @@ impl Workshop {
         let verify = |source: &Source, trust: &Trust| self.sandbox.verify(source, &settings.limits, trust);
         let verified = attempt.time(Step::Verify, || {
             let verified = verify(&source, &trust)?;
-            // Who forces it means this version; so does a pin at the start, whatever was before.
-            let is_forced = matches!(look, Look::Forced(_));
-            let is_meant = settings.module.is_none() || is_forced || trust.sha256.is_some() && look == Look::Start;
+            // Who forces it means this version, whatever was before; so does a pin that is new, or there at the start.
+            let is_asked_for = match look {
+                Look::Forced(_) => true,
+                Look::Start => trust.sha256.is_some(),
+                Look::All { pinned } => pinned.iter().any(|(plugin, _)| *plugin == id),
+                _ => false,
+            };
+            let is_meant = settings.module.is_none() || is_asked_for;
             let rolled_back = if is_meant { None } else { self.versions.rolled_back(&id) };
             let Some(rolled_back) = rolled_back.filter(|one| one.has(verified.digest())) else {
                 return Ok(verified);

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::Collector;
 use super::alone::{self, Judged};
 use super::jobs::Then;
-use super::pins;
+use super::pins::{self, Pin};
 use super::preparing::Lost;
 use crate::config::{self, Config, Loaded, Source};
 use crate::extension::admin::{Done, Plugin};
@@ -42,11 +42,12 @@ impl Collector {
             })?;
             if loaded.config == serving {
                 let (processors, judged) = alone::judge(&workshop, &serving, present, (&refused, earlier), trigger);
-                return Ok(Next { loaded, processors, judged: Some(judged) });
+                return Ok(Next { loaded, processors, judged: Some(judged), pins: Vec::new() });
             }
-            pins::forgive_new(&workshop.versions, &serving, &loaded.config);
-            let processors = workshop.processors(&loaded.config, &present, Look::All).map_err(Problem::Processors)?;
-            Ok(Next { loaded, processors, judged: None })
+            let pins = pins::new(&serving, &loaded.config);
+            let look = Look::All { pinned: &pins };
+            let processors = workshop.processors(&loaded.config, &present, look).map_err(Problem::Processors)?;
+            Ok(Next { loaded, processors, judged: None, pins })
         })
     }
 
@@ -162,7 +163,7 @@ impl Collector {
                 processors.fresh.iter_mut().for_each(|fresh| fresh.reason.clone_from(&reason));
             }
             let loaded = Loaded { config, warnings: config::Diagnostics::default() };
-            Ok(Next { loaded, processors, judged: None })
+            Ok(Next { loaded, processors, judged: None, pins: Vec::new() })
         })
     }
 
@@ -172,7 +173,7 @@ impl Collector {
         prepared: Result<Result<Next, Problem>, Lost>,
         trigger: Trigger,
     ) -> Done {
-        let Next { loaded: Loaded { config, warnings }, mut processors, mut judged } = match prepared {
+        let Next { loaded: Loaded { config, warnings }, mut processors, mut judged, pins } = match prepared {
             Ok(Ok(next)) => next,
             Ok(Err(problem)) => return self.tell_refused(problem, trigger),
             Err(error) => return tell_failed(&error.to_string(), trigger),
@@ -200,6 +201,9 @@ impl Collector {
         config::print(&warnings);
         let mut done = match self.apply(config, processors, Some(trigger)).await {
             Ok(swaps) => {
+                // Not before: of a configuration that is refused nothing stays.
+                pins::forgive(&self.workshop.versions, &pins);
+                pins.iter().for_each(|(plugin, _)| self.show_versions(plugin));
                 // What plugins name is known only now.
                 let files = watched(&self.config, &self.served);
                 if is_about_one {
@@ -338,6 +342,8 @@ pub(super) struct Next {
     processors: Processors,
     /// There if each processor was judged alone.
     pub(super) judged: Option<Judged>,
+    /// What processors are pinned to anew.
+    pins: Vec<Pin>,
 }
 
 /// Why there is no next generation.

@@ -1,11 +1,12 @@
-//! A pinned candidate that was let go of is not tried again by itself.
+//! What is pinned serves, whatever became of it before; a candidate that was let go of is not tried again by itself.
 
 use serde_json::Value;
 use sluice_tests::collector::{Sluice, run};
 use sluice_tests::send::http;
 use sluice_tests::sink::Sink;
+use sluice_tests::wait;
 
-use super::{Flow, ONE, PLUGIN, TWO, flows, order, shown, start};
+use super::{Flow, ONE, PLUGIN, TWO, flows, order, replace, shown, start};
 use crate::guests::{self, Version};
 
 /// The digest of a file.
@@ -74,4 +75,33 @@ fn a_pinned_candidate_that_was_let_go_of_waits_for_another_pin_or_force() {
     flow.end();
     let end = sluice.terminate();
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+}
+
+#[test]
+fn a_pin_counts_only_once_its_configuration_does() {
+    let upstream = Sink::start();
+    let sluice = start(&upstream, "strategy: immediate");
+    let two = replace(&sluice, TWO);
+    assert_eq!(order(&sluice, "rollback").code, 0);
+    wait::until("it to be remembered", || (shown(&sluice)["rolled_back"] == two["to"]).then_some(()));
+    assert_eq!(reload(&sluice)["outcome"], "unchanged");
+
+    // The pin is good, something else is not.
+    let before = std::fs::read_to_string(sluice.folder().config()).unwrap();
+    let mut module = "module: rollout.wasm".to_owned();
+    let pinned = before.replace(&module, &format!("{module}\n    sha256: {}", two["to"]));
+    sluice.folder().write("config.yaml", pinned.replace("admin:", "state_dir: elsewhere\n    admin:"));
+    let refused = reload(&sluice);
+    assert_eq!(refused["outcome"], "failed", "{refused}");
+    assert!(refused["error"].as_str().unwrap().contains("`state_dir`"), "{refused}");
+    sluice.folder().write("config.yaml", before);
+    assert_eq!(reload(&sluice)["outcome"], "unchanged", "it is still remembered");
+    let told = shown(&sluice);
+    assert_eq!((&told["version"], &told["rolled_back"]), (&"one".into(), &two["to"]), "{told}");
+
+    let pinned = pin(&sluice, &mut module, "rollout.wasm");
+    assert_eq!((&pinned["outcome"], &pinned["to"]), (&"swapped".into(), &two["to"]), "{pinned}");
+    wait::until("it to be forgiven", || shown(&sluice)["rolled_back"].is_null().then_some(()));
+    let end = sluice.terminate();
+    assert_eq!(end.code, 0, "{}", end.stderr);
 }
