@@ -46,6 +46,9 @@ const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 /// half a million small records, and whoever needs the side thread waits.
 const LOOKS: u32 = 256;
 
+/// A full one is counted again at most so often: records may have been removed by hand, and counting reads the folder.
+const COUNTS: Duration = Duration::from_secs(5);
+
 const MIB: u64 = 1 << 20;
 
 /// How much is kept, and for how long.
@@ -83,6 +86,8 @@ pub struct Quarantine {
     written: AtomicU64,
     /// Before this time, in milliseconds since 1970, no record is too old.
     expires_ms: AtomicU64,
+    /// Before this time, in milliseconds since 1970, a full one is not counted again.
+    counts_ms: AtomicU64,
 }
 
 /// It cannot be used.
@@ -145,8 +150,8 @@ impl Quarantine {
         let Some(state_dir) = &settings.state_dir else { return Ok(None) };
         let folder = folder_in(state_dir);
         let zero = AtomicU64::default;
-        let quarantine =
-            Self { bounds: settings.quarantine, bytes: zero(), written: zero(), expires_ms: zero(), folder };
+        let (bounds, counts_ms) = (settings.quarantine, zero());
+        let quarantine = Self { bounds, bytes: zero(), written: zero(), expires_ms: zero(), counts_ms, folder };
         quarantine.begin().map_err(|error| OpenError { folder: quarantine.folder.clone(), error })?;
         Ok(Some(Arc::new(quarantine)))
     }
@@ -154,18 +159,28 @@ impl Quarantine {
     fn begin(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         fs::set_permissions(&self.folder, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            if has_ending(&path, UNFINISHED) {
+                fs::remove_file(&path)?;
+            }
+        }
+        self.count()?;
+        self.expire(SystemTime::now());
+        Ok(())
+    }
+
+    /// Counts the bytes of all records. What is being written meanwhile is not counted until the next time.
+    fn count(&self) -> io::Result<()> {
         let mut bytes = 0;
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let path = entry.path();
-            if has_ending(&path, UNFINISHED) {
-                fs::remove_file(&path)?;
-            } else if has_ending(&path, ENDING) {
-                bytes += entry.metadata()?.len();
+            if has_ending(&entry.path(), ENDING) {
+                // It may have gone since.
+                bytes += entry.metadata().map_or(0, |metadata| metadata.len());
             }
         }
         self.bytes.store(bytes, Ordering::Relaxed);
-        self.expire(SystemTime::now());
         Ok(())
     }
 
@@ -180,16 +195,35 @@ impl Quarantine {
         let id = format!("{:013}-{:x}-{number:x}", millis(now), std::process::id());
         let bytes = record::encode(&id, now, case, wire);
         let size = bytes.len() as u64;
-        if self.bytes.fetch_add(size, Ordering::Relaxed) + size > self.bounds.max_bytes {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
+        if !self.reserve(size) && !(self.is_counted_anew(now) && self.reserve(size)) {
             return Err(NotKept::Full);
         }
         let path = path_in(&self.folder, &id);
         self.write(&path, &bytes).map_err(|error| {
-            self.bytes.fetch_sub(size, Ordering::Relaxed);
+            self.free(size);
             NotKept::Io { path: path.clone(), error }
         })?;
         Ok(Kept { quarantine: Arc::clone(self), path, bytes: size, spans: case.spans, accepted: false })
+    }
+
+    /// Whether there was room for a record of this size, which is taken then.
+    fn reserve(&self, size: u64) -> bool {
+        let with = |bytes: u64| bytes.checked_add(size).filter(|bytes| *bytes <= self.bounds.max_bytes);
+        self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with).is_ok()
+    }
+
+    fn free(&self, size: u64) {
+        // What was counted anew may not have counted it.
+        let without = |bytes: u64| Some(bytes.saturating_sub(size));
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, without);
+    }
+
+    /// Whether what is there was counted once more, as it is not too often.
+    fn is_counted_anew(&self, now: SystemTime) -> bool {
+        let (now, waits) = (millis(now), u64::try_from(COUNTS.as_millis()).unwrap_or(u64::MAX));
+        let due = |next: u64| (now >= next).then(|| now.saturating_add(waits));
+        let is_due = self.counts_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok();
+        is_due && self.count().is_ok()
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -207,9 +241,9 @@ impl Quarantine {
 
     fn remove(&self, path: &Path, bytes: u64) {
         match fs::remove_file(path) {
-            Ok(()) => {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
+            Ok(()) => self.free(bytes),
+            // By hand, meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.free(bytes),
             Err(error) => tracing::error!(event = "quarantine", record = %path.display(), %error, "cannot be removed"),
         }
     }

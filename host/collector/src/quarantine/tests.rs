@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::replay::Requests;
@@ -77,6 +78,28 @@ fn a_full_quarantine_takes_nothing_more_after_a_restart_either() {
     let quarantine = open(state_dir.path(), bounds);
     assert!(matches!(quarantine.keep(&case(), &[0; 800]), Err(NotKept::Full)));
     assert_eq!(ids(&state_dir.path().join("quarantine")).unwrap().len(), 1);
+}
+
+#[test]
+fn records_that_are_removed_by_hand_make_room_after_some_seconds() {
+    let state_dir = tempfile::tempdir().unwrap();
+    let quarantine = open(state_dir.path(), Bounds { max_bytes: 1500, ..Bounds::default() });
+    let (folder, keep) = (state_dir.path().join("quarantine"), || quarantine.keep(&case(), &[0; 800]));
+    let clear = || ids(&folder).unwrap().iter().for_each(|id| fs::remove_file(path_in(&folder, id)).unwrap());
+    let kept = [keep().unwrap(), {
+        clear();
+        keep().unwrap()
+    }];
+    assert!(matches!(keep(), Err(NotKept::Full)), "the second is there");
+    clear();
+    assert!(matches!(keep(), Err(NotKept::Full)), "it was counted just now");
+    quarantine.counts_ms.store(millis(SystemTime::now()), Ordering::Relaxed);
+    let third = keep().unwrap();
+    // Their requests are refused: what nobody counts any more is not given back.
+    drop(kept);
+    assert!(quarantine.is_counted_anew(SystemTime::now() + Duration::from_secs(6)));
+    assert!(matches!(keep(), Err(NotKept::Full)), "the third is there");
+    third.accepted();
 }
 
 #[test]
