@@ -68,7 +68,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), String> {
         return Ok(());
     }
     let mut options = File::options();
-    options.write(true);
+    // As it is opened to be written: some files may only be appended to.
+    options.append(true);
     let opened = match options.open(path) {
         // Only what nobody else has made may be taken away again.
         Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(path).map(|_| {
