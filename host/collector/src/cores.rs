@@ -248,7 +248,7 @@ impl Core {
     pub(crate) fn less_busy_peer(&self, fewer: usize) -> Option<(&CoreHandle, usize)> {
         let mine = self.handle()?.waiting.load(Ordering::Relaxed);
         let peers = self.peers.get()?.iter().enumerate().filter(|(index, _)| *index != self.index);
-        let peers = peers.map(|(_, core)| (core, core.waiting.load(Ordering::Relaxed)));
+        let peers = peers.map(|(_, core)| (core, core.waiting()));
         let (peer, waiting) = peers.min_by_key(|(_, waiting)| *waiting)?;
         let found = mine.saturating_sub(waiting);
         (found >= fewer.max(2)).then_some((peer, found))
@@ -262,6 +262,11 @@ pub(crate) struct Room<'c> {
 }
 
 impl CoreHandle {
+    /// How many requests wait on it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// A place for a job, unless the inbox is full.
     pub(crate) fn room(&self) -> Option<Room<'_>> {
         Some(Room { core: self, place: self.inbox.try_reserve().ok()? })
@@ -343,18 +348,19 @@ pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A core, how many requests wait on its only peer, which does nothing, and that one's inbox.
-    pub(crate) fn beside_stuck() -> (Rc<Core>, impl Fn() -> usize, mpsc::Receiver<Job>) {
+    /// A core, how many requests wait on its only peer, which does nothing with those or the ones that are there
+    /// already, and that one's inbox.
+    pub(crate) fn beside_stuck(there: usize) -> (Rc<Core>, impl Fn() -> usize, mpsc::Receiver<Job>) {
         let runtime = Builder::new_current_thread().build().unwrap();
         let (inbox, jobs) = mpsc::channel(INBOX_JOBS);
         let (mine, _) = mpsc::channel(1);
-        let handle = |inbox| CoreHandle {
+        let handle = |inbox, waiting| CoreHandle {
             inbox,
             runtime: runtime.handle().clone(),
             connections: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(waiting),
         };
-        let peers: Peers = Arc::new(OnceLock::from(vec![handle(mine), handle(inbox)]));
+        let peers: Peers = Arc::new(OnceLock::from(vec![handle(mine, 0), handle(inbox, there)]));
         let core = Core::new(0, Arc::clone(&peers));
         let waiting = move || peers.get().unwrap().last().unwrap().waiting.load(Ordering::Relaxed);
         (core, waiting, jobs)

@@ -27,6 +27,10 @@ use crate::route::Routes;
 /// core has none of it in its caches, nor has this one what comes back.
 const WORTH_WAITING_NS: u64 = 250_000;
 
+/// A core that has as much to do as this, or more, gets nothing from others, however much those have: by the time that it
+/// is done they have looked again.
+const WORTH_MOVING_NS: u64 = 250_000;
+
 /// What goes together costs at most this much, so that other connections need not wait long, and a plugin
 /// has no less time for a span than it would have otherwise.
 const MOST_NS: u64 = 500_000;
@@ -91,8 +95,11 @@ impl Line {
     /// so that those have something to do until it is this line's turn again.
     fn first(&self, core: &Core, receiver: usize) -> Vec<Waiting> {
         let cost = core.chain_ns.get().max(1);
-        let fewer = usize::try_from(WORTH_WAITING_NS.div_ceil(cost)).unwrap_or(usize::MAX);
-        while let Some((peer, found)) = core.less_busy_peer(fewer)
+        let requests = |ns: u64| usize::try_from(ns.div_ceil(cost)).unwrap_or(usize::MAX);
+        let (fewer, few) = (requests(WORTH_WAITING_NS), requests(WORTH_MOVING_NS));
+        let is_in_need = core.less_busy_peer(fewer).is_some_and(|(peer, _)| peer.waiting() < few);
+        while is_in_need
+            && let Some((peer, found)) = core.less_busy_peer(fewer)
             && let Some(room) = peer.room()
         {
             // What makes both wait the same.
@@ -234,7 +241,12 @@ mod tests {
 
     /// How many are taken of 40 that wait, and how many another core has then.
     fn taken_of_forty(chain: Duration) -> (usize, usize) {
-        let (core, peer, _inbox) = beside_stuck();
+        taken_beside(0, chain)
+    }
+
+    /// The same if so many wait there already.
+    fn taken_beside(there: usize, chain: Duration) -> (usize, usize) {
+        let (core, peer, _inbox) = beside_stuck(there);
         core.has_cost(chain * 8);
         let line = Line::default();
         let (tells, _told): (Vec<_>, Vec<_>) = (0..40).map(|_| oneshot::channel()).unzip();
@@ -253,5 +265,13 @@ mod tests {
         assert_eq!(taken_of_forty(Duration::from_micros(40)), (12, 20));
         // All of them wait for less than is worth moving one.
         assert_eq!(taken_of_forty(Duration::from_micros(4)), (40, 0));
+    }
+
+    #[test]
+    fn a_core_that_has_enough_to_do_gets_nothing() {
+        // Seven are 280 microseconds, 33 less than here.
+        assert_eq!(taken_beside(7, Duration::from_micros(40)), (12, 7));
+        // Six are 240: of the 34 fewer, twelve go first, then five of ten, then no more.
+        assert_eq!(taken_beside(6, Duration::from_micros(40)), (12, 23));
     }
 }
