@@ -23,6 +23,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod turns;
 mod verdict;
 
 use std::collections::VecDeque;
@@ -46,6 +47,7 @@ pub use full::{Full, NoRoom};
 pub(crate) use rooms::{Bound, Queued, Rooms};
 pub use settings::{Batching, OnFull, Settings, Sizer};
 pub use storage::{Folder, Storage};
+use turns::{Comes, Turns};
 use verdict::Arrivals;
 pub use verdict::{Arriving, Owed, Pending, Verdict};
 
@@ -86,6 +88,8 @@ pub struct Queue {
     work: Notify,
     /// Something has left.
     room: Notify,
+    /// Who waits for that.
+    turns: Turns,
     /// Spans that were given up because the process ends.
     shut_out: AtomicU64,
     /// Used with `wait_for_result` only.
@@ -149,6 +153,7 @@ impl Queue {
             state: Mutex::default(),
             work: Notify::new(),
             room: Notify::new(),
+            turns: Turns::default(),
             shut_out: AtomicU64::new(0),
             arriving: Arrivals::default(),
         })
@@ -171,10 +176,14 @@ impl Queue {
     /// Reserves room for so much. With `on_full: block` it waits for it, with the dropping
     /// policies there is always room.
     async fn reserve(&self, weight: Weight) -> Result<Reservation<'_>, Full> {
+        let _turn = match self.settings.on_full {
+            OnFull::Block => Some(self.turns.next().await),
+            _ => None,
+        };
         loop {
             // From when this is made no room is missed, whether it is polled or not.
             let room = self.room.notified();
-            match self.try_reserve(weight) {
+            match self.try_reserve(weight, Comes::AfterItsTurn) {
                 Err(NoRoom::Full) if self.settings.on_full == OnFull::Block => room.await,
                 result => return result.map_err(|why| self.full(weight.spans, why)),
             }
@@ -182,10 +191,13 @@ impl Queue {
     }
 
     /// Reserves room, or what the policy has instead of it, if that can be had now.
-    fn try_reserve(&self, weight: Weight) -> Result<Reservation<'_>, NoRoom> {
+    fn try_reserve(&self, weight: Weight, comes: Comes) -> Result<Reservation<'_>, NoRoom> {
         let mut state = self.state();
         if state.phase == Phase::Closed {
             return Err(NoRoom::Closed);
+        }
+        if self.turns.has_to_wait(comes) {
+            return Err(NoRoom::Full);
         }
         let held = self.settings.fits(state.used, weight);
         if held {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::durable::{self, Durable, Landing};
-use super::{Bound, Full, Item, Queue, Reservation, Taken, Weight, envelope};
+use super::{Bound, Comes, Full, Item, Queue, Reservation, Taken, Weight, envelope};
 
 /// A queue in memory or on disk.
 #[derive(Clone)]
@@ -35,11 +35,11 @@ impl AnyQueue {
 
     /// Reserves room, or what the policy has instead of it, if that can be had now. It is no failure if
     /// it cannot.
-    pub(super) fn try_reserve(&self, bound: &[Bound<'_>]) -> Option<Room<'_>> {
+    pub(super) fn try_reserve(&self, bound: &[Bound<'_>], comes: Comes) -> Option<Room<'_>> {
         let weight = weight(bound);
         match self {
-            Self::Memory(queue) => queue.try_reserve(weight).ok().map(Room::Memory),
-            Self::Durable(queue) => queue.try_reserve(&lengths(bound), weight).ok().map(Room::Durable),
+            Self::Memory(queue) => queue.try_reserve(weight, comes).ok().map(Room::Memory),
+            Self::Durable(queue) => queue.try_reserve(&lengths(bound), weight, comes).ok().map(Room::Durable),
         }
     }
 

@@ -26,6 +26,7 @@ use sluice_log::{AppendError, Outcome, Recovered, Reservation, ReserveError, Tic
 use tokio::sync::{Mutex as Turn, watch};
 
 use super::trouble::Short;
+use super::turns::Comes;
 use super::{Disk, Figures, Full, Item, NoRoom, OnFull, Settings, Weight, envelope};
 use crate::account::{Account, DestinationAccount};
 
@@ -162,16 +163,16 @@ impl Durable {
     /// Reserves room for records of these lengths. With `on_full: block` it waits for it, with
     /// the dropping policies there is always room.
     pub(super) async fn reserve(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, Full> {
-        // Nearly always there is room.
-        if let Ok(room) = self.try_reserve(lengths, weight) {
-            return Ok(room);
-        }
+        let turn = match self.settings.on_full {
+            OnFull::Refuse => None,
+            _ => Some(self.disk.turns.next().await),
+        };
         loop {
             let mut room = pin!(self.disk.room.notified());
             let mut log_room = pin!(self.disk.log.room());
             // Before looking, so that no room is missed.
             let _ = (room.as_mut().enable(), log_room.as_mut().enable());
-            let why = match self.try_reserve(lengths, weight) {
+            let why = match self.try_reserve(lengths, weight, Comes::AfterItsTurn) {
                 Ok(room) => return Ok(room),
                 Err(why) => why,
             };
@@ -179,7 +180,10 @@ impl Durable {
                 self.set_short(Some((lengths.into(), weight)));
             }
             match (why, self.settings.on_full) {
-                (NoRoom::Full, OnFull::DropOldest) => return self.make_room(lengths, weight).await,
+                (NoRoom::Full, OnFull::DropOldest) => {
+                    drop(turn);
+                    return self.make_room(lengths, weight).await;
+                }
                 // A disk that is behind will catch up; nothing has to be dropped for that.
                 (NoRoom::Full | NoRoom::Behind, OnFull::Block)
                 | (NoRoom::Behind, OnFull::DropNewest | OnFull::DropOldest) => {}
@@ -193,7 +197,15 @@ impl Durable {
     }
 
     /// Reserves room, or what the policy has instead of it, if that can be had now.
-    pub(super) fn try_reserve(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, NoRoom> {
+    pub(super) fn try_reserve(
+        self: &Arc<Self>,
+        lengths: &[usize],
+        weight: Weight,
+        comes: Comes,
+    ) -> Result<Room, NoRoom> {
+        if self.disk.turns.has_to_wait(comes) {
+            return Err(NoRoom::Behind);
+        }
         match self.room(lengths, weight) {
             Err(NoRoom::Full) if self.settings.on_full == OnFull::DropNewest => Ok(self.no_room()),
             result => result,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{AnyQueue, Full, Item, Landing, Owed, Pending, Room};
+use super::{AnyQueue, Comes, Full, Item, Landing, Owed, Pending, Room};
 use crate::account::DestinationAccount;
 
 /// What a pipeline has left of a request, on its way into a queue.
@@ -59,9 +59,10 @@ impl<'b, 'r> Rooms<'b, 'r> {
             if let Some(Group { queue, bound }) = awaited {
                 rooms.push((queue.reserve(bound).await?, bound));
             }
+            let comes = awaited.map_or(Comes::First, |_| Comes::AfterItsTurn);
             let is_other = |group: &Group<'_, '_>| awaited.is_none_or(|had| !ptr::eq(had.bound, group.bound));
             let full = groups(bound).filter(is_other).find(|Group { queue, bound }| {
-                let room = queue.try_reserve(bound);
+                let room = queue.try_reserve(bound, comes);
                 let is_full = room.is_none();
                 rooms.extend(room.map(|room| (room, *bound)));
                 is_full
@@ -78,7 +79,7 @@ impl<'b, 'r> Rooms<'b, 'r> {
     pub fn try_each(bound: &'b [Bound<'r>]) -> Option<Self> {
         let each = bound.iter().map(|one| {
             let alone = slice::from_ref(one);
-            Some((one.queue.try_reserve(alone)?, alone))
+            Some((one.queue.try_reserve(alone, Comes::First)?, alone))
         });
         each.collect::<Option<_>>().map(Self)
     }

@@ -13,7 +13,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use proptest::prelude::*;
 
 use super::trouble::Trouble;
-use super::{AnyQueue, Batching, Figures, Full, Item, OnFull, Queue, Ready, Settings, Sizer, Taken, Weight};
+use super::{AnyQueue, Batching, Comes, Figures, Full, Item, OnFull, Queue, Ready, Settings, Sizer, Taken, Weight};
 use crate::account::{Account, DestinationAccount, Entry};
 
 /// An `ExportTraceServiceRequest` with this many empty spans, by the protobuf encoding:
@@ -245,6 +245,35 @@ fn blocked_ones_wait_until_there_is_room() {
         drop(taken);
         assert!(waits.await.is_ok());
     });
+}
+
+#[test]
+fn who_needs_little_room_does_not_pass_who_waits_for_much() {
+    let size = Some((Sizer::Items, 10));
+    let fixture = fixture(Settings { on_full: OnFull::Block, size, ..Settings::one_by_one() });
+    let reserve = |spans| fixture.queue.reserve(Weight::of(10, spans));
+    let finds_room = |comes| fixture.queue.try_reserve(Weight::of(10, 1), comes).is_ok();
+    fixture.put(4).unwrap();
+    fixture.put(4).unwrap();
+    run(async {
+        let mut gives_up = Box::pin(reserve(9));
+        let (mut much, mut little) = (std::pin::pin!(reserve(8)), std::pin::pin!(reserve(1)));
+        for waits in [gives_up.as_mut(), much.as_mut(), little.as_mut()] {
+            assert!(now(waits).is_none());
+        }
+        assert_eq!([Comes::First, Comes::AfterItsTurn].map(finds_room), [false, true]);
+        fixture.queue.take().await;
+        assert!(now(little.as_mut()).is_none(), "there is room for it, and others were first");
+        drop(gives_up);
+        assert!(now(much.as_mut()).is_none(), "it is first, and there is not enough room");
+        fixture.queue.take().await;
+        assert!(now(little.as_mut()).is_none(), "the other one has not looked yet");
+        let much = much.await.unwrap();
+        let little = little.await.unwrap();
+        assert!(finds_room(Comes::First), "nobody waits");
+        drop((much, little));
+    });
+    assert_eq!(fixture.queue.used(), Weight::default());
 }
 
 #[test]

@@ -13,6 +13,7 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tempfile::TempDir;
 
 use super::super::tests::{now, request, run};
+use super::super::turns::Comes;
 use super::super::{
     Batching, Disks, Figures, Folder, Full, Item, Lease, NoRoom, OnFull, Settings, Sizer, Taken, Weight, envelope,
 };
@@ -248,6 +249,8 @@ fn blocked_ones_wait_until_something_has_left() {
         let taken = process.take().await.pop().unwrap();
         assert!(now(waits.as_mut()).is_none());
         taken.delivered(0, None, false);
+        let room = process.durable.try_reserve(&[10], Weight::of(10, 1), Comes::First);
+        assert!(room.is_err(), "who waits comes first");
         waits.await.unwrap();
     });
 }
