@@ -46,8 +46,8 @@ const MAX_AGE: Duration = Duration::from_hours(7 * 24);
 /// half a million small records, and whoever needs the side thread waits.
 const LOOKS: u32 = 256;
 
-/// A full one is counted again at most so often: records may have been removed by hand, and counting reads the folder.
-const COUNTS: Duration = Duration::from_secs(5);
+/// A full one is counted again at most so often: records may have been removed by hand, and counting reads the whole folder.
+const COUNTS: Duration = Duration::from_mins(1);
 
 const MIB: u64 = 1 << 20;
 
