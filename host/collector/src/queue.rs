@@ -176,7 +176,7 @@ impl Queue {
     /// Reserves room for so much. With `on_full: block` it waits for it, with the dropping
     /// policies there is always room.
     async fn reserve(&self, weight: Weight) -> Result<Reservation<'_>, Full> {
-        let _turn = match self.settings.on_full {
+        let turn = match self.settings.on_full {
             OnFull::Block => Some(self.turns.next().await),
             _ => None,
         };
@@ -184,7 +184,10 @@ impl Queue {
             // From when this is made no room is missed, whether it is polled or not.
             let room = self.room.notified();
             match self.try_reserve(weight, Comes::AfterItsTurn) {
-                Err(NoRoom::Full) if self.settings.on_full == OnFull::Block => room.await,
+                Err(NoRoom::Full) if let Some(turn) = &turn => {
+                    turn.is_short();
+                    room.await;
+                }
                 result => return result.map_err(|why| self.full(weight.spans, why)),
             }
         }

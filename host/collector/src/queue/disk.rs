@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use sluice_log::{Group, IoFailure, Log, OpenError, Options, Recovered};
 use tokio::sync::Notify;
 
-use super::turns::Turns;
 use super::{Folder, Weight, envelope};
 
 /// How often a folder that another process has is tried again.
@@ -27,8 +26,6 @@ pub(crate) struct Disk {
     used: Mutex<Weight>,
     /// Something has left.
     pub room: Notify,
-    /// Who waits for that.
-    pub(super) turns: Turns,
 }
 
 /// What a log was opened with that does not change while it is open.
@@ -118,8 +115,7 @@ impl Disks {
         let used = Weight { bytes: figures.disk_bytes, requests: recovered.records, spans: recovered.spans };
         // What its records weigh is not known before they are read; an empty log weighs nothing.
         let used = if recovered.records == 0 { Weight::default() } else { used };
-        let disk =
-            Arc::new(Disk { log, options, used: Mutex::new(used), room: Notify::new(), turns: Turns::default() });
+        let disk = Arc::new(Disk { log, options, used: Mutex::new(used), room: Notify::new() });
         if all.closed.remove(&dir) {
             recovered.groups.clear();
         }

@@ -26,7 +26,7 @@ use sluice_log::{AppendError, Outcome, Recovered, Reservation, ReserveError, Tic
 use tokio::sync::{Mutex as Turn, watch};
 
 use super::trouble::Short;
-use super::turns::Comes;
+use super::turns::{Comes, Turns};
 use super::{Disk, Figures, Full, Item, NoRoom, OnFull, Settings, Weight, envelope};
 use crate::account::{Account, DestinationAccount};
 
@@ -55,6 +55,8 @@ pub struct Durable {
     /// When the disk last did not take a request.
     failed: Mutex<Option<Instant>>,
     short: Mutex<Option<Short>>,
+    /// Who waits for room. Another generation may have other bounds on the same disk, and waits for itself.
+    turns: Turns,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +118,7 @@ impl Durable {
             told: Mutex::default(),
             failed: Mutex::default(),
             short: Mutex::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -163,10 +166,13 @@ impl Durable {
     /// Reserves room for records of these lengths. With `on_full: block` it waits for it, with
     /// the dropping policies there is always room.
     pub(super) async fn reserve(self: &Arc<Self>, lengths: &[usize], weight: Weight) -> Result<Room, Full> {
-        let turn = match self.settings.on_full {
-            OnFull::Refuse => None,
-            _ => Some(self.disk.turns.next().await),
-        };
+        match self.try_reserve(lengths, weight, Comes::AfterItsTurn) {
+            Ok(room) if !self.turns.has_to_wait(Comes::First) => return Ok(room),
+            // Waiting changes nothing.
+            Err(why @ (NoRoom::TooLarge | NoRoom::Closed)) => return Err(self.full(why, weight.spans)),
+            _ => {}
+        }
+        let turn = self.turns.next().await;
         loop {
             let mut room = pin!(self.disk.room.notified());
             let mut log_room = pin!(self.disk.log.room());
@@ -189,6 +195,7 @@ impl Durable {
                 | (NoRoom::Behind, OnFull::DropNewest | OnFull::DropOldest) => {}
                 _ => return Err(self.full(why, weight.spans)),
             }
+            turn.is_short();
             tokio::select! {
                 () = room => {}
                 () = log_room => {}
@@ -203,7 +210,7 @@ impl Durable {
         weight: Weight,
         comes: Comes,
     ) -> Result<Room, NoRoom> {
-        if self.disk.turns.has_to_wait(comes) {
+        if self.turns.has_to_wait(comes) {
             return Err(NoRoom::Behind);
         }
         match self.room(lengths, weight) {

@@ -80,10 +80,14 @@ impl Durable {
         let spans = delivery.spans();
         if let Some(envelope::Opened { pipeline, request: wire, .. }) = envelope::open(delivery.payload()) {
             let account = self.account_of(&pipeline);
-            self.release(Weight::of(wire.len(), spans));
+            let weight = Weight::of(wire.len(), spans);
+            // First: who looks for room when something is released has to find that of the log, too.
+            delivery.ack();
+            self.release(weight);
             entry::dropped(&Item { wire, spans, account, owed: None }, reason);
+        } else {
+            delivery.ack();
         }
-        delivery.ack();
         u64::from(spans)
     }
 }
