@@ -3,6 +3,8 @@
 mod config_error;
 mod description;
 mod files;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,6 +148,9 @@ pub(crate) struct Inner {
     description: Description,
     access: Access,
     pub(crate) files: Vec<OwnFile>,
+    plugin: String,
+    /// Where its store is to be kept once it serves.
+    store_folder: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -228,6 +233,8 @@ impl Sandbox {
             description,
             access,
             files,
+            plugin,
+            store_folder,
         };
         Ok(Prepared { inner: Arc::new(inner) })
     }
@@ -314,10 +321,12 @@ impl Prepared {
     }
 
     /// Says that this one serves from now on: its limit holds for the store that it shares with those
-    /// before it. One that is prepared and never serves changes nothing for them.
+    /// before it, which is kept where this one wants it. One that is prepared and never serves changes nothing for them.
     pub fn serves(&self) {
-        if let Some(store) = &self.inner.provided.store {
-            store.set_limit(self.inner.limits.store_bytes);
+        let Inner { shared, provided, limits, plugin, description, store_folder, .. } = &*self.inner;
+        if let Some(store) = &provided.store {
+            store.set_limit(limits.store_bytes);
+            shared.stores.keep(plugin, description.schema, store_folder.as_deref());
         }
     }
 
@@ -325,8 +334,21 @@ impl Prepared {
     /// what it may log.
     #[must_use]
     pub fn on_a_view(&self) -> Self {
-        let Inner { shared, pre, config_json, limits, grants, provided, module, description, access, files, .. } =
-            &*self.inner;
+        let Inner {
+            shared,
+            pre,
+            config_json,
+            limits,
+            grants,
+            provided,
+            module,
+            description,
+            access,
+            files,
+            plugin,
+            store_folder,
+            log_budget: _,
+        } = &*self.inner;
         let mut provided = Provided::clone(provided);
         provided.store = provided.store.as_ref().map(|store| Arc::new(Store::over(store)));
         let inner = Inner {
@@ -341,6 +363,8 @@ impl Prepared {
             description: description.clone(),
             access: access.clone(),
             files: files.clone(),
+            plugin: plugin.clone(),
+            store_folder: store_folder.clone(),
         };
         Self { inner: Arc::new(inner) }
     }

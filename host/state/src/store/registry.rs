@@ -45,7 +45,7 @@ pub struct NotSaved {
 
 impl Stores {
     /// The store of a plugin and a layout (`schema`) of what it keeps: the one that there is, under
-    /// its present limit; or the one in its file, if it is to be kept in this folder; or an
+    /// its present limit and kept where it is (see [`Stores::keep`]); or the one in its file, if it is to be kept in this folder; or an
     /// empty one. Tells also why the file was not read although it is there.
     pub fn open(
         &self,
@@ -59,10 +59,6 @@ impl Stores {
         let place = stores.entry((plugin.to_owned(), schema)).or_default();
         let file = folder.map(|folder| folder.join(file_name(plugin, schema)));
         if let Some(store) = place.store.upgrade() {
-            if place.kept.as_ref().map(|kept| &kept.file) != file.as_ref() {
-                store.changed.store(true, Ordering::Relaxed);
-                place.keep(&store, file);
-            }
             return (store, None);
         }
         let read = file.as_deref().map_or(Ok(None), |file| Store::read(file, limit_bytes));
@@ -74,6 +70,21 @@ impl Stores {
         place.store = Arc::downgrade(&store);
         place.keep(&store, file);
         (store, problem)
+    }
+
+    /// From now on the store of a plugin and a layout is kept in this folder, or in none: the version that says so
+    /// serves.
+    pub fn keep(&self, plugin: &str, schema: u32, folder: Option<&Path>) {
+        let mut stores = self.by_plugin.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(place) = stores.get_mut(&(plugin.to_owned(), schema)) else { return };
+        let file = folder.map(|folder| folder.join(file_name(plugin, schema)));
+        if place.kept.as_ref().map(|kept| &kept.file) == file.as_ref() {
+            return;
+        }
+        if let Some(store) = place.store.upgrade() {
+            store.changed.store(true, Ordering::Relaxed);
+            place.keep(&store, file);
+        }
     }
 
     /// Writes the stores that have a file and have changed. Blocking. One that cannot be written is

@@ -78,6 +78,31 @@ fn a_kept_store_is_written_when_it_has_changed_and_found_by_the_next_process() {
 }
 
 #[test]
+fn where_a_store_is_kept_is_for_the_version_that_serves_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let [here, there] = ["here", "there"].map(|name| folder.path().join(name));
+    let stores = Stores::default();
+    let store = open(&stores, &here);
+    let saved_after_one_more = |place: &Path| {
+        request(&store, |staged| staged.add(&keys(&["n"]), &[1], 0)).unwrap();
+        assert!(stores.save().is_empty());
+        read(&open(&Stores::default(), place), &["n"])
+    };
+    for wanted in [None, Some(&*there)] {
+        let (prepared, _) = stores.open("wasm/a b", 3, 1 << 20, wanted);
+        assert!(Arc::ptr_eq(&prepared, &store));
+    }
+    assert_eq!(saved_after_one_more(&here), "i1", "who is only prepared changes nothing");
+    stores.keep("wasm/a b", 3, None);
+    assert_eq!(saved_after_one_more(&here), "i1", "it is not kept any more");
+    stores.keep("wasm/a b", 3, Some(&there));
+    assert_eq!(saved_after_one_more(&there), "i3");
+    stores.keep("wasm/a b", 3, Some(&here));
+    assert!(stores.save().is_empty());
+    assert_eq!(read(&open(&Stores::default(), &here), &["n"]), "i3", "all of it, at once");
+}
+
+#[test]
 fn what_the_last_user_has_done_is_written_and_then_the_store_goes() {
     let folder = tempfile::tempdir().unwrap();
     let stores = Stores::default();
