@@ -1,12 +1,13 @@
 //! A version that fails on spans like those that came lately never serves.
 
+use std::fs;
 use std::time::Instant;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
 use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::sink::Sink;
-use sluice_tests::{send, wait};
+use sluice_tests::{process, send, wait};
 
 use crate::swap::stamp_now;
 use crate::{guests, odd};
@@ -89,4 +90,35 @@ fn spans_on_which_the_present_version_fails_keep_nobody_from_serving() {
     let event = swap(&sluice, &config(&upstream, "does: loop, to: bad"));
     assert_eq!((&event["outcome"], &event["self_test"]["batches"]), (&"swapped".into(), &1.into()), "{event}");
     assert_eq!(sluice.terminate().code, 0);
+}
+
+#[test]
+fn what_a_self_test_does_to_the_store_stays_in_it() {
+    let upstream = Sink::start();
+    let config = |burst: u32| {
+        let settings = format!(
+            "module: stations.wasm\nconfig: {{ spans_per_s: 0.001, burst: {burst} }}\ntables: {{ stations: {{ file: stations.csv, key: id }} }}"
+        );
+        Config::to(&upstream).processor("wasm/stations", &settings)
+    };
+    let folder = Folder::new(&config(100).yaml());
+    folder.write("stations.csv", "id,city\nGVA,Geneva\n");
+    folder.write("stations.wasm", fs::read(process::target().join("plugins/stations.wasm")).unwrap());
+    let sluice = Sluice::start_in(folder);
+    let of_station = |spans: u8| {
+        let span = |id| odd::span(1, id, &[odd::field(9, &odd::text("station.id", "GVA"))]);
+        [odd::request(&(1..=spans).map(span).collect::<Vec<_>>())]
+    };
+    send::all(sluice.grpc(), &of_station(10)).unwrap();
+    upstream.wait_for_spans(10);
+    // A version that gives a station one span passes its self-test on those, and does not serve: the folder of the state
+    // cannot change.
+    sluice.rewrite(&config(1).extension("sluice", "state_dir: elsewhere"));
+    let refused = || sluice.log().events("reload").into_iter().find(|told| told["outcome"] == "failed");
+    let refused = wait::until("the refusal", refused);
+    assert!(refused["reason"].as_str().unwrap().contains("`state_dir`"), "{refused}");
+    send::all(sluice.grpc(), &of_station(90)).unwrap();
+    let end = sluice.terminate();
+    assert_eq!(upstream.decoded_spans().len(), 100, "all that the station has left: {}", end.stderr);
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
 }

@@ -61,7 +61,8 @@ pub fn run(prepared: &Prepared, mut batches: Vec<Bytes>) -> Result<Report, Faile
     if report.built_in {
         batches.push(made_up());
     }
-    let mut instance = prepared.instantiate()?;
+    // What it takes from the store is not taken from the version that serves.
+    let mut instance = prepared.on_a_view().instantiate()?;
     for wire in batches {
         let mut batch = Batch::parse(wire).map_err(Failed::Output)?;
         let spans = batch.spans();
