@@ -60,6 +60,8 @@ pub struct Guard {
     serves: Mutex<bool>,
     /// The plugin is about to be tried with a copy.
     is_to_be_tried: AtomicBool,
+    /// A probe was due while this version did not serve, or not yet.
+    has_missed_probe: AtomicBool,
     /// That the version before does what this one fails on was told.
     is_told: AtomicBool,
     /// Calls of `flush` that have failed since the last one that went well.
@@ -82,6 +84,7 @@ impl Guard {
             spare: Mutex::default(),
             serves: Mutex::default(),
             is_to_be_tried: AtomicBool::new(false),
+            has_missed_probe: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             failed_flushes: AtomicU32::new(0),
             me: Weak::clone(me),
@@ -158,9 +161,15 @@ impl Guard {
     fn schedule(&self, pause: Duration) {
         let me = Weak::clone(&self.me);
         self.care.aside.at(Instant::now() + pause, move || {
-            // A version that has been replaced needs no probe, although it may stand by.
-            if let Some(guard) = me.upgrade().filter(|guard| *guard.serves()) {
+            let Some(guard) = me.upgrade() else { return };
+            let serves = guard.serves();
+            if *serves {
+                drop(serves);
                 guard.probe();
+            } else {
+                // A version that has been replaced needs no probe, although it may stand by. One that begins to
+                // serve does.
+                guard.has_missed_probe.store(true, Ordering::Relaxed);
             }
         });
     }

@@ -3,6 +3,7 @@
 //! So only the guard of the version that serves writes them. One that is replaced may live on for long, as the
 //! version that stands by or with requests that are under way, and shows nothing any more.
 
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ impl Guard {
         *serves = true;
         // The cores may have called it for a while already.
         self.show(if self.breaker.is_open() { State::Open } else { State::Closed });
+        if self.has_missed_probe.swap(false, Ordering::Relaxed) {
+            self.schedule(Duration::ZERO);
+        }
     }
 
     /// Another version serves, or none: nothing is held, shown or probed for this one any more.
