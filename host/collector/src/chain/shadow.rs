@@ -194,7 +194,8 @@ impl Shadow {
         if self.trial.is_first_failure() {
             let (plugin, version) = (&self.id, &self.versions[1].description().version);
             let (kind, reason) = (error.kind.as_str(), &error.message);
-            tracing::warn!(event = "plugin.failure", plugin, version, kind, reason, "as a shadow");
+            let backtrace = error.backtrace.as_deref().unwrap_or_default();
+            tracing::warn!(event = "plugin.failure", plugin, version, kind, reason, backtrace, "as a shadow");
         }
     }
 }
