@@ -95,6 +95,8 @@ impl Cores {
                 Ok(runtime) => {
                     let _ = tell.send(Ok(runtime.handle().clone()));
                     runtime.block_on(serve(Core::new(index, peers), jobs));
+                    // Dropping it would wait for what blocks: a name that nobody resolves, a pipe that nobody reads.
+                    runtime.shutdown_background();
                 }
                 Err(error) => drop(tell.send(Err(error))),
             };

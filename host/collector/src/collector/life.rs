@@ -51,7 +51,12 @@ pub fn run(args: &RunArgs, bundle: Bundle) -> ExitCode {
     memory::set_up();
     let passed = handover::passed();
     telemetry::logs::init();
-    let served = control_runtime().and_then(|runtime| runtime.block_on(begin(args, bundle, passed)));
+    let served = control_runtime().and_then(|runtime| {
+        let served = runtime.block_on(begin(args, bundle, passed));
+        // What still blocks is nothing that anybody waits for.
+        runtime.shutdown_background();
+        served
+    });
     served.unwrap_or_else(|error| {
         tracing::error!(event = "start.failed", "{error:#}");
         ExitCode::from(COULD_NOT_START)
