@@ -8,8 +8,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::fs::OFlags;
 
 /// The files that the process has opened. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +32,7 @@ impl Outputs {
     /// Opens a file. What is in it goes if it is not to be kept and the process has not opened it before: then
     /// it was not delivered there by this process.
     pub(super) fn open(&self, path: &Path, keep: bool) -> io::Result<Output> {
-        let file = File::options().create(true).append(true).open(path)?;
+        let file = open(path)?;
         let mut opened = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let turn = match opened.entry(one_path(path)) {
             Entry::Occupied(known) => known.get().clone(),
@@ -43,6 +46,20 @@ impl Outputs {
         };
         Ok(Output { file, turn })
     }
+}
+
+/// Opens a file to append to it. A pipe is refused unless somebody reads it: opening it would wait for that, and the
+/// process with it.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let opened = options.create(true).append(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => io::Error::new(ErrorKind::NotConnected, "nobody reads this pipe: start its reader first"),
+        _ => error,
+    })?;
+    // What is written to it waits for its reader all the same.
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
+    Ok(file)
 }
 
 /// A file's path of all that it may have, as far as its folder is there.
@@ -109,6 +126,31 @@ mod tests {
             let expected = if keep { "before old new drained new " } else { "old new drained new " };
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_pipe_is_refused_until_somebody_reads_it_and_takes_what_is_written_then() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let nobody_reads = path.clone();
+        // On a thread of its own: opening it would last until somebody reads.
+        std::thread::spawn(move || tell.send(Outputs::default().open(&nobody_reads, true).map(drop)));
+        let refused = told.recv_timeout(std::time::Duration::from_secs(30)).unwrap().unwrap_err();
+        assert_eq!(refused.to_string(), "nobody reads this pipe: start its reader first");
+
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || fs::read(path).unwrap()
+        });
+        let output = std::iter::repeat_with(|| Outputs::default().open(&path, true)).find_map(Result::ok).unwrap();
+        // More than a pipe holds: what is written waits for the reader.
+        let record = vec![7; 1 << 20];
+        output.append(&record).unwrap();
+        drop(output);
+        assert!(reader.join().unwrap() == record);
     }
 
     #[test]
