@@ -159,6 +159,17 @@ fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// Writes an entry into the log; one that does not add up is an error.
+macro_rules! tell {
+    ($missing:ident, $($fields:tt)+) => {
+        if *$missing == 0 {
+            tracing::info!(event = "account", $($fields)+, $missing);
+        } else {
+            tracing::error!(event = "account", $($fields)+, $missing);
+        }
+    };
+}
+
 impl Entry {
     /// What does not add up.
     pub fn missing(&self) -> i64 {
@@ -172,21 +183,11 @@ impl Entry {
     fn log(&self) {
         match self {
             Self::Receiver { name, received, accepted, refused, held, missing } => {
-                tracing::info!(event = "account", kind = "receiver", name, received, accepted, refused, held, missing);
+                tell!(missing, kind = "receiver", name, received, accepted, refused, held);
             }
             Self::Pipeline { name, accepted, passed, dropped, quarantined, held, missing } => {
                 let dropped = json(dropped);
-                tracing::info!(
-                    event = "account",
-                    kind = "pipeline",
-                    name,
-                    accepted,
-                    passed,
-                    json.dropped = dropped,
-                    quarantined,
-                    held,
-                    missing
-                );
+                tell!(missing, kind = "pipeline", name, accepted, passed, json.dropped = dropped, quarantined, held);
             }
             Self::Destination {
                 name,
@@ -203,8 +204,8 @@ impl Entry {
             } => {
                 let by = (!delivered_by.is_empty()).then(|| json(delivered_by));
                 let (failed, dropped) = (json(failed), json(dropped));
-                tracing::info!(
-                    event = "account",
+                tell!(
+                    missing,
                     kind = "destination",
                     name,
                     destination,
@@ -215,8 +216,7 @@ impl Entry {
                     json.dropped = dropped,
                     held,
                     restored,
-                    redelivered,
-                    missing
+                    redelivered
                 );
             }
         }
