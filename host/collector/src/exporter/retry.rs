@@ -50,10 +50,10 @@ impl Schedule {
             max_elapsed_time: section.duration_or("max_elapsed_time", default.max_elapsed_time),
         };
         if !(0.0..=1.0).contains(&schedule.randomization_factor) {
-            section.error("randomization_factor", "must be between 0 and 1");
+            section.error("randomization_factor", "`randomization_factor` must be from 0 to 1");
         }
         if !(1.0..=1e6).contains(&schedule.multiplier) {
-            section.error("multiplier", "must be at least 1");
+            section.error("multiplier", "`multiplier` must be from 1 to 1000000");
         }
         section.finish();
         schedule

@@ -290,7 +290,7 @@ impl Batching {
             sizer: Sizer::parse(section.one_of("sizer", &SIZERS, "items")),
         };
         if batch.max_size > 0 && batch.max_size < batch.min_size {
-            section.error("max_size", "must not be smaller than `min_size`");
+            section.error("max_size", "`max_size` must not be smaller than `min_size`");
         }
         section.unsupported("partition", NOT_YET);
         section.finish();

@@ -53,8 +53,9 @@ fn read_on(mut section: Section<'_>, total: impl Fn() -> Option<u64>) -> u64 {
         }
     };
     if spike >= limit {
-        let key = if mib.is_some() { "spike_limit_mib" } else { "spike_limit_percentage" };
-        section.error(key, "must be smaller than the limit");
+        let unit = if mib.is_some() { "mib" } else { "percentage" };
+        let key = format!("spike_limit_{unit}");
+        section.error(&key, format!("`{key}` must be smaller than `limit_{unit}`"));
     }
     section.finish();
     limit.saturating_sub(spike)
@@ -63,7 +64,7 @@ fn read_on(mut section: Section<'_>, total: impl Fn() -> Option<u64>) -> u64 {
 fn percentage(section: &mut Section<'_>, key: &str) -> Option<u64> {
     let percentage = section.u64(key).filter(|percentage| *percentage > 0);
     if percentage.is_some_and(|percentage| percentage > 100) {
-        section.error(key, "must be at most 100");
+        section.error(key, format!("`{key}` must be at most 100"));
     }
     percentage
 }
@@ -121,8 +122,12 @@ mod tests {
     fn what_cannot_be_is_told() {
         for (yaml, told) in [
             ("{ check_interval: 1s }", "`limit_mib` or `limit_percentage` is needed"),
-            ("{ limit_mib: 10, spike_limit_mib: 10 }", "must be smaller than the limit"),
-            ("{ limit_percentage: 120 }", "must be at most 100"),
+            ("{ limit_mib: 10, spike_limit_mib: 10 }", "`spike_limit_mib` must be smaller than `limit_mib`"),
+            (
+                "{ limit_percentage: 10, spike_limit_percentage: 10 }",
+                "`spike_limit_percentage` must be smaller than `limit_percentage`",
+            ),
+            ("{ limit_percentage: 120 }", "`limit_percentage` must be at most 100"),
             ("{ limit_mib: 10, limit_mb: 10 }", "unknown key `limit_mb`; did you mean `limit_mib`?"),
         ] {
             let problems = read(yaml).1;

@@ -68,7 +68,7 @@ fn what_is_not_supported_or_cannot_be_is_told() {
         ("sending_queue: { max_age: 1h }", "`max_age` without `storage` is not supported yet"),
         ("sending_queue: { enabled: false }", "an exporter without a queue is not supported yet"),
         ("sending_queue: { queue_size: 0 }", "a queue holds at least 1"),
-        ("sending_queue: { batch: { min_size: 5, max_size: 4 } }", "must not be smaller than `min_size`"),
+        ("sending_queue: { batch: { min_size: 5, max_size: 4 } }", "`max_size` must not be smaller than `min_size`"),
         ("sending_queue: { on_full: explode }", "`on_full` must be `refuse`"),
     ] {
         let (_, problems) = read(yaml);
