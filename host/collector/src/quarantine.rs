@@ -195,7 +195,8 @@ impl Quarantine {
         let id = format!("{:013}-{:x}-{number:x}", millis(now), std::process::id());
         let bytes = record::encode(&id, now, case, wire);
         let size = bytes.len() as u64;
-        if !self.reserve(size) && !(self.is_counted_anew(now) && self.reserve(size)) {
+        let has_room = self.reserve(size) || self.is_counted_anew(now) && self.reserve(size);
+        if !has_room {
             return Err(NotKept::Full);
         }
         let path = path_in(&self.folder, &id);

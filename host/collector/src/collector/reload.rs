@@ -203,7 +203,9 @@ impl Collector {
             Ok(swaps) => {
                 // Not before: of a configuration that is refused nothing stays.
                 pins::forgive(&self.workshop.versions, &pins);
-                pins.iter().for_each(|(plugin, _)| self.show_versions(plugin));
+                for (plugin, _) in &pins {
+                    self.show_versions(plugin);
+                }
                 // What plugins name is known only now.
                 let files = watched(&self.config, &self.served);
                 if is_about_one {
