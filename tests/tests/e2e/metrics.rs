@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use sluice_tests::collector::{Config, Folder, Sluice, config};
 use sluice_tests::send::http::get;
@@ -53,10 +54,10 @@ fn the_figures_are_those_of_what_was_sent() {
     }
 }
 
-/// The names in the table of metrics in the documentation.
-fn documented() -> BTreeSet<String> {
+/// The names in the first column of the table in this section of the documentation.
+fn documented(section: &str) -> BTreeSet<String> {
     let page = fs::read_to_string(process::workspace().join("docs/operating.md")).unwrap();
-    let (_, section) = page.split_once("\n## Metrics\n").unwrap();
+    let (_, section) = page.split_once(&format!("\n## {section}\n")).unwrap();
     let (section, _) = section.split_once("\n## ").unwrap();
     let first = section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next());
     let names = first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).map(|name| name.split('{').next().unwrap());
@@ -91,8 +92,36 @@ fn the_table_of_metrics_has_all_that_are_shown_and_no_others() {
     let shown: BTreeSet<_> = types.map(str::to_owned).collect();
     // What only a bug makes, and what the plugins here do not have.
     let rare = ["sluice_account_missing_spans", "sluice_plugin_custom_NAME"].map(str::to_owned);
-    let expected: BTreeSet<_> = documented().into_iter().filter(|name| !rare.contains(name)).collect();
+    let expected: BTreeSet<_> = documented("Metrics").into_iter().filter(|name| !rare.contains(name)).collect();
     assert_eq!(shown, expected);
+}
+
+/// The names of the events in a folder's sources, those of tests left out.
+fn events_of(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_stem().is_some_and(|name| name == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            events_of(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let source = text.split("\nmod tests {").next().unwrap();
+            let events = source.split("event = \"").skip(1).filter_map(|rest| rest.split('"').next());
+            names.extend(events.map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn the_table_of_events_has_all_that_are_told_and_no_others() {
+    let mut told = BTreeSet::new();
+    events_of(&process::workspace().join("host"), &mut told);
+    assert!(!told.is_empty(), "no event in the sources");
+    // Named by a function, after the folder that others could enter.
+    told.extend(["last_good.folder", "state_dir"].map(str::to_owned));
+    assert_eq!(told, documented("The log"));
 }
 
 #[test]
