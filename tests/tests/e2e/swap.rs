@@ -193,6 +193,17 @@ fn a_broken_config_keeps_the_old_one_and_says_why() {
 fn sighup_reloads() {
     let upstream = Sink::start();
     let sluice = Sluice::start(&stamped(&upstream, "one"));
+    let failed_by = |trigger: &str| {
+        let mut events = sluice.log().events("reload").into_iter();
+        events.find(|event| event["outcome"] == "failed" && event["trigger"] == trigger)
+    };
+    // The watch has read it and told of it; that it is read and told of once more is the signal's doing.
+    sluice.folder().write("config.yaml", "a: [b");
+    let watched = wait::until("the reload of the watch to fail", || failed_by("file"));
+    sluice.signal(libc::SIGHUP);
+    let asked = wait::until("the reload of SIGHUP to fail", || failed_by("sighup"));
+    assert!(asked["reason"].is_string() && asked["reason"] == watched["reason"], "{asked} after {watched}");
+    // Both are told of this change, and whoever comes first brings it.
     let seen = sluice.swaps("attributes/first").len();
     sluice.rewrite(&stamped(&upstream, "two"));
     sluice.signal(libc::SIGHUP);

@@ -10,6 +10,7 @@ use crate::rng::Rng;
 use bytes::Bytes;
 use proptest::prelude::*;
 use sluice_spans::{Batch, Edits, Table, Texts, Values, fields};
+use std::collections::BTreeMap;
 
 /// A field of a message, read the slow and simple way: number, whole, content.
 pub fn fields_of(buf: &[u8]) -> Vec<(u32, &[u8], &[u8])> {
@@ -60,16 +61,24 @@ pub fn spans_of(wire: &[u8]) -> Vec<(&[u8], &[u8])> {
         .collect()
 }
 
-/// The fields that a span message does not know, and those of its attributes.
-fn unknown_of(span: &[u8]) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
-    let all = fields_of(span);
-    let of = |fields: &[(u32, &[u8], &[u8])], most: u32| {
-        let unknown = fields.iter().filter(|field| field.0 > most);
-        unknown.map(|field| field.1.to_vec()).collect::<Vec<_>>()
-    };
-    let in_attributes = all.iter().filter(|field| field.0 == 9);
-    let nested = in_attributes.flat_map(|field| of(&fields_of(field.2), 3)).collect();
-    (of(&all, 16), nested)
+/// The fields that messages do not know, in order, by the path of the message.
+type Unknown = BTreeMap<Vec<u32>, Vec<Vec<u8>>>;
+
+/// The fields that a span and what is in it do not know. Those of values are left out: they go when one is set.
+fn unknown_of(span: &[u8]) -> Unknown {
+    let mut unknown = Unknown::new();
+    find_unknown(Kind::Span, span, &[], &mut unknown);
+    unknown
+}
+
+fn find_unknown(kind: Kind, message: &[u8], path: &[u32], unknown: &mut Unknown) {
+    for (number, whole, content) in fields_of(message) {
+        if !kind.knows(number) {
+            unknown.entry(path.to_vec()).or_default().push(whole.to_vec());
+        } else if let Some(child) = kind.child(number).filter(|child| *child != Kind::AnyValue) {
+            find_unknown(child, content, &[path, &[number]].concat(), unknown);
+        }
+    }
 }
 
 fn mangled(rng: &mut Rng, size: usize, tricks: Tricks) -> Bytes {

@@ -45,9 +45,30 @@ impl Message {
         })
     }
 
-    /// A number above all known ones.
-    fn unknown(rng: &mut Rng) -> u32 {
-        [17, 18, 100, 1003, 2000, 536_870_911][rng.below(6)]
+    /// Whether it has a field of this number.
+    pub fn knows(self, field: u32) -> bool {
+        let known = match self {
+            Request | Array | KvList => 1..=1,
+            // Its first one was a code once.
+            Status => 2..=3,
+            ResourceSpans | Resource | ScopeSpans | KeyValue => 1..=3,
+            EntityRef | Scope | Event => 1..=4,
+            Link => 1..=6,
+            AnyValue => 1..=8,
+            Span => 1..=16,
+        };
+        known.contains(&field)
+    }
+
+    /// A number that it does not know: its lowest, a low one that others may know, or one above all. `ResourceSpans`
+    /// had a list at 1000 once.
+    fn unknown(self, rng: &mut Rng) -> u32 {
+        let low: Vec<u32> = (1..=20).filter(|&number| !self.knows(number)).collect();
+        match rng.below(3) {
+            0 => low[0],
+            1 => *rng.pick(&low),
+            _ => *rng.pick(&[17, 18, 100, 1000, 1003, 2000, 536_870_911]),
+        }
     }
 }
 
@@ -194,7 +215,7 @@ pub fn mangle(rng: &mut Rng, tricks: Tricks, message: Message, buf: &[u8]) -> Ve
             put_varint(&mut field.value, wide, 0);
         }
         if happens(rng, tricks.unknown) {
-            let number = Message::unknown(rng);
+            let number = message.unknown(rng);
             fields.push(unknown(rng, number, 0));
         }
         if happens(rng, tricks.repeat) && field.value.len() < 10_000 {
@@ -223,7 +244,7 @@ pub fn mangle(rng: &mut Rng, tricks: Tricks, message: Message, buf: &[u8]) -> Ve
         fields.insert(at, Tlv { number, wire, value });
     }
     if happens(rng, tricks.unknown) {
-        let number = Message::unknown(rng);
+        let number = message.unknown(rng);
         fields.push(unknown(rng, number, 0));
     }
     if happens(rng, tricks.shuffle) {
