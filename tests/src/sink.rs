@@ -62,6 +62,8 @@ struct State {
     received: Vec<Received>,
     /// When requests came, whatever the answer was.
     attempts: Vec<Instant>,
+    /// Whether nothing is kept any more but the totals.
+    only_counts: bool,
     totals: Totals,
 }
 
@@ -166,6 +168,14 @@ impl Sink {
         std::mem::take(&mut self.shared.state().received)
     }
 
+    /// Forgets all requests and keeps none from now on; the totals stay and go on.
+    pub fn forget(&self) {
+        let mut state = self.shared.state();
+        state.only_counts = true;
+        state.received = Vec::new();
+        state.attempts = Vec::new();
+    }
+
     /// The bytes of all accepted requests.
     pub fn wires(&self) -> Vec<Bytes> {
         self.shared.state().received.iter().map(|request| request.wire.clone()).collect()
@@ -222,7 +232,9 @@ impl Shared {
     fn answer(&self, wire: &[u8]) -> Answer {
         let mut state = self.state();
         state.totals.attempts += 1;
-        state.attempts.push(Instant::now());
+        if !state.only_counts {
+            state.attempts.push(Instant::now());
+        }
         let guilty = |needle: &Vec<u8>| memchr::memmem::find(wire, needle).is_some();
         if state.guilty.as_ref().is_some_and(guilty) {
             return Answer::INVALID;
@@ -237,7 +249,9 @@ impl Shared {
         state.totals.requests += 1;
         state.totals.spans += spans.saturating_sub(rejected);
         state.totals.bytes += wire.len() as u64;
-        state.received.push(Received { wire, spans, at: Instant::now(), protocol, headers });
+        if !state.only_counts {
+            state.received.push(Received { wire, spans, at: Instant::now(), protocol, headers });
+        }
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! Runs the programs of the tests crate: the demo and the benchmarks.
 
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
@@ -14,7 +15,7 @@ pub const BENCH: &str = "sluice-bench";
 /// The soaks. One of them swaps versions of a plugin of its own.
 pub const SOAK: &str = "sluice-soak";
 
-/// Builds everything and runs one of them.
+/// Builds everything and becomes one of them: it comes back only with an error.
 pub fn run(root: &Path, name: &str, args: &[String]) -> Result<ExitCode> {
     build::all(root)?;
     run_to_end(cargo().args(["build", "--release", "--package", "sluice-tests", "--bins"]).current_dir(root))?;
@@ -28,8 +29,7 @@ pub fn run(root: &Path, name: &str, args: &[String]) -> Result<ExitCode> {
         build::plugin(root, &root.join("tests/guests/versions"), Some(component))?;
     }
     let program = root.join("target/release").join(name);
-    let status = Command::new(&program).args(args).current_dir(root).status();
-    let status = status.with_context(|| format!("cannot run {}", program.display()))?;
-    let code = status.code().and_then(|code| u8::try_from(code).ok());
-    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+    // In our place, not as a child: signals are for it, and what it ends with is what the caller sees.
+    let error = Command::new(&program).args(args).current_dir(root).exec();
+    Err(error).with_context(|| format!("cannot run {}", program.display()))
 }

@@ -4,7 +4,8 @@
 //! The first line on stdout is where it listens. Then every line on stdin is a question and gets
 //! one line of JSON: `totals`; `checks` (the numbers of the shop's health checks that arrived);
 //! `search ["text", …]` (which of these texts are anywhere in what arrived); `span HEX` (a span by
-//! its id). The end of stdin ends it.
+//! its id); `forget` (what arrived is forgotten and what comes is not kept, so that only `totals` still
+//! means anything; answered as that is). The end of stdin ends it.
 
 #![expect(clippy::print_stdout, reason = "stdout is this program's interface")]
 
@@ -49,6 +50,10 @@ fn main() -> Result<()> {
             "checks" => checks(&sink),
             "search" => search(&sink, &serde_json::from_str::<Vec<String>>(rest).context("search wants texts")?),
             "span" => span(&sink, rest.trim()),
+            "forget" => {
+                sink.forget();
+                totals(sink.totals())
+            }
             other => json!({"error": format!("no such question: {other}")}),
         })
     })

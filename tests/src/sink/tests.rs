@@ -32,6 +32,18 @@ fn what_is_accepted_is_kept_as_it_came() {
 }
 
 #[test]
+fn one_that_was_told_to_forget_only_counts() {
+    let sink = Sink::start();
+    let client = Grpc::new(sink.address()).unwrap();
+    client.send(&request()).unwrap();
+    sink.forget();
+    client.send(&request()).unwrap();
+    assert_eq!((sink.received().len(), sink.attempts().len()), (0, 0));
+    let totals = sink.totals();
+    assert_eq!((totals.attempts, totals.requests, totals.spans), (2, 2, 2 * wire::count(&request()).unwrap()));
+}
+
+#[test]
 fn grpc_follows_the_script() {
     let sink = Sink::start();
     let client = Grpc::new(sink.address()).unwrap();

@@ -143,16 +143,21 @@ fn commands_tell_what_there_is_and_what_is_not_there() {
     assert!(output.stderr.contains("there is no folder /nonexistent/here"), "{output:?}");
 }
 
-#[test]
-fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
-    // Others of these tests, and other runs of them on this machine, wait for their turn.
+/// OTLP's own ports, for as long as the file is kept: others of these tests, and other runs of them on this machine,
+/// wait for their turn. `None` if somebody else has one of them.
+pub fn usual_ports() -> Option<File> {
     let turn = File::create(std::env::temp_dir().join("sluice-tests-usual-ports.lock")).unwrap();
     turn.lock().unwrap();
     let ports = [4317, 4318];
-    if ports.iter().any(|port| TcpListener::bind(("127.0.0.1", *port)).is_err()) {
+    ports.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).then_some(turn)
+}
+
+#[test]
+fn without_a_config_the_embedded_one_serves_on_the_usual_ports() {
+    let Some(_turn) = usual_ports() else {
         println!("SKIPPED the embedded default: port 4317 or 4318 is in use");
         return;
-    }
+    };
     let sluice = Sluice::spawn_default();
     let grpc = std::net::SocketAddr::from(([127, 0, 0, 1], 4317));
     let answered =

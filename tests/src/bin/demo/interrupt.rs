@@ -54,12 +54,14 @@ pub fn watch(pid: u32) {
     CHILDREN.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
 }
 
-/// Waits for Ctrl-C, doing something meanwhile.
-pub fn stay_until_asked(mut meanwhile: impl FnMut()) {
+/// From now on the first Ctrl-C is a question that [`asked`] knows of.
+pub fn stay() {
     STAYING.store(true, Ordering::SeqCst);
-    while !ASKED.load(Ordering::SeqCst) {
-        meanwhile();
-    }
+}
+
+/// Whether Ctrl-C has come while we stay.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::SeqCst)
 }
 
 fn end_all() {

@@ -64,7 +64,7 @@ fn show(args: &Args) -> Result<bool> {
     let during = acts::rule_edited(&mut cast, &mut screen, before)?;
     let sent = acts::as_edited(&mut cast, &mut screen, &mut promises, args.seconds, &during)?;
     if args.stay {
-        acts::stay(&cast, &mut screen);
+        acts::stay(&mut cast, &mut screen, &mut promises)?;
     }
     acts::close(cast, &mut screen, &mut promises, args.stay, sent)?;
     Ok(promises.verdict(&mut screen))
