@@ -133,6 +133,8 @@ fn a_plugin_that_logs_without_end_is_cut_short_and_counted() {
     let lines = end.stderr.lines().filter(|line| line.contains(r#""event":"plugin.log""#)).count();
     // Seven before the call's first second is over, and seven for each that begins while it runs.
     assert!((1..=7 * (seconds + 2)).contains(&lines), "{lines} lines in {seconds} s");
+    let told: Vec<_> = end.stderr.lines().filter(|line| line.contains(r#""event":"plugin.log_limit""#)).collect();
+    assert!(matches!(&told[..], [once] if once.contains(r#""limit":"log_lines_per_s""#)), "{told:?}");
     assert_eq!(end.account.missing(), 0);
 }
 

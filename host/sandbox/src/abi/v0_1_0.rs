@@ -133,7 +133,7 @@ impl Host {
             effects: Effects::default(),
             grants,
             provided: Arc::default(),
-            log_budget: Arc::new(LogBudget::new(&limits)),
+            log_budget: Arc::new(LogBudget::new(None, &limits)),
             timer: Timer::for_setup(limits.timeout),
             limits,
             views: Default::default(),
