@@ -1,8 +1,10 @@
 //! The end: what was accepted is delivered, or the exit code says that it was not.
 
+use std::fs::File;
+use std::process::Command;
 use std::time::Duration;
 
-use sluice_tests::collector::{Config, Sluice};
+use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::send;
 use sluice_tests::send::Grpc;
 use sluice_tests::shop::otlp::Exporter;
@@ -44,6 +46,24 @@ fn spans_lost_at_the_drain_deadline_are_told_by_exit_code_3_and_the_account() {
     let spans = wire::count(&request).unwrap() as i64;
     let (held, failed) = (end.account.sum("destination", "held"), end.account.sum("destination", "failed"));
     assert_eq!(held + failed, spans, "{}", end.stderr);
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_from_holds_up_no_end() {
+    let folder = Folder::new("");
+    let path = folder.path("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let settings = format!("path: '{}'", path.display());
+    let config = Config::new().exporter("file", &settings).extension("sluice", "drain_timeout: 300ms");
+    folder.write("config.yaml", config.yaml());
+    // It is there and reads nothing.
+    let reader = File::options().read(true).write(true).open(&path).unwrap();
+    let sluice = Sluice::start_in(folder);
+    // More than a pipe holds, so that a write does not come back.
+    send::all(sluice.grpc(), &Exporter::new(107).requests(20, 400)).unwrap();
+    let end = sluice.terminate();
+    assert_eq!((end.code, end.account.missing()), (3, 0), "{}", end.stderr);
+    drop(reader);
 }
 
 #[test]

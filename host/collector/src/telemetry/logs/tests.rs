@@ -125,3 +125,19 @@ fn an_account_that_does_not_add_up_is_told_and_so_is_when_it_does_again() {
     }
     assert_eq!((&balanced["event"], &balanced["name"]), (&json!("account.balanced"), &json!("traces/a")));
 }
+
+#[test]
+fn an_account_is_an_error_where_it_does_not_add_up() {
+    let account = Account::new(&Registry::new()).unwrap();
+    let destination = account.destination("traces/a", "otlp/b");
+    destination.passed(10);
+    destination.delivered(&Delivery { held: 10, delivered: 7, ..Delivery::default() });
+    let told = || {
+        let lines = objects(|| account.log());
+        let [told] = &lines[..] else { panic!("{lines:?}") };
+        ["event", "level", "missing"].map(|key| told[key].clone())
+    };
+    assert_eq!(told(), [json!("account"), json!("error"), json!(3)]);
+    destination.delivered(&Delivery { delivered: 3, ..Delivery::default() });
+    assert_eq!(told(), [json!("account"), json!("info"), json!(0)]);
+}
