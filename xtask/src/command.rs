@@ -1,6 +1,7 @@
 //! Running other programs.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,6 +22,9 @@ const STRAY: [&str; 6] = [
     "RUSTC_WORKSPACE_WRAPPER",
 ];
 
+/// Where systems have their assembler.
+const SYSTEM: &str = "/usr/bin";
+
 /// A cargo command, by the cargo that runs us.
 pub fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -29,7 +33,23 @@ pub fn cargo() -> Command {
             cargo.env_remove(name);
         }
     }
+    if let Some(flags) = find_assembler() {
+        cargo.env("CFLAGS", flags);
+    }
     cargo
+}
+
+/// What tells a C compiler where the system's assembler is, if it would not find one: it looks for `as` in `PATH`, and
+/// nobody who has a C compiler thinks of that.
+fn find_assembler() -> Option<OsString> {
+    let is_in = |folder: &Path| folder.join("as").is_file();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|folder| is_in(&folder)) || !is_in(Path::new(SYSTEM)) {
+        return None;
+    }
+    let mut flags = std::env::var_os("CFLAGS").unwrap_or_default();
+    flags.push(format!(" -B{SYSTEM}/"));
+    Some(flags)
 }
 
 /// The same for code that runs in the sandbox.
