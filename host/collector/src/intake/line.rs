@@ -28,7 +28,7 @@ use crate::route::Routes;
 const WORTH_WAITING_NS: u64 = 250_000;
 
 /// A core that has as much to do as this, or more, gets nothing from others, however much those have: by the time that it
-/// is done they have looked again.
+/// is done they have looked again. That is asked once, before the first of several groups moves.
 const WORTH_MOVING_NS: u64 = 250_000;
 
 /// What goes together costs at most this much, so that other connections need not wait long, and a plugin
