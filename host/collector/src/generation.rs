@@ -33,8 +33,8 @@ use crate::tables::Shelf;
 pub use candidate::{Candidate, Waits};
 pub(crate) use files::watched;
 pub use served::Served;
-pub use settings::trust;
-use settings::{quarantine_is_there, sandbox_settings, store_folder};
+use settings::{quarantine_is_there, store_folder};
+pub use settings::{sandbox_settings, trust};
 use unfit::Problem;
 pub use unfit::Unfit;
 

@@ -12,14 +12,14 @@ use sluice_spans::Batch;
 
 use crate::measure;
 use crate::requests::{Made, Requests};
-use crate::rows::{Bar, Row, SPANMETRICS, Steps};
-use crate::sandboxed::Plugins;
+use crate::rows::{Bar, Job, Row, SPANMETRICS, Start, Subject};
+use crate::sandboxed::{Plugins, encoded, unwritten};
 
 /// Spans of a large call, and of a small one: the mean of the requests of a busy shop.
 const SPANS: [usize; 2] = [512, 47];
 
-/// What is in the time of a column, one after the other for each number of spans.
-const STEPS: [Steps; 2] = [Steps::Indexed, Steps::IndexedAndEncode];
+/// How a job becomes a column, one after the other for each number of spans.
+const COLUMNS: [fn(Job) -> Subject; 2] = [unwritten, encoded];
 
 /// Two comparisons of strings, one of integers, a pattern, and one with the resource in it; one span in sixteen goes.
 const FILTER: &str = r#"{"trace_conditions":[
@@ -42,7 +42,7 @@ const EQUALIZING: &str = r#"{"mode":"equalizing","sampling_percentage":100}"#;
 const RARE: &str = r#"{"mode":"proportional","sampling_percentage":1}"#;
 
 /// A row of the table.
-struct Job {
+struct Rule {
     name: &'static str,
     plugin: &'static str,
     config: &'static str,
@@ -53,65 +53,65 @@ struct Job {
     does: (usize, usize),
 }
 
-impl Job {
+impl Rule {
     fn new(name: &'static str, plugin: &'static str, config: &'static str, bar: u32, does: (usize, usize)) -> Self {
         Self { name, plugin, config, made: Made::default(), bar: Some(f64::from(bar)), does }
     }
 }
 
-fn jobs() -> Vec<Job> {
+fn rules() -> Vec<Rule> {
     let sampler = "probabilistic_sampler";
     let busy = Made { operations: 32, ..Made::default() };
     let says_threshold = Made { trace_state: "ot=th:0", ..Made::default() };
     vec![
-        Job::new("filter, 5 conditions", "filter", FILTER, 150, (480, 0)),
-        Job::new("redaction, 6 detectors, no hit", "redaction", REDACTION, 1000, (512, 0)),
-        Job {
+        Rule::new("filter, 5 conditions", "filter", FILTER, 150, (480, 0)),
+        Rule::new("redaction, 6 detectors, no hit", "redaction", REDACTION, 1000, (512, 0)),
+        Rule {
             made: Made { leaks: 100, ..Made::default() },
-            ..Job::new("redaction, 6 detectors, hits in 1 %", "redaction", REDACTION, 1000, (512, 5))
+            ..Rule::new("redaction, 6 detectors, hits in 1 %", "redaction", REDACTION, 1000, (512, 5))
         },
-        Job::new("attributes, 4 actions", "attributes", ATTRIBUTES, 150, (512, 512)),
-        Job { bar: None, ..Job::new("attributes, a hash", "attributes", HASH, 0, (512, 512)) },
-        Job::new("sampling, 99 %, `th` written", sampler, PROPORTIONAL, 30, (507, 507)),
-        Job {
+        Rule::new("attributes, 4 actions", "attributes", ATTRIBUTES, 150, (512, 512)),
+        Rule { bar: None, ..Rule::new("attributes, a hash", "attributes", HASH, 0, (512, 512)) },
+        Rule::new("sampling, 99 %, `th` written", sampler, PROPORTIONAL, 30, (507, 507)),
+        Rule {
             bar: None,
-            ..Job::new("sampling, 99 % by hash, `rv` and `th` written", sampler, HASH_SEED, 0, (510, 510))
+            ..Rule::new("sampling, 99 % by hash, `rv` and `th` written", sampler, HASH_SEED, 0, (510, 510))
         },
-        Job {
+        Rule {
             made: says_threshold,
             bar: None,
-            ..Job::new("sampling, 100 %, `th` is there already", sampler, EQUALIZING, 0, (512, 0))
+            ..Rule::new("sampling, 100 %, `th` is there already", sampler, EQUALIZING, 0, (512, 0))
         },
-        Job { bar: None, ..Job::new("sampling, 1 %, `th` written", sampler, RARE, 0, (7, 7)) },
-        Job::new("spanmetrics, one series", "spanmetrics", SPANMETRICS, 200, (512, 0)),
-        Job { made: busy, bar: None, ..Job::new("spanmetrics, 32 series", "spanmetrics", SPANMETRICS, 0, (512, 0)) },
+        Rule { bar: None, ..Rule::new("sampling, 1 %, `th` written", sampler, RARE, 0, (7, 7)) },
+        Rule::new("spanmetrics, one series", "spanmetrics", SPANMETRICS, 200, (512, 0)),
+        Rule { made: busy, bar: None, ..Rule::new("spanmetrics, 32 series", "spanmetrics", SPANMETRICS, 0, (512, 0)) },
     ]
 }
 
-/// Measures the jobs whose names begin so, in so many rounds.
+/// Measures the rules whose names begin so, in so many rounds.
 pub fn measure(plugins: &Plugins, only: &str, rounds: usize) -> Result<Value> {
-    let jobs: Vec<Job> = jobs().into_iter().filter(|job| job.name.starts_with(only)).collect();
-    ensure!(!jobs.is_empty(), "no processor's row begins with `{only}`");
+    let rules: Vec<Rule> = rules().into_iter().filter(|rule| rule.name.starts_with(only)).collect();
+    ensure!(!rules.is_empty(), "no processor's row begins with `{only}`");
     let mut rows = Vec::new();
-    for job in &jobs {
-        check(plugins, job)?;
+    for rule in &rules {
+        check(plugins, rule)?;
         for spans in SPANS {
-            let requests = Requests::made(Made { spans, ..job.made })?;
-            for steps in STEPS {
+            let requests = Requests::made(Made { spans, ..rule.made })?;
+            for column in COLUMNS {
                 rows.push(Row {
-                    name: job.name.to_owned(),
+                    name: rule.name.to_owned(),
                     requests: requests.clone(),
-                    steps,
-                    subject: plugins.bundled(job.plugin, job.config, Vec::new())?,
+                    start: Start::Indexed,
+                    subject: column(plugins.alone(plugins.bundled(rule.plugin, rule.config, Vec::new())?)?),
                     native: None,
-                    bar: Bar { ns: job.bar, ratio: None },
+                    bar: Bar { ns: rule.bar, ratio: None },
                 });
             }
         }
     }
     let measured = measure::all(&mut rows, rounds)?;
     let rows: Vec<Value> = measured
-        .chunks(SPANS.len() * STEPS.len())
+        .chunks(SPANS.len() * COLUMNS.len())
         .filter_map(|columns| {
             let first = columns.first()?;
             let ns: Vec<f64> = columns.iter().map(|column| column.ns).collect();
@@ -122,16 +122,16 @@ pub fn measure(plugins: &Plugins, only: &str, rounds: usize) -> Result<Value> {
     Ok(json!({"made": Requests::made(Made::default())?.json(), "rounds": rounds, "rows": rows}))
 }
 
-/// Sees to it that a job does what its row says.
-fn check(plugins: &Plugins, job: &Job) -> Result<()> {
-    let requests = Requests::made(job.made)?;
+/// Sees to it that a rule does what its row says.
+fn check(plugins: &Plugins, rule: &Rule) -> Result<()> {
+    let requests = Requests::made(rule.made)?;
     let (wire, _) = requests.iter().next().context("there is a request")?;
     let before = spans(wire)?;
-    let mut subject = plugins.bundled(job.plugin, job.config, Vec::new())?;
-    let after = spans(&subject(Batch::parse(wire.clone())?)?.encode())?;
+    let mut subject = encoded(plugins.alone(plugins.bundled(rule.plugin, rule.config, Vec::new())?)?);
+    let after = spans(&subject(Batch::parse(wire.clone())?)?)?;
     let changed = after.iter().filter(|(id, span)| before.get(*id) != Some(span)).count();
     let did = (after.len(), changed);
-    ensure!(did == job.does, "{}: (left, changed) is {did:?} and should be {:?}", job.name, job.does);
+    ensure!(did == rule.does, "{}: (left, changed) is {did:?} and should be {:?}", rule.name, rule.does);
     Ok(())
 }
 

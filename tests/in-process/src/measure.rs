@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use sluice_sandbox::{CallError, FailureKind};
 
 use crate::requests::Requests;
-use crate::rows::{Bar, Row, Steps, Subject};
+use crate::rows::{Bar, Row, Start, Subject};
 
 /// CPU time of one measurement at least: well above the clock's own cost and a tick of the
 /// sandbox's clock.
@@ -20,6 +20,14 @@ const INDEXED: u32 = 1;
 
 /// How often a measurement is tried on a busy machine.
 const TRIES: u32 = 5;
+
+/// For how long a plugin is called on another thread after a call that took too long.
+const SUSPECT: Duration = Duration::from_secs(2);
+
+/// A call in a chain took so long that it was interrupted.
+#[derive(Debug, thiserror::Error)]
+#[error("a call was interrupted")]
+pub struct Interrupted;
 
 /// What a row costs.
 pub struct Measured {
@@ -58,9 +66,9 @@ pub fn all(rows: &mut [Row], rounds: usize) -> Result<Vec<Measured>> {
     let mut samples: Vec<Vec<Sample>> = rows.iter().map(|_| Vec::new()).collect();
     for _ in 0..rounds.max(1) {
         for (row, samples) in rows.iter_mut().zip(&mut samples) {
-            let Row { requests, steps, subject, native, .. } = row;
-            let ns = patiently(|| per_span(requests, *steps, subject))?;
-            let native = native.as_mut().map(|native| per_span(requests, *steps, native));
+            let Row { requests, start, subject, native, .. } = row;
+            let ns = patiently(|| per_span(requests, *start, subject))?;
+            let native = native.as_mut().map(|native| per_span(requests, *start, native));
             samples.push(Sample { ns, native_ns: native.transpose()? });
         }
     }
@@ -86,11 +94,15 @@ fn patiently(mut measure: impl FnMut() -> Result<f64>) -> Result<f64> {
     let mut tries = 1;
     loop {
         let result = measure();
-        let call = result.as_ref().err().and_then(|error| error.downcast_ref::<CallError>());
-        if tries == TRIES || call.is_none_or(|call| call.kind != FailureKind::Timeout) {
+        let is_interrupted = result.as_ref().is_err_and(|error| {
+            let call = error.downcast_ref::<CallError>();
+            error.is::<Interrupted>() || call.is_some_and(|call| call.kind == FailureKind::Timeout)
+        });
+        if tries == TRIES || !is_interrupted {
             return result;
         }
         eprintln!("a call was interrupted: measuring it again");
+        std::thread::sleep(SUSPECT);
         tries += 1;
     }
 }
@@ -102,14 +114,14 @@ fn median(numbers: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// Passes the requests through until enough time was spent; nanoseconds a span.
-fn per_span(requests: &Requests, steps: Steps, subject: &mut Subject) -> Result<f64> {
+fn per_span(requests: &Requests, start: Start, subject: &mut Subject) -> Result<f64> {
     // What the caches hold after the first pass is this subject's.
-    Row::pass(requests, steps, subject, 1)?;
+    Row::pass(requests, start, subject, 1)?;
     let (mut spent, mut passes) = (Duration::ZERO, 0u32);
     while spent < ENOUGH {
         // As many again, so that looking at the clock costs nothing beside it.
-        let times = if steps.are_indexed() { INDEXED } else { passes.max(1) };
-        spent += Row::pass(requests, steps, subject, times)?;
+        let times = if start == Start::Indexed { INDEXED } else { passes.max(1) };
+        spent += Row::pass(requests, start, subject, times)?;
         passes += times;
     }
     Ok(spent.as_nanos() as f64 / (u64::from(passes) * requests.spans()) as f64)

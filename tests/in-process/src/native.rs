@@ -9,7 +9,7 @@ use sluice_sdk::testing::{Running, Stage};
 use sluice_spans::{Batch, Edits, Table as Rows, Texts, Values};
 use sluice_state::Table;
 
-use crate::rows::Subject;
+use crate::rows::Job;
 
 /// The value type of strings.
 const STRING: u8 = 1;
@@ -55,7 +55,7 @@ pub fn index_all(mut batch: Batch) -> Result<Batch> {
 }
 
 /// A plugin's own code, compiled for this machine, through the SDK's native side.
-pub fn plugin<P: Plugin + 'static>(config_json: &str) -> Result<Subject> {
+pub fn plugin<P: Plugin + 'static>(config_json: &str) -> Result<Job> {
     let (mut running, _) = Running::<P>::new(config_json).map_err(|problem| anyhow!("{problem:?}"))?;
     Ok(Box::new(move |batch| {
         let (batch, _) = running.process(batch).map_err(|failure| anyhow!("{failure:?}"))?;
@@ -64,7 +64,7 @@ pub fn plugin<P: Plugin + 'static>(config_json: &str) -> Result<Subject> {
 }
 
 /// The same for a plugin that looks things up.
-pub fn plugin_with<P: Plugin + 'static>(config_json: &str, tables: Vec<(String, Table)>) -> Result<Subject> {
+pub fn plugin_with<P: Plugin + 'static>(config_json: &str, tables: Vec<(String, Table)>) -> Result<Job> {
     let mut stage = Stage::<P>::new(config_json).map_err(|problem| anyhow!("{problem:?}"))?;
     for (name, table) in tables {
         stage = stage.given(&name, table);

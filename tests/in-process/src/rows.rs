@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use sluice_spans::Batch;
@@ -12,11 +13,14 @@ use sluice_spans::Batch;
 use crate::measure::cpu_time;
 use crate::native;
 use crate::requests::Requests;
-use crate::sandboxed::Plugins;
+use crate::sandboxed::{Plugins, encoded, unwritten};
 use crate::tables;
 
 /// Does a job on a batch and gives it back with the edits committed.
-pub type Subject = Box<dyn FnMut(Batch) -> Result<Batch>>;
+pub type Job = Box<dyn FnMut(Batch) -> Result<Batch>>;
+
+/// What is measured: a job on a batch, and whatever is done then. Gives the bytes that it has written.
+pub type Subject = Box<dyn FnMut(Batch) -> Result<Bytes>>;
 
 /// The plugins of `examples/bench/four.yaml` with their configurations there.
 const FILTER: &str = r#"{"traces":{"span":["name == \"router flagservice egress\"","attributes[\"rpc.service\"] == \"flagd.evaluation.v1.Service\""]}}"#;
@@ -37,35 +41,15 @@ const SPAN: &str = r#"{"name":{"to_attributes":{"rules":["^(?P<service>[a-z]+)se
 pub const SPANMETRICS: &str =
     r#"{"dimensions":[{"name":"http.request.method","default":"GET"},{"name":"http.response.status_code"}]}"#;
 
-/// Which steps of a batch's life are in the time. Unless said otherwise nobody has looked into the
-/// batch before, so that the first look pays for the index.
+/// What is known of a request when the time begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Steps {
-    /// The call: index, columns, the plugin's logic, its edits committed.
-    Call,
-    /// The call on a batch whose spans' fields and attributes are indexed already, as they are when the request was
-    /// indexed while it was validated.
+pub enum Start {
+    /// Nothing: validating it is in the time.
+    Wire,
+    /// That it is valid. Nobody has looked into it, so that the first look pays for the index.
+    Valid,
+    /// Where its spans' fields and attributes are, as when a request was indexed while it was validated.
     Indexed,
-    /// The same, and the bytes written.
-    IndexedAndEncode,
-    /// The call with the index, and the bytes written.
-    CallAndEncode,
-    /// And the bytes validated before.
-    All,
-    /// `prost` decodes the request, for comparison.
-    Prost,
-}
-
-impl Steps {
-    /// Whether batches are indexed before the time is taken.
-    pub fn are_indexed(self) -> bool {
-        matches!(self, Self::Indexed | Self::IndexedAndEncode)
-    }
-
-    /// Whether the bytes are written in the time.
-    fn encode(self) -> bool {
-        matches!(self, Self::IndexedAndEncode | Self::CallAndEncode | Self::All)
-    }
 }
 
 /// How good a row must be.
@@ -83,8 +67,8 @@ pub struct Row {
     pub name: String,
     /// What passes through.
     pub requests: Requests,
-    /// What is in the time.
-    pub steps: Steps,
+    /// What comes before the time.
+    pub start: Start,
     /// What is measured.
     pub subject: Subject,
     /// The same job in native Rust.
@@ -95,33 +79,40 @@ pub struct Row {
 
 /// All rows.
 pub fn all(plugins: &Plugins, own: &Path, made: &Requests, traffic: &Requests) -> Result<Vec<Row>> {
-    let row = |name: &str, steps, subject, native, bar| Row {
+    let row = |name: &str, start, subject, native, bar| Row {
         name: name.to_owned(),
         requests: made.clone(),
-        steps,
+        start,
         subject,
         native,
         bar,
     };
     let ns = |ns| Bar { ns: Some(ns), ratio: None };
-    let mut rows = vec![row("no-op plugin", Steps::Call, plugins.own(own, r#"{"job":"nothing"}"#)?, None, ns(2.0))];
-    // With the index ready is how the shapes of the contract were compared; a request pays for more.
+    let no_op = plugins.chain(vec![Plugins::own(own, r#"{"job":"nothing"}"#)])?;
+    let mut rows = vec![row("no-op plugin", Start::Valid, no_op, None, ns(2.0))];
+    let two_keys = || Plugins::own(own, r#"{"job":"two_keys"}"#);
+    let native = || -> Job { Box::new(native::two_keys) };
     let two_key_bar = Bar { ns: Some(100.0), ratio: Some(3.5) };
-    for (name, steps, bar) in [
-        ("two keys: the call, index ready", Steps::Indexed, two_key_bar),
-        ("two keys: index, the call", Steps::Call, two_key_bar),
-        ("two keys: index, call, encode", Steps::CallAndEncode, two_key_bar),
-        ("two keys: validate, index, call, encode", Steps::All, Bar::default()),
+    // Without the index and the bytes is how the shapes of the contract were compared; a request pays for more.
+    let call = unwritten(plugins.alone(two_keys())?);
+    rows.push(row("two keys: nothing but the call", Start::Indexed, call, Some(unwritten(native())), two_key_bar));
+    for (name, start, bar) in [
+        ("two keys, index ready", Start::Indexed, two_key_bar),
+        ("two keys", Start::Valid, two_key_bar),
+        ("two keys, validated", Start::Wire, Bar::default()),
     ] {
-        let sandboxed = plugins.own(own, r#"{"job":"two_keys"}"#)?;
-        rows.push(row(name, steps, sandboxed, Some(Box::new(native::two_keys)), bar));
+        rows.push(row(name, start, plugins.chain(vec![two_keys()])?, Some(encoded(native())), bar));
     }
-    rows.push(row("index every attribute", Steps::Call, Box::new(native::index), None, ns(100.0)));
-    let steps = [("validate, index every attribute", Steps::All), ("prost decode, for comparison", Steps::Prost)];
-    for (name, steps) in steps {
-        let subject: Subject = if steps == Steps::All { Box::new(native::index) } else { Box::new(Ok) };
-        rows.push(row(name, steps, subject, None, Bar::default()));
-    }
+    let index = || unwritten(Box::new(native::index));
+    rows.push(row("index every attribute", Start::Valid, index(), None, ns(100.0)));
+    rows.push(row("validate, index every attribute", Start::Wire, index(), None, Bar::default()));
+    // Its subject decodes what it is given.
+    let prost: Subject = Box::new(|mut batch| {
+        // What nobody has edited is the bytes that it came as.
+        black_box(ExportTraceServiceRequest::decode(batch.encode())?);
+        Ok(Bytes::new())
+    });
+    rows.push(row("prost decode, for comparison", Start::Valid, prost, None, Bar::default()));
     for requests in [made, traffic] {
         bundled(plugins, requests, &mut rows)?;
     }
@@ -129,10 +120,10 @@ pub fn all(plugins: &Plugins, own: &Path, made: &Requests, traffic: &Requests) -
 }
 
 fn bundled(plugins: &Plugins, requests: &Requests, rows: &mut Vec<Row>) -> Result<()> {
-    let mut add = |name: &str, steps, subject, native| {
+    let mut add = |name: &str, start, subject, native| {
         let (name, requests) = (name.to_owned(), requests.clone());
         // Their bars are in a table of their own, without the index.
-        rows.push(Row { name, requests, steps, subject, native: Some(native), bar: Bar::default() });
+        rows.push(Row { name, requests, start, subject, native: Some(encoded(native)), bar: Bar::default() });
     };
     let four =
         [("filter", FILTER), ("redaction", REDACTION), ("attributes", ATTRIBUTES), ("probabilistic_sampler", SAMPLER)];
@@ -146,18 +137,18 @@ fn bundled(plugins: &Plugins, requests: &Requests, rows: &mut Vec<Row>) -> Resul
         ("spanmetrics", SPANMETRICS),
     ];
     for (name, config) in four.into_iter().chain(others) {
-        add(name, Steps::Call, plugins.bundled(name, config, tables::of(name)?)?, natively(name, config)?);
+        let processor = plugins.bundled(name, config, tables::of(name)?)?;
+        add(name, Start::Valid, plugins.chain(vec![processor])?, natively(name, config)?);
     }
-    let chain = |of: &dyn Fn(&'static str, &str) -> Result<Subject>| -> Result<Subject> {
-        let mut all = four.iter().map(|&(name, config)| of(name, config)).collect::<Result<Vec<_>>>()?;
-        Ok(Box::new(move |batch| all.iter_mut().try_fold(batch, |batch, plugin| plugin(batch))))
-    };
-    let sandboxed = chain(&|name, config| plugins.bundled(name, config, Vec::new()))?;
-    add("validate, all four, encode", Steps::All, sandboxed, chain(&natively)?);
+    let processors = four.iter().map(|&(name, config)| plugins.bundled(name, config, Vec::new()));
+    let sandboxed = plugins.chain(processors.collect::<Result<_>>()?)?;
+    let mut all = four.iter().map(|&(name, config)| natively(name, config)).collect::<Result<Vec<_>>>()?;
+    let native: Job = Box::new(move |batch| all.iter_mut().try_fold(batch, |batch, plugin| plugin(batch)));
+    add("all four, validated", Start::Wire, sandboxed, native);
     Ok(())
 }
 
-fn natively(name: &'static str, config: &str) -> Result<Subject> {
+fn natively(name: &'static str, config: &str) -> Result<Job> {
     match name {
         "filter" => native::plugin::<filter::Filter>(config),
         "redaction" => native::plugin::<redaction::Redaction>(config),
@@ -175,10 +166,10 @@ fn natively(name: &'static str, config: &str) -> Result<Subject> {
 
 impl Row {
     /// Passes all requests through so many times; gives the CPU time of it.
-    pub fn pass(requests: &Requests, steps: Steps, subject: &mut Subject, times: u32) -> Result<Duration> {
+    pub fn pass(requests: &Requests, start: Start, subject: &mut Subject, times: u32) -> Result<Duration> {
         let passes = || (0..times).flat_map(|_| requests.iter());
         let mut ready = Vec::new();
-        if steps.are_indexed() {
+        if start == Start::Indexed {
             for (wire, verdict) in passes() {
                 ready.push(native::index_all(Batch::from_validated(wire.clone(), *verdict))?);
             }
@@ -186,30 +177,22 @@ impl Row {
         let mut ready = ready.into_iter();
         let started = cpu_time();
         for (wire, verdict) in passes() {
-            let batch = match steps {
-                Steps::Prost => {
-                    black_box(ExportTraceServiceRequest::decode(wire.clone())?);
-                    continue;
-                }
-                Steps::All => Batch::parse(wire.clone())?,
-                Steps::Indexed | Steps::IndexedAndEncode => ready.next().context("a batch was made for each pass")?,
-                Steps::Call | Steps::CallAndEncode => Batch::from_validated(wire.clone(), *verdict),
+            let batch = match start {
+                Start::Wire => Batch::parse(wire.clone())?,
+                Start::Valid => Batch::from_validated(wire.clone(), *verdict),
+                Start::Indexed => ready.next().context("a batch was made for each pass")?,
             };
-            let mut batch = subject(batch)?;
-            if steps.encode() {
-                black_box(batch.encode());
-            }
-            black_box(batch);
+            black_box(subject(batch)?);
         }
         Ok(cpu_time().saturating_sub(started))
     }
 
-    /// Sees to it that both sides do the same job: their bytes are the same.
+    /// Sees to it that both sides do the same job: their bytes are the same. A row that writes none is checked by the
+    /// next one, which is of the same plugin.
     pub fn check(&mut self) -> Result<()> {
         let Some(native) = &mut self.native else { return Ok(()) };
         for (wire, _) in self.requests.iter() {
-            let encode = |subject: &mut Subject| -> Result<_> { Ok(subject(Batch::parse(wire.clone())?)?.encode()) };
-            let (ours, theirs) = (encode(&mut self.subject)?, encode(native)?);
+            let (ours, theirs) = ((self.subject)(Batch::parse(wire.clone())?)?, native(Batch::parse(wire.clone())?)?);
             ensure!(ours == theirs, "{}: the sandbox and native Rust do not do the same", self.name);
         }
         Ok(())

@@ -105,6 +105,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Of a plugin of this type with this configuration, and the host's keys at their defaults.
+    pub fn of(kind: &str, config_json: String) -> Self {
+        host::defaults(kind, config_json, Marks::default())
+    }
+
     /// Whether both want the same of a plugin, whichever module that is.
     pub fn is_same_but_for_module(&self, other: &Self) -> bool {
         let rest = |of: &Self| Self { module: None, sha256: None, public_key: None, ..of.clone() };

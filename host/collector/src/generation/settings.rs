@@ -45,7 +45,8 @@ pub(super) fn quarantine_is_there(settings: &processor::Settings, state_dir: Opt
     }
 }
 
-pub(super) fn sandbox_settings(
+/// What the sandbox is told of the processor with this id.
+pub fn sandbox_settings(
     id: &str,
     settings: &processor::Settings,
     tables: Vec<(String, Arc<LiveTable>)>,
