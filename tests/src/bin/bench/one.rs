@@ -12,9 +12,9 @@ use crate::round::{self, Length, Load, Measured};
 use crate::subject::Shape;
 use crate::table::{grid, machine, verdict};
 
-/// Requests on their way, which is what full load means here: so many that no core waits for the sender, while
-/// those that it has read wait for their chains and others are still to be read.
-const IN_FLIGHT: usize = 100;
+/// Requests on their way, which is what full load means here: so many that more of them get no more spans through. No core
+/// waits for the sender, while those that it has read wait for their chains and others are still to be read.
+const IN_FLIGHT: usize = 200;
 
 /// How long there is load in each round.
 const SECONDS: u64 = 6;
