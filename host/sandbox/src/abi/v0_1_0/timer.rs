@@ -16,9 +16,10 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// never gets on must end.
 const WALL_FACTOR: u32 = 10;
 
-/// Wall time that a call that is watched may take beyond its CPU time. One that has the CPU for itself has spent that
-/// by then: the clock looks at it once a millisecond.
-const WATCHED_WALL_MARGIN: Duration = Duration::from_millis(1);
+/// Tenths of its time that a call that is watched has of the CPU, and by the clock on the wall: somebody waits for it who
+/// is to wait for no longer than its time, and it ends only when the clock looks at it, once a millisecond, and its thread
+/// is let run. One that has the CPU for itself but for those looks has spent the former before the latter.
+const WATCHED_TENTHS: (u32, u32) = (8, 9);
 
 /// Rows, and bytes of text, that a guest can hand over at once without being timed from then on. Plugins seldom hand
 /// over as much, and taking it takes longer than the look at the CPU clock.
@@ -67,10 +68,15 @@ impl Timer {
         let cpu = thread_cpu_time();
         let (cpu_began, wall_began) = *self.began.get_or_insert_with(|| (cpu, Instant::now()));
         let (cpu, wall) = (cpu.saturating_sub(cpu_began), wall_began.elapsed());
-        if cpu >= self.most || wall >= self.most * WALL_FACTOR {
+        let (of_cpu, of_wall, if_late) = if self.is_watched {
+            (WATCHED_TENTHS.0, WATCHED_TENTHS.1, FailureKind::Overdue)
+        } else {
+            (10, 10 * WALL_FACTOR, FailureKind::Timeout)
+        };
+        if cpu >= self.most * of_cpu / 10 {
             self.over = Some(FailureKind::Timeout);
-        } else if self.is_watched && wall >= self.most + WATCHED_WALL_MARGIN {
-            self.over = Some(FailureKind::Overdue);
+        } else if wall >= self.most * of_wall / 10 {
+            self.over = Some(if_late);
         }
         self.over.is_some()
     }
