@@ -144,16 +144,18 @@ fn a_watched_call_ends_within_its_time() {
     let limits = Limits { timeout: Duration::from_millis(100), ..Limits::default() };
     let guest = Guest::new().with_many("(loop $ever (br $ever))");
     let mut instance = prepare_with(guest, settings(limits.clone())).unwrap().instantiate().unwrap();
-    let used = [false, true].map(|closely| {
+    let mut used = |closely| {
         instance.revive().unwrap();
         instance.watch(closely);
         let before = cpu_time();
-        instance.process(&mut batch(3), &mut Effects::default()).unwrap_err();
-        cpu_time().saturating_sub(before)
-    });
-    assert!(used[0] >= limits.timeout, "{used:?}");
+        let error = instance.process(&mut batch(3), &mut Effects::default()).unwrap_err();
+        (error.kind == FailureKind::Timeout).then(|| cpu_time().saturating_sub(before))
+    };
+    // Others that have the CPU meanwhile say nothing of it.
+    let mut timed_out = |closely| (0..600).find_map(|_| used(closely)).unwrap();
+    assert!(timed_out(false) >= limits.timeout);
     // It has four fifths of it; the rest is for the clock and for what else the machine does.
-    assert!(used[1] < limits.timeout, "{used:?}");
+    assert!(timed_out(true) < limits.timeout);
 }
 
 /// Whether this thread gets more than half of a CPU for so long.
