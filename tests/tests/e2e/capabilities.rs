@@ -264,6 +264,32 @@ fn a_kept_store_outlives_a_kill() {
 }
 
 #[test]
+fn a_refused_configuration_leaves_a_kept_store_where_it_is() {
+    let upstream = Sink::start();
+    let state = Folder::new("");
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    let config = |persistent: bool| {
+        let settings = format!("{}\nstore: {{ persistent: {persistent} }}", settings(100));
+        Config::to(&upstream).extension("sluice", &extension).processor("wasm/stations", &settings)
+    };
+    let sluice = Sluice::start_in(folder(&config(true), "id,city\n"));
+    // The store alone would not be kept any more; what is refused is another processor.
+    sluice.rewrite(&config(false).processor("filter", "trace_conditions: ['no condition']"));
+    let told = sluice.wait_swap("filter", 0);
+    assert_eq!((&told["outcome"], &told["step"]), (&"failed".into(), &"configure".into()), "{told}");
+    let last = written(&state);
+    send::Grpc::new(sluice.grpc()).unwrap().send(&request(1, 60, "GVA", "train")).unwrap();
+    wait_written(&state, last);
+    sluice.signal(9);
+    assert_eq!(sluice.wait_end().code, 128 + 9);
+    let again = Sluice::start_in(folder(&config(true), "id,city\n"));
+    let before = upstream.spans();
+    send::all(again.grpc(), &[request(2, 60, "GVA", "train")]).unwrap();
+    assert_eq!(again.terminate().code, 0);
+    assert_eq!(upstream.spans() - before, 40);
+}
+
+#[test]
 fn a_kept_store_is_written_while_another_plugin_is_compiled() {
     let upstream = Sink::start();
     let state = Folder::new("");
