@@ -6,6 +6,8 @@
 //! [`Guard::succeeded`] runs on the side thread, or costs no more than a lock.
 
 mod serving;
+#[cfg(test)]
+mod tests;
 mod trials;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
