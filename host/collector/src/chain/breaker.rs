@@ -50,6 +50,8 @@ pub(super) struct Breaker {
     calm: AtomicBool,
     /// A call has gone well since the last failure.
     proved: AtomicBool,
+    /// A call or a probe has gone well at some time.
+    has_done_well: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -84,7 +86,13 @@ impl Breaker {
             on_trial: false,
             turned_away: None,
         };
-        Self { policy, calm: AtomicBool::new(true), proved: AtomicBool::new(false), inner: Mutex::new(inner) }
+        Self {
+            policy,
+            calm: AtomicBool::new(true),
+            proved: AtomicBool::new(false),
+            has_done_well: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+        }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -127,7 +135,18 @@ impl Breaker {
         if std::mem::take(&mut inner.on_trial) {
             inner.failures.clear();
         }
+        self.did_well();
         self.proved.store(true, Ordering::Relaxed);
+    }
+
+    /// A call went well, or a probe with spans.
+    pub(super) fn did_well(&self) {
+        self.has_done_well.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that has ever been so.
+    pub(super) fn has_done_well(&self) -> bool {
+        self.has_done_well.load(Ordering::Relaxed)
     }
 
     /// Whether a call has gone well since this was asked or a failure came, whichever was later.
@@ -292,5 +311,16 @@ mod tests {
         breaker.0.succeeded();
         breaker.fails(0);
         assert!(!breaker.0.take_proof());
+    }
+
+    #[test]
+    fn that_a_call_has_gone_well_is_known_for_good() {
+        let breaker = Clocked::new();
+        breaker.fails(0);
+        assert!(!breaker.0.has_done_well());
+        breaker.0.succeeded();
+        breaker.0.take_proof();
+        breaker.fails(1);
+        assert!(breaker.0.has_done_well());
     }
 }

@@ -51,7 +51,7 @@ impl Collector {
                 probation.compared(times, cost);
             }
             let (plugin, digest) = (probation.plugin.clone(), probation.digest.clone());
-            match probation.judge() {
+            match probation.judge(served.guard.has_done_well(), served.guard.is_open()) {
                 Verdict::Watch => self.probations.push(probation),
                 Verdict::Passed => {
                     tracing::info!(event = "plugin.probation", plugin, digest, outcome = "passed");

@@ -69,6 +69,16 @@ impl Window {
         })
     }
 
+    /// How often it has failed, if no failure is too few: none of its calls has gone well.
+    pub fn only_fails(&self, rollout: &Rollout) -> Option<String> {
+        let (failures, calls, most) = (self.failures, self.calls.max(self.failures), rollout.max_failure_ratio);
+        // Who is only told the time was not called.
+        let is_beyond = self.calls > 0 && failures > 0 && most < 1.0;
+        is_beyond.then(|| {
+            format!("{failures} of {calls} calls have failed, and none has gone well; max_failure_ratio is {most}")
+        })
+    }
+
     fn drops_too_much(&self, rollout: &Rollout) -> Option<String> {
         let (dropped, spans, most) = (self.dropped, self.spans, rollout.max_drop_ratio);
         let expected = spans as f64 * most;
@@ -127,6 +137,17 @@ mod tests {
         assert_eq!(failed(0, 5), "5 of 5 calls have failed; max_failure_ratio is 0.05", "not all are counted yet");
         let never = Rollout { max_failure_ratio: 1.0, ..rollout() };
         assert_eq!(Window { calls: 9, failures: 9, ..Window::default() }.breach(&never), None);
+    }
+
+    #[test]
+    fn without_a_good_call_one_failure_is_told() {
+        let failed = |calls, failures| Window { calls, failures, ..Window::default() };
+        let told = "1 of 1 calls have failed, and none has gone well; max_failure_ratio is 0.05";
+        assert_eq!(failed(1, 1).only_fails(&rollout()).as_deref(), Some(told));
+        assert_eq!(failed(0, 0).only_fails(&rollout()), None, "it was not called");
+        assert_eq!(failed(0, 1).only_fails(&rollout()), None, "it was told the time");
+        let never = Rollout { max_failure_ratio: 1.0, ..rollout() };
+        assert_eq!(failed(1, 1).only_fails(&never), None);
     }
 
     #[test]

@@ -108,8 +108,9 @@ impl Probation {
         Some(Live { plain, sized: Times { usual: usual.took.mul_f64(usual.growth(&now)), ..plain } })
     }
 
-    /// How it does so far.
-    pub fn judge(&mut self) -> Verdict {
+    /// How it does so far: `has_done_well` if a call has ever gone well, `is_open` if it is not called until a probe
+    /// does.
+    pub fn judge(&mut self, has_done_well: bool, is_open: bool) -> Verdict {
         let (totals, times) = (self.stats.totals(), self.live().map(|live| live.sized));
         let window = Window {
             calls: totals.calls.saturating_sub(self.mark.calls),
@@ -125,7 +126,15 @@ impl Probation {
         if window.is_full() {
             self.mark = totals;
         }
-        if self.began.elapsed() >= self.rollout.probation { Verdict::Passed } else { Verdict::Watch }
+        if self.began.elapsed() < self.rollout.probation {
+            return Verdict::Watch;
+        }
+        // Without a good call no window was ever full: this one is all of the probation.
+        if let Some(reason) = window.only_fails(&self.rollout).filter(|_| !has_done_well) {
+            return Verdict::Failed(reason);
+        }
+        // What is not called proves nothing: a probe goes well, or more of them fail, unless failures do not matter.
+        if is_open && self.rollout.max_failure_ratio < 1.0 { Verdict::Watch } else { Verdict::Passed }
     }
 }
 
@@ -150,35 +159,50 @@ mod tests {
         (0..times).for_each(|_| recent.note(Call { at: Instant::now(), took, spans, bytes: 500 }));
     }
 
+    /// How a version does that is called, and does well at times.
+    fn judge(probation: &mut Probation) -> Verdict {
+        probation.judge(true, false)
+    }
+
     #[test]
     fn time_passes_it() {
         let (mut probation, _) = on_probation(&Rollout { probation: Duration::from_hours(1), ..Rollout::default() });
-        assert_eq!(probation.judge(), Verdict::Watch);
+        assert_eq!(judge(&mut probation), Verdict::Watch);
         let (mut probation, _) = on_probation(&Rollout { probation: Duration::ZERO, ..Rollout::default() });
-        assert_eq!(probation.judge(), Verdict::Passed);
+        assert_eq!(judge(&mut probation), Verdict::Passed);
+        assert_eq!(probation.judge(false, false), Verdict::Passed, "nobody has called it");
+    }
+
+    #[test]
+    fn time_does_not_pass_it_while_its_breaker_is_open() {
+        let over = Rollout { probation: Duration::ZERO, ..Rollout::default() };
+        let (mut probation, _) = on_probation(&over);
+        assert_eq!(probation.judge(true, true), Verdict::Watch);
+        let (mut probation, _) = on_probation(&Rollout { max_failure_ratio: 1.0, ..over });
+        assert_eq!(probation.judge(true, true), Verdict::Passed, "failures are no reason to go");
     }
 
     #[test]
     fn calls_that_take_longer_than_those_before_end_it() {
         let (mut probation, recent) = on_probation(&Rollout::default());
         call(&recent, 6, 299, 10);
-        assert_eq!(probation.judge(), Verdict::Watch);
+        assert_eq!(judge(&mut probation), Verdict::Watch);
         call(&recent, 6, 500, 10);
-        assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("max_latency_ratio is 3")));
+        assert!(matches!(judge(&mut probation), Verdict::Failed(reason) if reason.contains("max_latency_ratio is 3")));
     }
 
     #[test]
     fn what_larger_batches_explain_does_not_end_it() {
         let (mut probation, recent) = on_probation(&Rollout::default());
         call(&recent, 6, 1_500, 50);
-        assert_eq!(probation.judge(), Verdict::Watch, "five times as large, within three times as long");
+        assert_eq!(judge(&mut probation), Verdict::Watch, "five times as large, within three times as long");
         let micros = |took, usual| Times { took: Duration::from_micros(took), usual: Duration::from_micros(usual) };
         probation.compared(Some(micros(1_500, 500)), Duration::ZERO);
-        assert_eq!(probation.judge(), Verdict::Watch);
+        assert_eq!(judge(&mut probation), Verdict::Watch);
         // Side by side, it is for the version.
         probation.compared(Some(micros(1_500, 499)), Duration::ZERO);
-        assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("499.0µs before")));
+        assert!(matches!(judge(&mut probation), Verdict::Failed(reason) if reason.contains("499.0µs before")));
         call(&recent, 6, 1_501, 50);
-        assert!(matches!(probation.judge(), Verdict::Failed(reason) if reason.contains("500.0µs before")));
+        assert!(matches!(judge(&mut probation), Verdict::Failed(reason) if reason.contains("500.0µs before")));
     }
 }

@@ -1,11 +1,15 @@
 //! Where a bad version goes back to: the last version that has proved itself.
 
+use std::fs;
+
 use serde_json::Value;
 use sluice_tests::collector::{Config, Folder, Sluice};
 use sluice_tests::sink::Sink;
+use sluice_tests::{send, wait};
 
-use super::{Flow, ONE, PLUGIN, TWO, arrived, flows, replace, shown};
+use super::{Flow, ONE, PLUGIN, TWO, arrived, flows, replace, shown, span};
 use crate::guests::{self, Fails, Version};
+use crate::odd;
 
 /// Two versions that fail on spans that are named `bad`.
 const BAD_TWO: Version = Version { fails: Fails::Traps, ..TWO };
@@ -64,13 +68,50 @@ fn a_version_that_comes_back_unproved_is_on_probation_again() {
     let two = replace(&sluice, BAD_TWO);
     let three = replace(&sluice, BAD_THREE);
     // It is not known any more that version one has proved itself.
-    std::fs::remove_file(state.path("state/versions/wasm%2Frollout/proved")).unwrap();
+    fs::remove_file(state.path("state/versions/wasm%2Frollout/proved")).unwrap();
     flow.turn_bad();
     let gone = rolled_back(&sluice, 3);
     assert_eq!((&gone["from"], &gone["to"]), (&three["to"], &two["to"]), "{gone}");
     let gone = rolled_back(&sluice, 4);
     assert_eq!((&gone["from"], &gone["to"]), (&two["to"], &two["from"]), "{gone}");
     ends_with_one(sluice, &upstream, flow);
+}
+
+#[test]
+fn a_version_without_a_good_call_does_not_prove_itself_by_not_being_called() {
+    // It fails once, and is not called any more: then probes fail, or there is none until its probation is over.
+    let never = "restart: { initial_interval: 10m, max_interval: 10m, budget: 0 }\n    rollout: { probation: 5s }";
+    for (settings, why) in [
+        ("restart: { budget: 0 }", "calls have failed; max_failure_ratio"),
+        (never, "1 of 1 calls have failed, and none has gone well; max_failure_ratio"),
+    ] {
+        let (upstream, state) = (Sink::start(), Folder::new(""));
+        let folder = folder(&upstream, &state, ONE);
+        let config = fs::read_to_string(folder.config()).unwrap();
+        let with = |module: &str| config.replace("module: rollout.wasm", &format!("module: {module}\n    {settings}"));
+        folder.write("config.yaml", with("rollout.wasm"));
+        folder.write("two.wasm", guests::rollout(BAD_TWO));
+        let sluice = Sluice::start_in(folder);
+        // With another configuration nobody stands by.
+        sluice.folder().write("config.yaml", with("two.wasm\n    on_poison: drop"));
+        let two = sluice.wait_swap(PLUGIN, 1);
+        assert_eq!(two["outcome"], "swapped", "{two}");
+        let (client, mut sent) = (send::Grpc::new(sluice.grpc()).unwrap(), 0);
+        wait::until("spans to be taken again", || {
+            let spans: Vec<_> = (0..20).map(|id| span(&[7; 16], sent + id, "bad")).collect();
+            // Those that are refused come again.
+            sent += client.send(&odd::request(&spans)).map_or(0, |_| 20);
+            (sent > 0).then_some(())
+        });
+        let gone = rolled_back(&sluice, 2);
+        assert_eq!((&gone["from"], &gone["to"]), (&two["to"], &two["from"]), "{gone}");
+        assert!(gone["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{gone}");
+        upstream.wait_for_spans(sent);
+        assert_eq!(shown(&sluice)["version"], "one");
+        let end = sluice.terminate();
+        assert_eq!((end.code, end.account.missing(), arrived(&upstream, &end)), (0, 0, sent), "{}", end.stderr);
+        assert_eq!(end.account.dropped_by(PLUGIN), 0);
+    }
 }
 
 #[test]

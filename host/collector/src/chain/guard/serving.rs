@@ -27,6 +27,16 @@ impl Guard {
         }
     }
 
+    /// Whether a call of this version has ever gone well.
+    pub fn has_done_well(&self) -> bool {
+        self.breaker.has_done_well()
+    }
+
+    /// Whether this version is not called until a probe goes well.
+    pub fn is_open(&self) -> bool {
+        self.breaker.is_open()
+    }
+
     /// Another version serves, or none: nothing is held, shown or probed for this one any more.
     pub fn retire(&self) {
         if std::mem::take(&mut *self.serves()) {

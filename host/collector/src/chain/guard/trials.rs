@@ -17,18 +17,30 @@ use super::Guard;
 const TRY_AFTER: Duration = Duration::from_millis(20);
 
 impl Guard {
-    /// Tries the plugin as a request would, but for its effects, which are thrown away.
+    /// Tries the plugin as a request would, but for its effects, which are thrown away. It counts as a call of this
+    /// version, which may have no others; the breaker hears of it once, in the end.
     pub(super) fn probe(&self) {
         let slice = self.breaker.begin_probe().unwrap_or_default();
         self.tell(State::Probing, Duration::ZERO);
         let went_well = Batch::parse(slice).is_ok_and(|mut batch| {
             let (mut allowance, mut effects) = (Allowance::default(), Effects::default());
-            let mut instance = None;
-            let most = self.prepared.limits().timeout;
-            self.call(&mut instance, most, &mut batch, &mut effects, &mut Duration::default()).is_ok()
-                || self
-                    .search(&mut instance, &mut batch, &mut effects, &mut allowance)
-                    .is_some_and(|(_, served)| served.entered > 0)
+            let (mut instance, spans, most) = (None, batch.spans(), self.prepared.limits().timeout);
+            let called = self.call(&mut instance, most, &mut batch, &mut effects, &mut Duration::default());
+            let mut search = || self.search(&mut instance, &mut batch, &mut effects, &mut allowance);
+            let went_well = called.is_ok() || search().is_some_and(|(_, served)| served.entered > 0);
+            match called {
+                Err(error) if !went_well => {
+                    self.stats.tried();
+                    self.stats.failed(&self.id, &error);
+                }
+                // That it does nothing well says nothing for it.
+                _ if spans == 0 => {}
+                _ => {
+                    self.stats.tried();
+                    self.breaker.did_well();
+                }
+            }
+            went_well
         });
         match self.breaker.end_probe(went_well) {
             None => self.tell(State::Closed, Duration::ZERO),
