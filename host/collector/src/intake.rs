@@ -179,7 +179,7 @@ async fn enter(core: &Core, index: usize, wire: Bytes, deadline: Option<Instant>
     receiver.account.received(spans);
     let door = Door { of: Of::Receiver(Rc::clone(&routes), index), spans, accepted: false };
     if spans == 0 {
-        return Ok((spans, Entered::Done));
+        return Ok((spans, Entered::Done(Duration::ZERO)));
     }
     let arriving = arriving(&routes, receiver);
     let started = Instant::now();
@@ -221,11 +221,12 @@ fn land(
     by: Instant,
 ) -> Entered {
     let spans = door.spans;
-    let Queued { landings, results } = queued;
+    let Queued { landings, results, pause } = queued;
     if landings.is_empty() && results.is_empty() {
         count(routes, all, spans);
         door.accept();
-        return Entered::Done;
+        // Who waits no longer sends it again.
+        return Entered::Done(pause.min(by.saturating_duration_since(Instant::now()) / 2));
     }
     // It is taken whether its sender waits or not, and it is counted as what became of it.
     let routes = Rc::clone(routes);

@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use prometheus::{IntCounter, IntGauge};
@@ -213,7 +213,8 @@ impl Queue {
         Ok(Reservation { queue: self, left: weight, held })
     }
 
-    fn put(&self, mut item: Item, weight: Weight, held: bool) {
+    /// Gives how long its sender's answer is to be held back.
+    fn put(&self, mut item: Item, weight: Weight, held: bool) -> Duration {
         item.account.passed(u64::from(item.spans));
         let counted = entry::count(&item.wire);
         let mut dropped = Vec::new();
@@ -225,7 +226,8 @@ impl Queue {
             drop(state);
             self.shut_out.fetch_add(weight.spans, Ordering::Relaxed);
             self.figures.enqueue_failed.inc_by(weight.spans);
-            return entry::failed(&mut item, "shutdown");
+            entry::failed(&mut item, "shutdown");
+            return Duration::ZERO;
         }
         if !held {
             while self.settings.on_full == OnFull::DropOldest && !self.settings.fits(state.used, weight) {
@@ -237,7 +239,8 @@ impl Queue {
             }
             if !self.settings.fits(state.used, weight) {
                 drop(state);
-                return self.count_dropped(dropped.into_iter().chain([item]));
+                self.count_dropped(dropped.into_iter().chain([item]));
+                return Duration::ZERO;
             }
             state.used += weight;
         }
@@ -247,12 +250,14 @@ impl Queue {
         state.waiting.push_back(Waiting { item, weight, counted, since: Instant::now() });
         // The taker waits for two things: the first item, to know until when, and enough of them.
         let wakes = was_empty || (!was_ready && self.settings.is_ready(state.queued));
+        let pause = self.settings.pause(state.used);
         drop(state);
         self.figures.size.add(self.settings.measure(weight));
         if wakes {
             self.work.notify_one();
         }
         self.count_dropped(dropped.into_iter());
+        pause
     }
 
     fn count_dropped(&self, items: impl Iterator<Item = Item>) {
@@ -381,11 +386,11 @@ impl Queue {
 }
 
 impl Reservation<'_> {
-    /// Puts one of the items in that it was made for.
-    fn commit(&mut self, item: Item) {
+    /// Puts one of the items in that it was made for. Gives how long its sender's answer is to be held back.
+    fn commit(&mut self, item: Item) -> Duration {
         let weight = item.weight();
         self.left -= weight;
-        self.queue.put(item, weight, self.held);
+        self.queue.put(item, weight, self.held)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sluice_tests::collector::{Config, Sluice, config};
@@ -46,6 +46,25 @@ fn a_full_queue_asks_the_sender_to_come_again_and_loses_nothing() {
     assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
     assert_eq!(end.account.sum("receiver", "accepted"), upstream.spans() as i64);
     assert!(end.account.sum("receiver", "refused") > 0);
+}
+
+#[test]
+fn answers_come_later_the_fuller_the_queue_is() {
+    let upstream = Sink::start();
+    upstream.always(Answer::UNAVAILABLE);
+    let sluice = Sluice::start(&small_queue(&upstream));
+    let client = Grpc::new(sluice.grpc()).unwrap();
+    let began = Instant::now();
+    let requests = Exporter::new(54).requests(120, 40);
+    let taken = requests.iter().take_while(|request| client.send(request).is_ok());
+    let bytes: u64 = taken.map(|request| request.len() as u64).sum();
+    assert!(bytes > 350_000, "the queue was full after {bytes} of 400,000 bytes");
+    // From 50,000 bytes on up to 100 ms each: 50 in the mean, but for the last ones.
+    let most = requests.iter().map(|request| request.len() as u64).max().unwrap();
+    let paused = (bytes - 50_000) / most * 40;
+    assert!(began.elapsed() >= Duration::from_millis(paused), "{:?} for {bytes} bytes", began.elapsed());
+    upstream.always(Answer::Ok);
+    assert_eq!(sluice.terminate().code, 0);
 }
 
 #[test]

@@ -225,7 +225,8 @@ impl Together {
 
     async fn answer(self, core: &Core, group: Vec<Waiting>) {
         let Self { routes, door, all, queued, spans } = self;
-        let landed = land(core, &routes, all, queued, door, answer_by(Instant::now(), None)).warning().await;
+        let by = answer_by(Instant::now(), group.iter().filter_map(|waiting| waiting.deadline).min());
+        let landed = land(core, &routes, all, queued, door, by).warning().await;
         for (Waiting { tell, .. }, spans) in group.into_iter().zip(spans) {
             let answer = landed.clone().map(|warning| Accepted { spans, warning });
             // The sender may have gone.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::durable::{self, Durable, Landing};
-use super::{Bound, Comes, Full, Item, Queue, Reservation, Taken, Weight, envelope};
+use super::durable::{self, Durable};
+use super::{Bound, Comes, Full, Item, Queue, Queued, Reservation, Taken, Weight, envelope};
 
 /// A queue in memory or on disk.
 #[derive(Clone)]
@@ -115,15 +115,12 @@ fn lengths(bound: &[Bound<'_>]) -> Vec<usize> {
 }
 
 impl Room<'_> {
-    /// Puts one of those in that it was reserved for, in the same order. On disk it is safe when the
-    /// landing says so.
-    pub(super) fn commit(&mut self, item: Item) -> Option<Landing> {
+    /// Puts one of those in that it was reserved for, in the same order, and notes what comes before its answer.
+    pub(super) fn commit(&mut self, item: Item, queued: &mut Queued) {
         match self {
-            Self::Memory(room) => {
-                room.commit(item);
-                None
-            }
-            Self::Durable(room) => room.commit(item),
+            Self::Memory(room) => queued.pause = queued.pause.max(room.commit(item)),
+            // It is safe when the landing says so.
+            Self::Durable(room) => queued.landings.extend(room.commit(item)),
         }
     }
 }

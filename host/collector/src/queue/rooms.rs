@@ -11,6 +11,7 @@ mod tests;
 use std::ptr;
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -37,6 +38,8 @@ pub(crate) struct Rooms<'b, 'r>(Vec<(Room<'r>, &'b [Bound<'r>])>);
 pub(crate) struct Queued {
     pub landings: Vec<Landing>,
     pub results: Vec<Pending>,
+    /// How long the answer is held back if nothing else is owed.
+    pub pause: Duration,
 }
 
 /// What of a request goes into one queue.
@@ -91,7 +94,7 @@ impl<'b, 'r> Rooms<'b, 'r> {
             for &Bound { queue, account, wire, spans, .. } in bound {
                 let (owed, result) = queue.waiting().map(|_| Owed::new()).unzip();
                 let item = Item { wire: wire.clone(), spans, account: Arc::clone(account), owed };
-                queued.landings.extend(room.commit(item));
+                room.commit(item, &mut queued);
                 queued.results.extend(result);
             }
         }

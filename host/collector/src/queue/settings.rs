@@ -22,6 +22,12 @@ pub const MAX_SEND_BYTES: u64 = 3 * 1024 * 1024;
 /// Requests on their way at a time.
 const CONSUMERS: u64 = 10;
 
+/// Up to this part of its bytes a queue in memory holds nobody up: 8 MiB, as it is shipped.
+const CALM_PART: u64 = 8;
+
+/// How long an answer is held back at most: so long that senders feel it, and not so long that any would give up.
+const MOST_PAUSE: Duration = Duration::from_millis(100);
+
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(200);
 const MIN_BATCH_ITEMS: u64 = 8192;
 
@@ -205,6 +211,17 @@ impl Settings {
             total.bytes <= self.max_bytes && self.size.is_none_or(|(sizer, size)| sizer.measure(total) <= size);
         // One that is larger than the whole queue would else never find room.
         within || used == Weight::default()
+    }
+
+    /// How long the answer to who has filled the queue so far is held back: the fuller it is, the slower senders that wait
+    /// for their answers become, so that an upstream that stands still for a moment does not fill it.
+    pub(super) fn pause(&self, used: Weight) -> Duration {
+        let calm = self.max_bytes / CALM_PART;
+        if used.bytes <= calm || self.on_full.drops() {
+            return Duration::ZERO;
+        }
+        let part = (used.bytes - calm) as f64 / (self.max_bytes - calm) as f64;
+        MOST_PAUSE.mul_f64(part.min(1.0))
     }
 
     /// Whether `more` is within `queue_size`, if that is in requests or spans.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Batching, OnFull, Settings, Sizer};
 use crate::config::section::read_text;
+use crate::queue::Weight;
 
 fn read(yaml: &str) -> (Settings, Vec<String>) {
     let (settings, problems) = read_text("q.yaml", yaml, |mut section| {
@@ -27,6 +28,24 @@ fn what_is_not_said_is_as_documented() {
             Batching { flush_timeout: Duration::from_millis(200), min_size: 8192, max_size: 0, sizer: Sizer::Items };
         assert_eq!((settings.batch, settings.max_send_bytes), (Some(batch), 3 << 20), "{yaml}");
     }
+}
+
+#[test]
+fn the_fuller_a_queue_is_the_longer_answers_are_held_back() {
+    let pause = |yaml: &str, mib: u64| {
+        let (settings, problems) = read(yaml);
+        assert!(problems.is_empty(), "{problems:?}");
+        settings.pause(Weight { bytes: mib << 20, ..Weight::default() }).as_millis()
+    };
+    // Nothing up to 8 of 64 MiB, 100 ms from 64 on, and half of it half way, at 36.
+    assert_eq!([0, 8, 36, 64, 80].map(|mib| pause("", mib)), [0, 0, 50, 100, 100]);
+    assert_eq!(pause("sending_queue: { sizer: bytes, queue_size: 8388608 }", 8), 100);
+    assert_eq!(pause("sending_queue: { on_full: block }", 36), 50);
+    // Who has the queue drop wants to be held up by nothing.
+    assert_eq!(
+        ["newest", "oldest"].map(|which| pause(&format!("sending_queue: {{ on_full: drop_{which} }}"), 64)),
+        [0, 0]
+    );
 }
 
 #[test]
