@@ -186,7 +186,9 @@ fn one_child(
     let (out, said) = (shared.cache.scratch()?, shared.cache.scratch()?);
     let mut command = Command::new(exe);
     command.arg("__compile").arg(out.path()).env(REACH, shared.reach.word()).env(PRIORITY, priority.word());
-    command.env(SECONDS, timeout.as_secs().max(1).to_string()).env(PARENT, std::process::id().to_string());
+    // The system counts whole seconds: it is not to be stricter than the clock.
+    let seconds = timeout.as_secs().saturating_add(u64::from(timeout.subsec_nanos() > 0)).max(1);
+    command.env(SECONDS, seconds.to_string()).env(PARENT, std::process::id().to_string());
     command.stdin(given.reopen()?).stdout(Stdio::null()).stderr(said.reopen()?);
     if shared.is_stopping() {
         return Err(CompileError::Stopping);
@@ -196,7 +198,7 @@ fn one_child(
         Ended::Unwanted => Err(CompileError::Stopping),
         Ended::Late => Err(CompileError::Timeout(timeout)),
         Ended::Itself(status) if status.success() => Ok(Some(std::fs::read(out.path())?)),
-        // The system's bound of CPU time is the parent's in whole seconds.
+        // The system's bound of CPU time is the parent's, rounded up to whole seconds.
         Ended::Itself(status) if matches!(status.signal(), Some(SIGKILL | SIGXCPU)) => {
             Err(CompileError::Timeout(timeout))
         }

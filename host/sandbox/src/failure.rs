@@ -7,9 +7,10 @@ use std::fmt;
 pub enum FailureKind {
     /// The guest trapped: a panic, an access out of bounds, a borrow that it kept.
     Trap,
-    /// The CPU time of the call, or ten times as much wall time, was spent.
+    /// The CPU time of the call, or ten times as much wall time, was spent; of one that is watched, all but a little of the
+    /// former.
     Timeout,
-    /// A call that is watched took longer than its time by the clock on the wall, but not by that of the CPU, which
+    /// A call that is watched took as long as its time, but for a little, by the clock on the wall and not by that of the CPU, which
     /// others had meanwhile: it says nothing of the plugin.
     Overdue,
     /// The guest wanted more memory than its limit.

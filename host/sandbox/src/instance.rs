@@ -150,9 +150,10 @@ impl Instance {
         self.timeout = timeout.min(self.plugin.limits.timeout);
     }
 
-    /// Has the next calls of `process` interrupted within a millisecond of eight tenths of their time, so that who waits
-    /// for them waits for that time at most, or within three of the whole of it, as usual. What takes nine tenths of it by
-    /// the clock on the wall, because others have the CPU, is [`FailureKind::Overdue`] then. It costs each call a system call, some 0.2 µs.
+    /// Has the next calls of `process` interrupted within a millisecond of the end of their time less 2 ms, or a fifth of it, so
+    /// that who waits for them waits for that time at most; or within three of the whole of it, as usual. What others
+    /// keep from the CPU is [`FailureKind::Overdue`] by the clock on the wall a millisecond later. It costs each call a
+    /// system call, some 0.2 µs.
     pub fn watch(&mut self, closely: bool) {
         self.is_watched = closely;
     }

@@ -16,10 +16,11 @@ const SETUP_TIMEOUT: Duration = Duration::from_secs(1);
 /// never gets on must end.
 const WALL_FACTOR: u32 = 10;
 
-/// Tenths of its time that a call that is watched has of the CPU, and by the clock on the wall: somebody waits for it who
-/// is to wait for no longer than its time, and it ends only when the clock looks at it, once a millisecond, and its thread
-/// is let run. One that has the CPU for itself but for those looks has spent the former before the latter.
-const WATCHED_TENTHS: (u32, u32) = (8, 9);
+/// What a call that is watched has less than its time, of the CPU and by the clock on the wall, but no more than a fifth and
+/// a tenth of it: somebody waits for it who is to wait for no longer than its time, and it ends only when the clock looks at
+/// it, once a millisecond, and its thread is let run. One that has the CPU for itself but for those looks has spent
+/// the former before the latter.
+const WATCHED_LESS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(1));
 
 /// Rows, and bytes of text, that a guest can hand over at once without being timed from then on. Plugins seldom hand
 /// over as much, and taking it takes longer than the look at the CPU clock.
@@ -68,14 +69,16 @@ impl Timer {
         let cpu = thread_cpu_time();
         let (cpu_began, wall_began) = *self.began.get_or_insert_with(|| (cpu, Instant::now()));
         let (cpu, wall) = (cpu.saturating_sub(cpu_began), wall_began.elapsed());
-        let (of_cpu, of_wall, if_late) = if self.is_watched {
-            (WATCHED_TENTHS.0, WATCHED_TENTHS.1, FailureKind::Overdue)
+        let (most_cpu, most_wall, if_late) = if self.is_watched {
+            let (of_cpu, of_wall) = WATCHED_LESS;
+            let less = |by: Duration, part: u32| self.most.saturating_sub(by.min(self.most / part));
+            (less(of_cpu, 5), less(of_wall, 10), FailureKind::Overdue)
         } else {
-            (10, 10 * WALL_FACTOR, FailureKind::Timeout)
+            (self.most, self.most * WALL_FACTOR, FailureKind::Timeout)
         };
-        if cpu >= self.most * of_cpu / 10 {
+        if cpu >= most_cpu {
             self.over = Some(FailureKind::Timeout);
-        } else if wall >= self.most * of_wall / 10 {
+        } else if wall >= most_wall {
             self.over = Some(if_late);
         }
         self.over.is_some()

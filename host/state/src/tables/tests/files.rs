@@ -17,12 +17,11 @@ fn write(spec: &Spec, text: &str) {
     fs::rename(aside, &spec.file).unwrap();
 }
 
-#[test]
-fn a_file_is_loaded_again_when_it_has_changed_and_a_broken_one_keeps_the_table() {
-    let folder = tempfile::tempdir().unwrap();
-    let (spec, tables) = (spec(folder.path()), Tables::default());
-    write(&spec, "id,a\nx,1\n");
-    let live = tables.open("wasm/p", "t", &spec).unwrap();
+/// Changes a file as it may change. `with` is a table with this value in the column `a` of the row `x`.
+fn changes(spec: &Spec, with: impl Fn(&str) -> String, broken: &[&str]) {
+    let tables = Tables::default();
+    write(spec, &with("1"));
+    let live = tables.open("wasm/p", "t", spec).unwrap();
     // What the next look at it does, and what serves then.
     let look = || {
         let mut all = tables.refresh();
@@ -31,22 +30,39 @@ fn a_file_is_loaded_again_when_it_has_changed_and_a_broken_one_keeps_the_table()
         (outcome, found(&live.now(), "a", &["x"])[0].clone())
     };
     assert_eq!(look(), (None, some("1")));
-    write(&spec, "id,a\nx,2\n");
+    write(spec, &with("2"));
     assert_eq!(look(), (Some(Ok(())), some("2")));
     assert_eq!(look(), (None, some("2")));
-    for broken in ["id,a\nx\n", "id\nx\n", "", "id,a\nx,1\nx,2\n"] {
-        write(&spec, broken);
+    for broken in broken {
+        write(spec, broken);
         let (outcome, now) = look();
         assert!(matches!(outcome, Some(Err(_))), "{broken:?}");
         assert_eq!((look(), now), ((None, some("2")), some("2")), "said once, and the table serves");
     }
-    write(&spec, &format!("id,a\nx,{}\n", "y".repeat(1000)));
+    write(spec, &with(&"y".repeat(1000)));
     assert!(look().0.unwrap().unwrap_err().contains("1000 bytes"));
     fs::remove_file(&spec.file).unwrap();
     assert!(look().0.unwrap().unwrap_err().contains("cannot read"));
     assert_eq!(look(), (None, some("2")));
-    write(&spec, "id,a\nx,3\n");
+    write(spec, &with("3"));
     assert_eq!(look(), (Some(Ok(())), some("3")));
+}
+
+#[test]
+fn a_file_is_loaded_again_when_it_has_changed_and_a_broken_one_keeps_the_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let broken = ["id,a\nx\n", "id\nx\n", "", "id,a\nx,1\nx,2\n"];
+    changes(&spec(folder.path()), |value| format!("id,a\nx,{value}\n"), &broken);
+}
+
+#[test]
+fn json_lines_are_loaded_again_as_csv_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = Spec { file: folder.path().join("t.jsonl"), format: Format::JsonLines, ..spec(folder.path()) };
+    let row = |value: &str| format!("{{\"id\": \"x\", \"a\": \"{value}\"}}\n");
+    let twice = row("1").repeat(2);
+    let broken = ["{\"id\": \"x\", \"a\"\n", "{\"id\": \"x\"}\n", "", twice.as_str()];
+    changes(&spec, row, &broken);
 }
 
 #[test]
