@@ -38,7 +38,14 @@ struct Tally {
 pub fn run(root: &Path) -> ExitCode {
     let mut tally = Tally::default();
     if component("cargo-fmt") {
-        tally.step("format", || stream(cargo().args(["fmt", "--all", "--check"]).current_dir(root)).map(drop));
+        let all = ["fmt", "--all", "--check"];
+        tally.step("format", || stream(cargo().args(all).current_dir(root)).map(drop));
+        for manifest in apart(root) {
+            let name = manifest.strip_prefix(root).unwrap_or(&manifest).display().to_string();
+            let mut format = cargo();
+            format.args(all).arg("--manifest-path").arg(&manifest).current_dir(root);
+            tally.step(&format!("format of {name}"), || stream(&mut format).map(drop));
+        }
     } else {
         tally.skip("rustfmt: it is not installed");
     }
@@ -220,6 +227,16 @@ fn configs(folder: &Path) -> Vec<PathBuf> {
             found.push(file);
         }
     }
+    found.sort();
+    found
+}
+
+/// The manifests of what is no member of the workspace.
+fn apart(root: &Path) -> Vec<PathBuf> {
+    let folders = ["examples", "tests/guests"].map(|folder| std::fs::read_dir(root.join(folder)));
+    let inside = folders.into_iter().flatten().flatten().flatten().map(|entry| entry.path());
+    let manifests = inside.chain([root.join("fuzz")]).map(|folder| folder.join("Cargo.toml"));
+    let mut found: Vec<_> = manifests.filter(|manifest| manifest.is_file()).collect();
     found.sort();
     found
 }

@@ -143,7 +143,8 @@ impl Plugin for Tester {
                 Ok(())
             }
             Deed::Series => {
-                let metric = metrics::Metric::define(metrics::Kind::Counter, "floods", "Ever new labels.", &["number"])?;
+                let metric =
+                    metrics::Metric::define(metrics::Kind::Counter, "floods", "Ever new labels.", &["number"])?;
                 // What is refused is ignored: the call goes well.
                 (0..100).for_each(|number: u32| drop(metric.record(&[&number.to_string()], 1.0)));
                 Ok(())
