@@ -89,13 +89,15 @@ pub fn all(plugins: &Plugins, own: &Path, made: &Requests, traffic: &Requests) -
     };
     let ns = |ns| Bar { ns: Some(ns), ratio: None };
     let no_op = plugins.chain(vec![Plugins::own(own, r#"{"job":"nothing"}"#)])?;
-    let mut rows = vec![row("no-op plugin", Start::Valid, no_op, None, ns(2.0))];
+    // Natively there is nothing to be done at all.
+    let nothing = encoded(Box::new(Ok));
+    let mut rows = vec![row("no-op plugin", Start::Valid, no_op, Some(nothing), ns(2.0))];
     let two_keys = || Plugins::own(own, r#"{"job":"two_keys"}"#);
     let native = || -> Job { Box::new(native::two_keys) };
     let two_key_bar = Bar { ns: Some(100.0), ratio: Some(3.5) };
     // Without the index and the bytes is how the shapes of the contract were compared; a request pays for more.
     let call = unwritten(plugins.alone(two_keys())?);
-    rows.push(row("two keys: nothing but the call", Start::Indexed, call, Some(unwritten(native())), two_key_bar));
+    rows.push(row("two keys: nothing but the call", Start::Indexed, call, Some(unwritten(native())), Bar::default()));
     for (name, start, bar) in [
         ("two keys, index ready", Start::Indexed, two_key_bar),
         ("two keys", Start::Valid, two_key_bar),

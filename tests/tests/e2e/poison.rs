@@ -80,6 +80,26 @@ fn one_bad_span_costs_one_span() {
     }
 }
 
+#[test]
+fn failures_are_told_once_a_second_at_most_and_all_of_them_are_counted() {
+    const REQUESTS: u32 = 100;
+    let upstream = Sink::start();
+    let sluice = start(&upstream, "trap", "timeout: 5s", "");
+    let client = Grpc::new(sluice.grpc()).unwrap();
+    let begin = Instant::now();
+    for _ in 0..REQUESTS {
+        client.send(&request(5, &[3])).unwrap();
+    }
+    let seconds = begin.elapsed().as_secs() as usize;
+    assert_eq!(failures(&sluice, "trap"), (f64::from(REQUESTS), f64::from(REQUESTS)));
+    // What was written is read once the process has ended: the answer may overtake a line.
+    let end = sluice.terminate();
+    let told = end.stderr.lines().filter(|line| line.contains(r#""event":"plugin.failure""#)).count();
+    assert!((1..=seconds + 1).contains(&told), "{told} lines in {seconds} s");
+    assert_eq!((end.code, end.account.missing()), (0, 0), "{}", end.stderr);
+    assert_eq!(end.account.dropped_by("wasm/tester"), i64::from(REQUESTS));
+}
+
 /// A request of 100 good spans without one of them.
 fn without(gone: u8) -> Bytes {
     let spans: Vec<_> =

@@ -64,8 +64,8 @@ struct Args {
     /// Rounds in process; the median counts.
     #[arg(long, default_value_t = 21)]
     plugin_rounds: usize,
-    /// Spans a run.
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Spans a run: so many that what a process needs to start and to end is a hundredth of it.
+    #[arg(long, default_value_t = 3_000_000)]
     spans: u64,
     /// Numbers of connections to measure with.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 16])]

@@ -16,8 +16,8 @@ use crate::table::{grid, machine, verdict};
 /// Connections under load: more than cores, as in real life.
 const CONNECTIONS: usize = 4;
 
-/// Requests on their way at a time, over all of them.
-const IN_FLIGHT: usize = 8;
+/// Requests on their way at a time, over all of them: as many on each as end to end. More of them get no more spans through.
+const IN_FLIGHT: usize = CONNECTIONS * super::IN_FLIGHT;
 
 /// The most that it may hold while upstream is well, in bytes.
 const BAR: f64 = 60e6;
@@ -43,8 +43,11 @@ pub fn measure(seconds: u64) -> Result<Tables> {
         line("upstream healthy", healthy, Some(BAR), &sent),
         line("upstream down, queue full", full, None, &refused),
     ];
-    let text =
-        format!("{}; {seconds} s each, {CONNECTIONS} connections, empty code cache.\n\n{}", machine(), grid(&lines));
+    let text = format!(
+        "{}; {seconds} s each, {CONNECTIONS} connections, {IN_FLIGHT} in flight, empty code cache.\n\n{}",
+        machine(),
+        grid(&lines)
+    );
     let figures = json!({
         "seconds": seconds, "bar_bytes": BAR,
         "healthy": figures(healthy, &sent), "full": figures(full, &refused),

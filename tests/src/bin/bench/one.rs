@@ -22,9 +22,11 @@ const SECONDS: u64 = 6;
 /// Of two cores, how many one connection must be able to use.
 const BAR: f64 = 1.5;
 
-/// Measures it with requests as they are, with requests that gzip made smaller, and with a chain that costs more.
+/// Measures it with requests as they are, with requests that gzip made smaller, and with a chain that costs more, beside
+/// the proxy that does nothing.
 pub fn measure(rounds: usize) -> Result<Tables> {
     let kinds = [
+        ("null proxy, multi-thread", Shape::Null, false),
         ("four plugins", Shape::Four, false),
         ("four plugins, requests compressed by gzip", Shape::Four, true),
         ("four plugins and `transform`", Shape::Five, false),
@@ -37,24 +39,28 @@ pub fn measure(rounds: usize) -> Result<Tables> {
             runs.push(round::measure(*shape, load)?);
         }
     }
-    let heads = ["", "CPU ns/span", "spans/s", "cores", "bar", "left by load and sink", "cores wanted"];
+    let heads = ["", "CPU ns/span", "× null", "spans/s", "cores", "bar", "left by load and sink", "cores wanted"];
     let mut lines = vec![heads.map(str::to_owned).to_vec()];
     let mut figures = Vec::new();
-    for ((name, ..), mut runs) in kinds.into_iter().zip(runs) {
+    let mut null = None;
+    for ((name, shape, _), mut runs) in kinds.into_iter().zip(runs) {
         runs.sort_by(|one, other| one.cores.total_cmp(&other.cores));
         let Some(median) = runs.get(runs.len() / 2) else { continue };
+        let ratio = median.cpu_ns / *null.get_or_insert(median.cpu_ns);
+        let is_ours = shape != Shape::Null;
         lines.push(vec![
             name.to_owned(),
             format!("{:.0}", median.cpu_ns),
+            format!("{ratio:.2}"),
             format!("{:.0}", median.spans_per_second),
             format!("{:.2}", median.cores),
-            verdict(&format!("{BAR:.1}"), median.cores > BAR),
+            if is_ours { verdict(&format!("{BAR:.1}"), median.cores > BAR) } else { String::new() },
             format!("{:.2}", median.cores_left),
             format!("{:.2}", median.cores_wanted),
         ]);
         figures.push(json!({
-            "name": name, "cpu_ns_per_span": median.cpu_ns, "spans_per_second": median.spans_per_second,
-            "cores": median.cores, "bar_cores": BAR, "cores_left": median.cores_left,
+            "name": name, "cpu_ns_per_span": median.cpu_ns, "ratio": ratio, "spans_per_second": median.spans_per_second,
+            "cores": median.cores, "bar_cores": is_ours.then_some(BAR), "cores_left": median.cores_left,
             "cores_wanted": median.cores_wanted,
         }));
     }

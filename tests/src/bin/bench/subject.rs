@@ -96,7 +96,7 @@ pub struct Subject {
     _cache: TempDir,
 }
 
-/// What a process used in its life, from when it was ready.
+/// What a process used in its life.
 #[derive(Debug, Clone, Copy)]
 pub struct Used {
     /// User and system time of all its threads and of the children that it waited for.
@@ -171,7 +171,7 @@ impl Subject {
             bail!("it ended with {status:#x}:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
         }
         let peak = self.watch.take().map(Watch::stop).unwrap_or_default();
-        Ok(Used { cpu: cpu.saturating_sub(self.started_with), peak })
+        Ok(Used { cpu, peak })
     }
 }
 
