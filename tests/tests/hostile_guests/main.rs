@@ -67,6 +67,7 @@ mod expectations {
     use Expected::{Fails, Goes, Isolated, Refused, Serves};
 
     pub const ALLOCATES_IN_A_HOST_CALL: Expected = Fails("trap");
+    pub const ASKS_A_BATCH_THAT_IT_GAVE_BACK: Expected = Fails("trap");
     pub const COLUMNS_OF_UNEQUAL_LENGTH: Expected = Fails("host_refused");
     pub const COMPILES_FOR_MINUTES: Expected = Refused("(limits.compile_timeout)", "compile_timeout");
     pub const COMPILES_INTO_MUCH_MEMORY: Expected =
@@ -89,7 +90,7 @@ mod expectations {
     pub const IS_100_MB: Expected = Refused("has 100000000 bytes, more than the limit", "size");
     pub const IS_A_CORE_MODULE: Expected = Refused("cargo xtask componentize", "not_a_component");
     pub const IS_TRUNCATED: Expected = Refused("it is not a WebAssembly component", "not_a_component");
-    pub const KEEPS_THE_HANDLE_AFTER_THE_CALL: Expected = Fails("trap");
+    pub const KEEPS_THE_HANDLE_AFTER_THE_CALL: Expected = Goes("trap");
     pub const LARGE_FROM_THE_START: Expected = Refused("set up: memory", "memory");
     pub const LEAKS_A_BORROW: Expected = Fails("trap");
     pub const LISTS_OUT_OF_MEMORY: Expected = Fails("trap");
@@ -129,6 +130,7 @@ fn component(text: &'static str) -> Vec<u8> {
             "whole-process" => guest.whole_process(body),
             "describe" => guest.before_describe(body),
             "configure" => guest.configure(body),
+            "snapshot" => guest.snapshot(body),
             "start" => guest.start(body),
             "module" => guest.module(body),
             "imports" => guest.imports(body),
