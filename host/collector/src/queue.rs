@@ -17,6 +17,7 @@ mod entry;
 mod envelope;
 mod full;
 pub mod inspect;
+mod reservation;
 mod rooms;
 mod settings;
 mod storage;
@@ -44,6 +45,7 @@ pub(crate) use disk::{Disk, Lease};
 pub use durable::{Durable, Landing, NotKept};
 pub(crate) use entry::{Taken, Weight};
 pub use full::{Full, NoRoom};
+pub use reservation::Reservation;
 pub(crate) use rooms::{Bound, Queued, Rooms};
 pub use settings::{Batching, OnFull, Settings, Sizer};
 pub use storage::{Folder, Storage};
@@ -126,14 +128,6 @@ struct Waiting {
     /// span would be a wait for memory.
     counted: u32,
     since: Instant,
-}
-
-/// Room for some items. Dropping it gives back what was not used.
-pub struct Reservation<'q> {
-    queue: &'q Queue,
-    left: Weight,
-    /// Whether `left` is part of what the queue has in use.
-    held: bool,
 }
 
 /// What there is to take.
@@ -382,23 +376,5 @@ impl Queue {
     #[cfg(test)]
     fn used(&self) -> Weight {
         self.state().used
-    }
-}
-
-impl Reservation<'_> {
-    /// Puts one of the items in that it was made for. Gives how long its sender's answer is to be held back.
-    fn commit(&mut self, item: Item) -> Duration {
-        let weight = item.weight();
-        self.left -= weight;
-        self.queue.put(item, weight, self.held)
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        if self.held && self.left != Weight::default() {
-            self.queue.state().used -= self.left;
-            self.queue.room.notify_waiters();
-        }
     }
 }

@@ -217,15 +217,18 @@ fn wait_written(state: &Folder, last: Option<SystemTime>) -> Duration {
     began.elapsed()
 }
 
+/// The plugin with its store in the `state` of this folder, if it is to be kept.
+fn kept_in(state: &Folder, upstream: &Sink, persistent: bool) -> Config {
+    let settings = format!("{}\nstore: {{ persistent: {persistent} }}", settings(100));
+    let extension = format!("state_dir: '{}'", state.path("state").display());
+    Config::to(upstream).extension("sluice", &extension).processor("wasm/stations", &settings)
+}
+
 #[test]
 fn a_kept_store_outlives_a_kill() {
     let upstream = Sink::start();
     let state = Folder::new("");
-    let extension = format!("state_dir: '{}'", state.path("state").display());
-    let config = |persistent: bool| {
-        let settings = format!("{}\nstore: {{ persistent: {persistent} }}", settings(100));
-        Config::to(&upstream).extension("sluice", &extension).processor("wasm/stations", &settings)
-    };
+    let config = |persistent| kept_in(&state, &upstream, persistent);
     let late = Cell::new(Duration::ZERO);
     // How many of 60 spans pass in a process of its own, which is killed when they are written.
     let passed = |persistent, share| {
@@ -267,11 +270,7 @@ fn a_kept_store_outlives_a_kill() {
 fn a_refused_configuration_leaves_a_kept_store_where_it_is() {
     let upstream = Sink::start();
     let state = Folder::new("");
-    let extension = format!("state_dir: '{}'", state.path("state").display());
-    let config = |persistent: bool| {
-        let settings = format!("{}\nstore: {{ persistent: {persistent} }}", settings(100));
-        Config::to(&upstream).extension("sluice", &extension).processor("wasm/stations", &settings)
-    };
+    let config = |persistent| kept_in(&state, &upstream, persistent);
     let sluice = Sluice::start_in(folder(&config(true), "id,city\n"));
     // The store alone would not be kept any more; what is refused is another processor.
     sluice.rewrite(&config(false).processor("filter", "trace_conditions: ['no condition']"));
