@@ -153,7 +153,10 @@ impl fmt::Display for Tally {
 fn tests(root: &Path, name: &str, test: &mut Command, tally: &mut Tally) {
     println!("== {name}");
     let started = Instant::now();
-    match stream(test.env("SLUICE_BIN", root.join("target/release/sluice"))) {
+    let mut report = Report::default();
+    let result = stream_to(test.env("SLUICE_BIN", root.join("target/release/sluice")), |line| report.take(line));
+    report.show();
+    match result {
         Ok(lines) => {
             tally.read_all(&lines);
             println!("== {name}: ok ({:.1} s)", started.elapsed().as_secs_f64());
@@ -185,14 +188,53 @@ impl fmt::Display for Failed {
 
 impl std::error::Error for Failed {}
 
+/// What tests print, a program at a time. Of one in which all have passed the result is shown and what was
+/// skipped: the names of all that work are of no use, and what fails is found among them only with care.
+#[derive(Default)]
+struct Report {
+    held: Vec<String>,
+}
+
+impl Report {
+    fn take(&mut self, line: &str) {
+        let is_slow = line.contains(" has been running for over ");
+        if is_slow || line.starts_with("SKIPPED ") {
+            print(line);
+        }
+        self.held.push(line.to_owned());
+        if line.starts_with("test result: ok") {
+            self.held.clear();
+            print(line);
+        } else if line.starts_with("test result: ") {
+            self.show();
+        }
+    }
+
+    /// Shows what has no result, because its program has ended without one, and what failed.
+    fn show(&mut self) {
+        for line in self.held.drain(..) {
+            print(&line);
+        }
+    }
+}
+
+fn print(line: &str) {
+    println!("{line}");
+}
+
 /// Runs a command, shows what it prints, and gives what it printed on stdout.
 fn stream(command: &mut Command) -> Result<Vec<String>> {
+    stream_to(command, print)
+}
+
+/// Runs a command, hands on each line that it prints on stdout, and gives them all.
+fn stream_to(command: &mut Command, mut take: impl FnMut(&str)) -> Result<Vec<String>> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run it")?;
     let mut lines = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).split(b'\n') {
             let line = String::from_utf8_lossy(&line?).into_owned();
-            println!("{line}");
+            take(&line);
             lines.push(line);
         }
     }
@@ -249,6 +291,18 @@ fn is_config(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_has_passed_is_not_told_and_what_has_failed_or_ended_without_a_result_is() {
+        let mut report = Report::default();
+        let mut held_after = |line: &str| {
+            report.take(line);
+            report.held.len()
+        };
+        assert_eq!(["running 1 test", "test a ... ok", "test result: ok. 1 passed"].map(&mut held_after), [1, 2, 0]);
+        assert_eq!(["test b ... FAILED", "test result: FAILED. 0 passed"].map(&mut held_after), [1, 0]);
+        assert_eq!(["running 1 test", "what stays is shown at the end"].map(&mut held_after), [1, 2]);
+    }
 
     #[test]
     fn what_cargo_says_of_its_tests_is_summed() {
