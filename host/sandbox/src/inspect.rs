@@ -13,6 +13,17 @@ const PACKAGE: &str = "sluice:plugin/";
 /// Interfaces that need no capability.
 const ALWAYS: [&str; 3] = ["batches", "columns", "lifecycle"];
 const EXPORTS: [&str; 6] = ["describe", "configure", "process", "flush", "snapshot", "restore"];
+/// What tells a plugin of the world `trace-policy`.
+const DECIDES: &str = "decide";
+
+/// What a component imports of the contract, and beside it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imports {
+    /// The capabilities whose interfaces it imports.
+    pub capabilities: Vec<String>,
+    /// The interfaces of WASI, with their versions; none under the profile `pure`.
+    pub wasi: Vec<String>,
+}
 
 /// Why a file is not a plugin of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +50,11 @@ pub enum NotAPlugin {
     /// An import that no host of ours has.
     #[error("it imports `{0}`, which Sluice does not provide{hint}", hint = if .0.starts_with(wasi::PREFIX) { ": build for wasm32-unknown-unknown, which needs no WASI, or set `profile: compat`, under which WASI denies everything" } else { "" })]
     Import(String),
+    /// A plugin of the contract's other world.
+    #[error(
+        "it is of the world `trace-policy`, which decides on whole traces: this version of Sluice runs plugins of the world `processor`"
+    )]
+    TracePolicy,
     /// An export is missing.
     #[error("it does not export `{0}`: is it built for the world `processor` of sluice:plugin@{VERSION}?")]
     Export(&'static str),
@@ -50,7 +66,7 @@ impl NotAPlugin {
         match self {
             Self::NotWasm(_) | Self::CoreModule => "not_a_component",
             Self::Invalid(_) => "invalid",
-            Self::Version { .. } | Self::Export(_) => "contract",
+            Self::Version { .. } | Self::TracePolicy | Self::Export(_) => "contract",
             Self::Import(_) => "imports",
         }
     }
@@ -62,14 +78,14 @@ pub(crate) fn validate(bytes: &[u8]) -> Result<(), NotAPlugin> {
     Validator::new().validate_all(bytes).map(drop).map_err(|error| NotAPlugin::Invalid(error.to_string()))
 }
 
-/// Checks the component; gives the capabilities that it imports.
-pub(crate) fn inspect(bytes: &[u8], profile: Profile) -> Result<Vec<String>, NotAPlugin> {
+/// Checks the component; gives what it imports.
+pub(crate) fn inspect(bytes: &[u8], profile: Profile) -> Result<Imports, NotAPlugin> {
     // The parser tells so as well, but with a dump of the bytes over ten lines.
     if !bytes.starts_with(MAGIC) {
         return Err(NotAPlugin::NotWasm("it does not begin with `\\0asm`".to_owned()));
     }
     let not_wasm = |error: wasmparser::BinaryReaderError| NotAPlugin::NotWasm(error.to_string());
-    let (mut depth, mut capabilities, mut exports) = (0_usize, Vec::new(), Vec::new());
+    let (mut depth, mut found, mut exports) = (0_usize, Imports::default(), Vec::new());
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(not_wasm)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(NotAPlugin::CoreModule),
@@ -81,7 +97,7 @@ pub(crate) fn inspect(bytes: &[u8], profile: Profile) -> Result<Vec<String>, Not
                     // The types that the world uses come as imports of their own; the interface
                     // that they belong to is an import, too.
                     if !matches!(import.ty, ComponentTypeRef::Type(_)) {
-                        capabilities.extend(check_import(import.name.name, profile)?);
+                        found.take(import.name.name, profile)?;
                     }
                 }
             }
@@ -94,23 +110,29 @@ pub(crate) fn inspect(bytes: &[u8], profile: Profile) -> Result<Vec<String>, Not
         }
     }
     match EXPORTS.into_iter().find(|name| !exports.contains(name)) {
+        Some(_) if exports.contains(&DECIDES) => Err(NotAPlugin::TracePolicy),
         Some(missing) => Err(NotAPlugin::Export(missing)),
-        None => Ok(capabilities),
+        None => Ok(found),
     }
 }
 
-/// The capability behind an import, if it is one.
-fn check_import(name: &str, profile: Profile) -> Result<Option<String>, NotAPlugin> {
-    if profile == Profile::Compat && name.starts_with(wasi::PREFIX) {
-        return Ok(None);
+impl Imports {
+    /// Takes an import, if it may be.
+    fn take(&mut self, name: &str, profile: Profile) -> Result<(), NotAPlugin> {
+        if profile == Profile::Compat && name.starts_with(wasi::PREFIX) {
+            self.wasi.push(name.to_owned());
+            return Ok(());
+        }
+        let unknown = || NotAPlugin::Import(name.to_owned());
+        let (interface, version) =
+            name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')).ok_or_else(unknown)?;
+        if version != VERSION {
+            return Err(NotAPlugin::Version { found: version.to_owned() });
+        }
+        if Capability::named(interface).is_some() {
+            self.capabilities.push(interface.to_owned());
+            return Ok(());
+        }
+        if ALWAYS.contains(&interface) { Ok(()) } else { Err(unknown()) }
     }
-    let unknown = || NotAPlugin::Import(name.to_owned());
-    let (interface, version) = name.strip_prefix(PACKAGE).and_then(|rest| rest.split_once('@')).ok_or_else(unknown)?;
-    if version != VERSION {
-        return Err(NotAPlugin::Version { found: version.to_owned() });
-    }
-    if Capability::named(interface).is_some() {
-        return Ok(Some(interface.to_owned()));
-    }
-    if ALWAYS.contains(&interface) { Ok(None) } else { Err(unknown()) }
 }

@@ -227,7 +227,7 @@ impl Live {
         let mut live = Instance::bare(&plugin.shared, &plugin.pre, &plugin.limits, &plugin.grants)?;
         let configured = live.configure(&plugin.config_json)?.map_err(|_| InstantiateError::Fickle)?;
         if !configured.files.iter().eq(plugin.files.iter().map(|file| &file.named)) {
-            return Err(InstantiateError::OtherFiles);
+            return Err(InstantiateError::Fickle);
         }
         let host = live.store.data_mut();
         host.serve(&plugin.provided, &plugin.log_budget);

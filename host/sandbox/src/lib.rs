@@ -34,6 +34,7 @@ pub use compile::compile_child_main;
 pub use effects::{Effects, Labels, LogLevel, LogLine, Metric, MetricKind, MetricUpdate};
 pub use engine::{Compiler, Error, Options, Sandbox, precompile};
 pub use failure::{CallError, FailureKind};
+pub use inspect::Imports;
 pub use instance::{Instance, Processed};
 pub use limits::Limits;
 pub use load::{LoadError, Module, Source, Verified};

@@ -13,7 +13,7 @@ use wasmtime::component::Component;
 use crate::abi::{BindingsPre, Host, VERSION, wasi};
 use crate::compile::{CompileError, compile};
 use crate::engine::{Sandbox, Shared};
-use crate::inspect::{NotAPlugin, inspect, validate};
+use crate::inspect::{Imports, NotAPlugin, inspect, validate};
 use crate::limits::Limits;
 use crate::trust::{Profile, Provenance, Trust, Untrusted};
 
@@ -122,7 +122,7 @@ pub struct Verified {
     precompiled: Option<&'static [u8]>,
     digest: String,
     provenance: Provenance,
-    imported: Vec<String>,
+    imports: Imports,
     profile: Profile,
 }
 
@@ -142,7 +142,7 @@ impl Verified {
 #[derive(Clone)]
 pub struct Module {
     pub(crate) pre: BindingsPre<Host>,
-    pub(crate) capabilities: Vec<String>,
+    imports: Imports,
     digest: String,
     provenance: Provenance,
     bytes: usize,
@@ -169,9 +169,9 @@ impl Module {
         VERSION
     }
 
-    /// The capabilities whose interfaces it imports.
-    pub fn imported(&self) -> &[String] {
-        &self.capabilities
+    /// What it imports.
+    pub fn imports(&self) -> &Imports {
+        &self.imports
     }
 }
 
@@ -210,8 +210,8 @@ impl Sandbox {
             Source::Embedded { .. } => Provenance::Bundled,
         };
         match inspect(&component, trust.profile) {
-            Ok(imported) => {
-                Ok(Verified { name, component, precompiled, digest, provenance, imported, profile: trust.profile })
+            Ok(imports) => {
+                Ok(Verified { name, component, precompiled, digest, provenance, imports, profile: trust.profile })
             }
             Err(reason) => Err(LoadError::NotAPlugin { name, reason }),
         }
@@ -222,7 +222,7 @@ impl Sandbox {
     /// # Errors
     /// When it does not compile.
     pub fn compile(&self, verified: Verified, limits: &Limits) -> Result<Module, LoadError> {
-        let Verified { name, component, precompiled, digest, provenance, imported, profile } = verified;
+        let Verified { name, component, precompiled, digest, provenance, imports, profile } = verified;
         let shared = &self.shared;
         let embedded = precompiled.and_then(|code| deserialize(shared, code).ok());
         let compiled = match embedded.map_or_else(|| cached_or_compiled(shared, &digest, &component, limits), Ok) {
@@ -232,7 +232,7 @@ impl Sandbox {
             Err(Failed::Link(error)) => return Err(LoadError::Link { name, error }),
         };
         match link(shared, &compiled, profile) {
-            Ok(pre) => Ok(Module { pre, capabilities: imported, digest, provenance, bytes: component.len() }),
+            Ok(pre) => Ok(Module { pre, imports, digest, provenance, bytes: component.len() }),
             Err(error) => Err(LoadError::Link { name, error }),
         }
     }

@@ -112,12 +112,10 @@ pub enum InstantiateError {
     /// It failed while it was set up.
     #[error("the plugin failed while it was set up: {0}")]
     Call(#[from] CallError),
-    /// It took its configuration before and does not now.
-    #[error("the plugin refuses a configuration that it took before")]
+    /// It did not take its configuration as it did before. A guest that is asked the same answers the same, so that
+    /// this is no guest's doing; but cores must not differ in what they know.
+    #[error("the plugin takes its configuration otherwise than before")]
     Fickle,
-    /// It names other files than before.
-    #[error("the plugin names other files than it named before, with the same configuration")]
-    OtherFiles,
 }
 
 impl InstantiateError {
@@ -125,7 +123,7 @@ impl InstantiateError {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Call(error) => error.kind.as_str(),
-            Self::Fickle | Self::OtherFiles => FailureKind::Configure.as_str(),
+            Self::Fickle => FailureKind::Configure.as_str(),
         }
     }
 }
@@ -190,7 +188,7 @@ impl Sandbox {
         let description = first.describe()?;
         description.check()?;
         let mut provided = Provided::new(seed);
-        check_capabilities(&description, &module.capabilities, capabilities.as_deref(), &mut provided)?;
+        check_capabilities(&description, &module.imports().capabilities, capabilities.as_deref(), &mut provided)?;
         let configured = first.configure(&config_json);
         first.take_logs().into_iter().for_each(|line| say(&plugin, &line));
         let Configured { mut access, files } = configured?.map_err(PrepareError::Configure)?;
@@ -387,7 +385,7 @@ impl From<InstantiateError> for CallError {
     fn from(error: InstantiateError) -> Self {
         match error {
             InstantiateError::Call(call) => Self { kind: FailureKind::Configure, ..call },
-            InstantiateError::Fickle | InstantiateError::OtherFiles => {
+            InstantiateError::Fickle => {
                 Self { kind: FailureKind::Configure, message: error.to_string(), backtrace: None }
             }
         }

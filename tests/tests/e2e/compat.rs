@@ -10,12 +10,12 @@ use sluice_tests::sink::Sink;
 use sluice_tests::{send, wire};
 
 use crate::guest::Guest;
-use crate::wasi::{COARSE_AND_RANDOM, FINDS_NOTHING, component};
+use crate::wasi::{FINDS_NOTHING, LEARNS_NOTHING, component};
 
 fn folder(upstream: &Sink, profile: &str) -> Folder {
     let folder =
         Folder::new(&Config::to(upstream).processor("wasm/guest", &format!("module: guest.wasm\n{profile}")).yaml());
-    folder.write("guest.wasm", component(Guest::new().process(&format!("{FINDS_NOTHING} {COARSE_AND_RANDOM}"))));
+    folder.write("guest.wasm", component(Guest::new().process(&format!("{FINDS_NOTHING} {LEARNS_NOTHING}"))));
     folder
 }
 
@@ -30,6 +30,9 @@ fn wasi_is_refused_by_default_with_the_way_out() {
         "{}",
         told.stderr
     );
+    let shown = run(&["plugin", "inspect", &folder.path("guest.wasm").display().to_string()], None);
+    let denied = shown.stdout.lines().find(|line| line.trim_start().starts_with("denied")).unwrap_or_default();
+    assert!(shown.code == 0 && denied.contains("wasi:clocks/wall-clock@0.2.3"), "{shown:?}");
 }
 
 #[test]

@@ -76,6 +76,9 @@ pub struct Capabilities {
     pub requested: Vec<String>,
     /// Of which it imports the interfaces.
     pub imported: Vec<String>,
+    /// The interfaces of WASI that it imports, of which all calls are denied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wasi: Vec<String>,
     /// What it has; absent if it is not configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub granted: Option<Vec<String>>,
@@ -122,7 +125,8 @@ impl Inspection {
             redactor: description.redactor,
             capabilities: Capabilities {
                 requested: description.capabilities.clone(),
-                imported: module.imported().to_vec(),
+                imported: module.imports().capabilities.clone(),
+                wasi: module.imports().wasi.clone(),
                 granted: None,
             },
             access: Rights { read: steps(&description.access.read), write: steps(&description.access.write) },
@@ -204,8 +208,11 @@ impl fmt::Display for Inspection {
         line("size", &format!("{} bytes", self.bytes))?;
         line("signature", &signature)?;
         line("redactor", if self.redactor { "yes" } else { "no" })?;
-        let Capabilities { requested, imported, granted } = &self.capabilities;
+        let Capabilities { requested, imported, wasi, granted } = &self.capabilities;
         let mut capabilities = vec![("requested", requested.clone()), ("imported", imported.clone())];
+        if !wasi.is_empty() {
+            capabilities.push(("denied", wasi.clone()));
+        }
         capabilities.extend(granted.clone().map(|granted| ("granted", granted)));
         block(f, "capabilities", &capabilities)?;
         for (name, steps) in [("read", &self.access.read), ("write", &self.access.write)] {

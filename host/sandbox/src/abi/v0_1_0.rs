@@ -14,13 +14,13 @@ mod tables;
 mod timer;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use sluice_spans::{Batch, Edits, Refusal, RefusalCode, Table};
 use sluice_state::{Random, Table as LookUpTable};
 use wasmtime::component::{HasSelf, Linker, Resource};
 use wasmtime::{Engine, ResourceLimiter};
 
+use super::wasi::MadeUp;
 use crate::access::Grants;
 use crate::capability::{Capability, Provided};
 use crate::effects::{Effects, Metric};
@@ -105,8 +105,8 @@ pub(crate) struct Host {
     /// The time of this call, once it has asked.
     now: Option<u64>,
     random: Option<Random>,
-    /// When the instance first asked WASI for the time.
-    pub(crate) wasi_began: Option<Instant>,
+    /// What WASI says to the instance where it cannot say nothing.
+    pub(crate) made_up: MadeUp,
     /// The look-up tables that this call has asked, by their place in `provided`.
     tables: Vec<(usize, Arc<LookUpTable>)>,
     definitions: Vec<Arc<Metric>>,
@@ -147,7 +147,7 @@ impl Host {
             effect_bytes: 0,
             now: None,
             random: None,
-            wasi_began: None,
+            made_up: MadeUp::default(),
             tables: Vec::new(),
             definitions: Vec::new(),
             series: std::collections::HashSet::new(),

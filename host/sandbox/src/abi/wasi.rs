@@ -3,12 +3,10 @@
 //!
 //! Every function answers by its own type: an error where it can say one, else nothing (an empty list, no
 //! value, zero, a handle of nothing). So there are no files, no environment, no network, no arguments, no
-//! input, and output is refused. Beside that there are clocks, which are coarse, and random numbers, of
-//! the kind that the capability `random` gives, because programs do not start without them. A call counts as
-//! any call into the host does. Leaving the program is a trap.
+//! input, and output is refused; it is always 1970. What programs wait for or choose by is made up ([`MadeUp`]). A
+//! call counts as any call into the host does. Leaving the program is a trap.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
+use sluice_state::Random;
 use wasmtime::component::types::{ComponentFunc, ComponentItem, Type};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceAny, ResourceType, Val};
 use wasmtime::{Engine, StoreContextMut, bail};
@@ -18,8 +16,11 @@ use super::Host;
 /// What the names of WASI's interfaces begin with.
 pub(crate) const PREFIX: &str = "wasi:";
 
-/// The step of both clocks, in nanoseconds: too long to time what others do.
+/// By how much each look at the monotonic clock moves it, in nanoseconds.
 const STEP_NANOS: u64 = 100_000_000;
+
+/// The seed of the random numbers. Its sequence is published with the generator.
+const SEED: u64 = 1_234_567;
 
 /// Random bytes that one call gives.
 const RANDOM_BYTES: u64 = 1 << 16;
@@ -30,6 +31,21 @@ const REFUSALS: [&str; 7] =
 
 /// What any handle stands for.
 struct Nothing;
+
+/// What one instance is told where nothing would keep it from going on: the same as every other is told, whatever the
+/// world is like.
+pub(crate) struct MadeUp {
+    /// What the monotonic clock shows. It moves when it is looked at, so that who waits for a time goes on.
+    nanos: u64,
+    /// Not all zero, so that who tries until a number fits goes on.
+    random: Random,
+}
+
+impl Default for MadeUp {
+    fn default() -> Self {
+        Self { nanos: 0, random: Random::seeded(SEED) }
+    }
+}
 
 /// Gives a component what it imports of WASI.
 pub(crate) fn deny(linker: &mut Linker<Host>, engine: &Engine, component: &Component) -> wasmtime::Result<()> {
@@ -62,7 +78,7 @@ fn function(stub: &mut LinkerInstance<'_, Host>, interface: &str, name: &str) ->
             bail!("the program left");
         }
         let Some(result) = results.first_mut() else { return Ok(()) };
-        *result = match given(store.data_mut(), &called, arguments)? {
+        *result = match given(&mut store.data_mut().made_up, &called, arguments)? {
             Some(given) => given,
             None => nothing_of(&mut store, &ty)?,
         };
@@ -83,38 +99,28 @@ fn give_back(store: &mut StoreContextMut<'_, Host>, value: &Val) -> wasmtime::Re
     }
 }
 
-/// What is given after all.
-fn given(host: &mut Host, called: &str, arguments: &[Val]) -> wasmtime::Result<Option<Val>> {
+/// What is made up.
+fn given(made_up: &mut MadeUp, called: &str, arguments: &[Val]) -> wasmtime::Result<Option<Val>> {
     Ok(Some(match called {
-        "clocks/monotonic-clock now" => Val::U64(host.coarse_monotonic_nanos()),
+        "clocks/monotonic-clock now" => {
+            made_up.nanos += STEP_NANOS;
+            Val::U64(made_up.nanos)
+        }
         "clocks/monotonic-clock resolution" => Val::U64(STEP_NANOS),
-        "clocks/wall-clock now" => datetime(coarse(SystemTime::now())),
-        "clocks/wall-clock resolution" => datetime(STEP_NANOS),
         "random/random get-random-bytes" | "random/insecure get-insecure-random-bytes" => {
             let Some(&Val::U64(count)) = arguments.first() else { bail!("`{called}` takes a number") };
             if count > RANDOM_BYTES {
                 bail!("`{called}` gives at most {RANDOM_BYTES} bytes");
             }
-            let numbers = (0..count.div_ceil(8)).flat_map(|_| host.random_number().to_le_bytes());
+            let numbers = (0..count.div_ceil(8)).flat_map(|_| made_up.random.number().to_le_bytes());
             Val::List(numbers.take(count as usize).map(Val::U8).collect())
         }
-        "random/random get-random-u64" | "random/insecure get-insecure-random-u64" => Val::U64(host.random_number()),
+        "random/random get-random-u64" | "random/insecure get-insecure-random-u64" => Val::U64(made_up.random.number()),
         "random/insecure-seed insecure-seed" => {
-            Val::Tuple(vec![Val::U64(host.random_number()), Val::U64(host.random_number())])
+            Val::Tuple(vec![Val::U64(made_up.random.number()), Val::U64(made_up.random.number())])
         }
         _ => return Ok(None),
     }))
-}
-
-fn coarse(now: SystemTime) -> u64 {
-    let nanos = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
-    nanos - nanos % STEP_NANOS
-}
-
-fn datetime(nanos: u64) -> Val {
-    let part = |name: &str, value| (name.to_owned(), value);
-    let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    Val::Record(vec![part("seconds", Val::U64(seconds)), part("nanoseconds", Val::U32(rest as u32))])
 }
 
 fn nothing_of(store: &mut StoreContextMut<'_, Host>, ty: &ComponentFunc) -> wasmtime::Result<Val> {
@@ -169,12 +175,4 @@ fn refusal<'c>(cases: impl Iterator<Item = &'c str>) -> &'c str {
     let cases: Vec<_> = cases.collect();
     let known = REFUSALS.iter().find_map(|refusal| cases.iter().find(|case| *case == refusal));
     known.or(cases.first()).copied().unwrap_or_default()
-}
-
-impl Host {
-    /// Nanoseconds since the instance first asked, in steps.
-    fn coarse_monotonic_nanos(&mut self) -> u64 {
-        let since = self.wasi_began.get_or_insert_with(Instant::now).elapsed().as_nanos() as u64;
-        since - since % STEP_NANOS
-    }
 }

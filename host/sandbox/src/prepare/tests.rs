@@ -18,7 +18,7 @@ fn an_instance_that_cannot_be_set_up_anew_counts_as_that_however_it_failed() {
         let call = CallError::told(kind, "why".to_owned(), Some("where".to_owned()));
         InstantiateError::Call(call)
     });
-    for error in calls.into_iter().chain([InstantiateError::Fickle, InstantiateError::OtherFiles]) {
+    for error in calls.into_iter().chain([InstantiateError::Fickle]) {
         let (told, is_call) = (error.to_string(), matches!(error, InstantiateError::Call(_)));
         let CallError { kind, message, backtrace } = CallError::from(error);
         // The word is the label of `sluice_plugin_failures_total`.

@@ -1,17 +1,14 @@
 //! WASI is there for those who insist on it, if the operator allows it, and gives nothing away.
 
 use std::io::Write;
-use std::sync::Arc;
 
 use sluice_sandbox::{
-    Effects, FailureKind, Instance, InstantiateError, Limits, LoadError, Prepared, Profile, Sandbox, Settings, Source,
-    Trust, Verified,
+    Effects, FailureKind, Instance, Limits, LoadError, Prepared, Profile, Sandbox, Settings, Source, Trust, Verified,
 };
-use sluice_state::{LiveTable, Table};
 
-use crate::guest::{Guest, little_endian};
+use crate::guest::Guest;
 use crate::stage::{batch, fails, sandbox, settings};
-use crate::wasi::{COARSE_AND_RANDOM, FINDS_NOTHING, component};
+use crate::wasi::{FINDS_NOTHING, LEARNS_NOTHING, component};
 
 fn verified(sandbox: &Sandbox, component: &[u8], profile: Profile) -> Result<Verified, LoadError> {
     let mut file = tempfile::NamedTempFile::new().unwrap();
@@ -40,7 +37,10 @@ fn wasi_is_refused_unless_the_operator_allows_it() {
     let (sandbox, component) = (sandbox(), component(Guest::new().process(FINDS_NOTHING)));
     let refused = verified(&sandbox, &component, Profile::Pure).err().unwrap().to_string();
     assert!(refused.contains("it imports `wasi:") && refused.contains("`profile: compat`"), "{refused}");
-    assert!(verified(&sandbox, &component, Profile::Compat).is_ok());
+    let allowed =
+        sandbox.compile(verified(&sandbox, &component, Profile::Compat).unwrap(), &Limits::default()).unwrap();
+    let (imports, clock) = (allowed.imports(), "wasi:clocks/wall-clock@0.2.3".to_owned());
+    assert!(imports.wasi.contains(&clock) && imports.wasi.iter().all(|name| name.starts_with("wasi:")), "{imports:?}");
     let other = wat::parse_str("(component (import \"other:clocks/clock@0.2.0\" (instance)))").unwrap();
     let refused = verified(&sandbox, &other, Profile::Compat).err().unwrap().to_string();
     assert!(refused.contains("it imports `other:clocks/clock@0.2.0`"), "only WASI: {refused}");
@@ -48,7 +48,7 @@ fn wasi_is_refused_unless_the_operator_allows_it() {
 
 #[test]
 fn there_is_nothing_behind_it() {
-    let all = format!("{FINDS_NOTHING} {COARSE_AND_RANDOM}");
+    let all = format!("{FINDS_NOTHING} {LEARNS_NOTHING}");
     let guest = Guest::new().data(4096, "a secret").before_describe(FINDS_NOTHING).process(&all);
     let mut instance = instance(guest, default());
     let mut effects = Effects::default();
@@ -57,38 +57,21 @@ fn there_is_nothing_behind_it() {
     assert_eq!(instance.restarts(), 0);
 }
 
+/// What differed would tell of the world: of the time, or of what other instances have done.
 #[test]
-fn random_numbers_follow_from_the_seed_if_there_is_one() {
-    // The first output of the published generator for this seed.
+fn every_instance_is_told_the_same_whenever_it_asks() {
+    // The first outputs of the published generator for the seed 1234567, the first of them while it is configured.
     let first = "(if (i64.ne (call $random) (i64.const 6457827717110365317)) (then unreachable))";
-    // What it takes while it is configured is not of the sequence.
-    let guest = Guest::new().configure("(drop (call $random)) (i32.const 2048)").with_many(first);
-    let seeded = Settings { seed: Some(1_234_567), ..default() };
-    instance(guest, seeded).process(&mut batch(3), &mut Effects::default()).unwrap();
-}
-
-/// Cores must not differ in what they know.
-#[test]
-fn an_instance_that_names_another_file_than_the_first_does_not_serve() {
-    // The result's ok case: two empty lists of access, and one file, whose key is made of random letters.
-    let guest = || {
-        Guest::new()
-            .capabilities(&["tables"])
-            .data(4200, little_endian(&[0, 0, 0, 0, 0, 4240, 1]))
-            .data(4240, little_endian(&[4320, 1, 4321, 1, 1, 4300, 8]))
-            .data(4300, "constant")
-            .data(4320, "tx")
-    };
-    let given = || Settings {
-        config_json: r#"{"path": "x"}"#.to_owned(),
-        tables: vec![("t".to_owned(), Arc::new(LiveTable::new(Table::of_pairs([("a", "b")]).unwrap())))],
-        ..default()
-    };
-    drop(instance(guest().configure("(drop (call $random)) (i32.const 4200)"), given()));
-    let fickle =
-        "(i64.store (i32.const 4300) (i64.and (call $random) (i64.const 0x7f7f7f7f7f7f7f7f))) (i32.const 4200)";
-    let error = prepared(guest().configure(fickle), given()).instantiate().map(drop).unwrap_err();
-    assert!(matches!(error, InstantiateError::OtherFiles), "{error}");
+    let second = "(if (i64.ne (call $random) (i64.const 3203168211198807973)) (then unreachable))";
+    let clock = "(if (i64.ne (call $ticks) (i64.const 100000000)) (then unreachable))";
+    let guest = Guest::new().configure(&format!("{first} (i32.const 2048)")).with_many(&format!("{second} {clock}"));
+    let given = Settings { seed: Some(1), ..default() };
+    let prepared = prepared(guest, given);
+    for _ in 0..3 {
+        prepared.instantiate().unwrap().process(&mut batch(3), &mut Effects::default()).unwrap();
+        // The clocks of the machine show another time from now on.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }
 
 #[test]

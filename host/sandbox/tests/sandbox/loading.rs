@@ -55,6 +55,19 @@ fn an_import_that_nobody_provides_is_named() {
     assert_eq!(refusal(&component), "it imports `sluice:plugin/sockets@0.1.0`, which Sluice does not provide");
 }
 
+/// The contract's other world, which has no host yet, in place of `processor`.
+#[test]
+fn a_trace_policy_is_refused_by_name() {
+    let component = Guest::new().component_for(|text, is_core| {
+        if is_core {
+            return text.replace("(export \"process\")", "(export \"decide\")");
+        }
+        text.replace("world processor {", "world other {").replace("world trace-policy {", "world processor {")
+    });
+    let reason = refusal(&component);
+    assert!(reason.contains("of the world `trace-policy`") && reason.contains("world `processor`"), "{reason}");
+}
+
 #[test]
 fn a_file_that_is_too_large_is_not_read() {
     let file = tempfile::NamedTempFile::new().unwrap();

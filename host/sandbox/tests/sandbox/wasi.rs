@@ -100,12 +100,13 @@ pub const FINDS_NOTHING: &str = "
   (call $drop_pollable (i32.load (i32.const 644)))
   (call $drop_stream (i32.load (i32.const 640)))";
 
-/// Traps unless the clocks go in steps of 100 ms and the random numbers are some.
-pub const COARSE_AND_RANDOM: &str = "
-  (if (i64.ne (i64.rem_u (call $ticks) (i64.const 100000000)) (i64.const 0)) (then unreachable))
+/// Traps unless a clock moves by 100 ms a look, the other stands at 1970, and the random numbers are some.
+pub const LEARNS_NOTHING: &str = "
+  (i64.store (i32.const 648) (call $ticks))
+  (if (i64.ne (i64.sub (call $ticks) (i64.load (i32.const 648))) (i64.const 100000000)) (then unreachable))
   (call $wall (i32.const 600))
-  (if (i64.lt_u (i64.load (i32.const 600)) (i64.const 1700000000)) (then unreachable))
-  (if (i32.rem_u (i32.load (i32.const 608)) (i32.const 100000000)) (then unreachable))
+  (if (i64.ne (i64.load (i32.const 600)) (i64.const 0)) (then unreachable))
+  (if (i32.load (i32.const 608)) (then unreachable))
   (if (i64.eq (call $random) (call $random)) (then unreachable))
   (call $random_bytes (i64.const 13) (i32.const 600))
   (if (i32.ne (i32.load (i32.const 604)) (i32.const 13)) (then unreachable))";

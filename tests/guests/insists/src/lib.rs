@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use sluice_sdk::prelude::*;
 
-/// The clock goes in steps of this.
+/// Each look moves the clock by this.
 const STEP: Duration = Duration::from_millis(100);
 
 #[derive(Deserialize)]
@@ -39,13 +39,11 @@ impl Insists {
         let mut input = Vec::new();
         let read = std::io::stdin().read_to_end(&mut input).map_or(0, |read| read);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (began, mut turns) = (Instant::now(), 0);
-        while turns < 1_000 && began.elapsed().is_zero() {
-            turns += 1;
+        let (began, mut looks) = (Instant::now(), 0);
+        while looks < 1_000 && began.elapsed() < STEP * 5 {
+            looks += 1;
         }
-        let passed = began.elapsed();
-        let coarse = |time: Duration| time.as_nanos() % STEP.as_nanos() == 0;
-        let clocks = format!("{} {}", coarse(wall) && !wall.is_zero(), coarse(passed));
+        let clocks = format!("{} s and {looks} looks", wall.as_secs());
         let hashes = [RandomState::new(), RandomState::new()].map(|state| state.hash_one(1));
         let variables = std::env::vars().count() + std::env::args().count();
         [

@@ -35,7 +35,7 @@ impl Host {
     }
 
     /// The next number of the instance.
-    pub(crate) fn random_number(&mut self) -> u64 {
+    fn random_number(&mut self) -> u64 {
         let seed = self.provided.seed;
         self.random.get_or_insert_with(|| seed.map_or_else(Random::unseeded, Random::seeded)).number()
     }
