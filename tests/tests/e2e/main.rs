@@ -63,6 +63,7 @@ mod sampling;
 mod sdks;
 mod secrets;
 mod self_test;
+mod set_up;
 mod shutdown;
 mod soak;
 mod spanmetrics;
