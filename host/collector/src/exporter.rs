@@ -384,11 +384,8 @@ impl Exporter {
         let held = if self.is_last() { self.queue.kept() } else { 0 };
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(lease) = lease {
-            // Writing the rest blocks.
-            let closed = tokio::task::spawn_blocking(move || lease.leave()).await;
-            if let Ok(Err(error)) = closed {
-                tracing::error!(event = "queue.closed", %error, "some of what was delivered will be delivered again");
-            }
+            // Writing the rest blocks; what fails is told of there.
+            drop(tokio::task::spawn_blocking(move || lease.leave()).await);
         }
         Undelivered { spans: self.queue.shut_out(), held }
     }

@@ -165,7 +165,7 @@ impl Lease {
     /// Lets go of the log; closes it if nobody else has it. Blocks until the disk is done.
     ///
     /// # Errors
-    /// When what is acknowledged could not be written: some of it will be delivered again.
+    /// When what is acknowledged could not be written: some of it will be delivered again. The log tells of it.
     pub fn leave(mut self) -> Result<(), IoFailure> {
         self.go()
     }
@@ -185,15 +185,16 @@ impl Lease {
         all.open.remove(&self.dir);
         all.closed.insert(self.dir.clone());
         // Under the lock, so that who opens it next does not find it in use.
-        self.disk.log.close()
+        self.disk.log.close().inspect_err(|error| {
+            let directory = self.dir.display();
+            tracing::error!(event = "queue.closed", %directory, %error, "some of what was delivered will be delivered again");
+        })
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let dir = self.dir.clone();
-        if let Err(error) = self.go() {
-            tracing::error!(event = "queue.closed", dir = %dir.display(), %error, "the queue was not closed cleanly");
-        }
+        // It has told of it.
+        let _ = self.go();
     }
 }
