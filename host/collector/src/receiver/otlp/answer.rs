@@ -117,6 +117,9 @@ impl Problem {
 
     /// One of [`REASONS`](crate::receiver::REASONS).
     pub fn reason(&self) -> &'static str {
+        if matches!(self.code, Code::DeadlineExceeded | Code::Cancelled) {
+            return "broken_off";
+        }
         match self.http {
             StatusCode::UNAUTHORIZED => "unauthenticated",
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
@@ -125,8 +128,6 @@ impl Problem {
             StatusCode::PAYLOAD_TOO_LARGE => "too_large",
             StatusCode::SERVICE_UNAVAILABLE => "unavailable",
             StatusCode::INTERNAL_SERVER_ERROR => "failed",
-            StatusCode::REQUEST_TIMEOUT => "broken_off",
-            _ if self.code == Code::Cancelled => "broken_off",
             _ => "malformed",
         }
     }
@@ -166,7 +167,8 @@ impl From<Unread> for Problem {
         match &unread {
             Unread::TooLarge { .. } => Self::too_large(unread.to_string()),
             Unread::OverBudget(_) => Self::unavailable(unread.to_string(), OVER_BUDGET_RETRY),
-            Unread::Stalled => Self::new(StatusCode::REQUEST_TIMEOUT, Code::DeadlineExceeded, unread.to_string()),
+            // Not 408, which says it better: by OTLP nobody sends again what was answered with that.
+            Unread::Stalled => Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::DeadlineExceeded, unread.to_string()),
             // Nobody is there to read it.
             Unread::Gone(_) => Self::new(StatusCode::BAD_REQUEST, Code::Cancelled, unread.to_string()),
         }
@@ -331,4 +333,16 @@ pub(super) fn http_text(status: StatusCode, text: &'static str) -> Response<Body
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By OTLP/HTTP ("Retryable Response Codes") 429, 502, 503 and 504 are repeated, and nothing else is.
+    #[test]
+    fn who_stops_in_the_middle_of_a_body_may_send_it_again() {
+        let problem = Problem::from(Unread::Stalled);
+        assert_eq!((problem.http.as_u16(), problem.code as i32, problem.reason()), (503, 4, "broken_off"));
+    }
 }
