@@ -85,8 +85,9 @@ impl Auth {
         let mut section = component.section("auth")?;
         let id = section.str("authenticator");
         let mark = section.mark("authenticator");
-        if id.is_none() && !section.has("authenticator") {
-            section.complain("an `authenticator` is needed: the id of an extension");
+        // Nothing, such as a variable that is not set, must not read as everybody.
+        if id.is_none() && !section.says("authenticator") {
+            section.error("authenticator", "an `authenticator` is needed: the id of an extension");
         }
         section.unsupported("request_params", NOT_YET);
         section.finish();

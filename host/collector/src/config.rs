@@ -49,6 +49,7 @@ pub use component::{Component, Id};
 pub use connector::{Feed, Scrape, TYPES as CONNECTOR_TYPES};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, print};
 pub use mark::{Mark, Origin};
+pub(crate) use nearest::with_nearest;
 pub use node::Node;
 pub(crate) use service::ids;
 pub use service::{Named, Pipeline, Service, Telemetry};

@@ -86,6 +86,7 @@ pub fn read(kind: &str, section: Section<'_>) -> Option<Settings> {
 
 impl Sluice {
     fn read(mut section: Section<'_>) -> Self {
+        section.must_say("require_signed");
         let keys = section.section("trust").map(|mut trust| {
             let keys = trust.strings("keys");
             let keys = keys.iter().filter_map(|text| processor::public_key(&mut trust, "keys", text)).collect();

@@ -23,7 +23,7 @@ use sluice_sandbox::{Instance, PrepareError, Prepared, Sandbox, Source, Trust, V
 
 use crate::chain::{Care, Guard, PluginMetrics};
 use crate::config::processor::{self, OnFailure};
-use crate::config::{Component, Config};
+use crate::config::{Component, Config, with_nearest};
 use crate::swap::event::{Step, Steps};
 use crate::swap::self_test::{self, Report};
 use crate::swap::trial::Phase;
@@ -367,7 +367,7 @@ impl Workshop {
                 PrepareError::Files(problems) => ("files that the configuration names do not serve", problems),
                 other => return Problem::at(Step::Configure)(other),
             };
-            let config = problems.into_iter().map(|problem| (problem.path, problem.message)).collect();
+            let config = problems.into_iter().map(|problem| (problem.path, with_nearest(problem.message))).collect();
             Problem { step: Step::Configure, reason: reason.to_owned(), word, config }
         })?;
         if prepared.description().redactor && settings.on_failure == OnFailure::Open && !settings.unsafe_fail_open {

@@ -124,7 +124,33 @@ fn an_endpoint_that_cannot_work_is_refused_before_it_is_bound() {
         fails(&validate(&yaml), &[&place(&yaml, "endpoint:"), reason]);
     }
     let yaml = Config::to(&Sink::start()).exporter("otlp_grpc/far", "endpoint: 'localhost:99999'").yaml();
-    fails(&validate(&yaml), &["config.yaml:", "error: `https://localhost:99999` is no address"]);
+    fails(&validate(&yaml), &["config.yaml:", "error: `endpoint`: `https://localhost:99999` is no address"]);
+}
+
+#[test]
+fn an_exporter_without_an_address_is_told_what_to_write() {
+    for (kind, example) in [("otlp_grpc", "`localhost:4317`"), ("otlp_http", "`http://localhost:4318`")] {
+        let yaml = Config::to(&Sink::start()).exporter(&format!("{kind}/far"), "endpoint: ''").yaml();
+        let told = validate(&yaml);
+        fails(
+            &told,
+            &[&format!("{} an `endpoint`", place(&yaml, "endpoint: ''")), " is needed: where to send, like ", example],
+        );
+    }
+}
+
+#[test]
+fn an_unknown_key_of_a_plugin_is_named_with_its_place_and_the_nearest_known() {
+    let yaml = Config::to(&Sink::start()).processor("redaction", "allow_all_keys: true\nblocked_value: [a]").yaml();
+    let place = place(&yaml, "blocked_value:");
+    let told =
+        format!("{place} processor `redaction`: `blocked_value`: unknown field `blocked_value`, expected one of ");
+    fails(&validate(&yaml), &[&told, "; did you mean `blocked_values`?"]);
+    // One that is no slip is told with all that there are, and no guess.
+    let yaml = Config::to(&Sink::start()).processor("filter", "traces: { link: ['true'] }").yaml();
+    let output = validate(&yaml);
+    fails(&output, &["`traces.link`: unknown field `link`, expected one of `resource`, `span`, `spanevent`"]);
+    assert!(!output.stderr.contains("did you mean"), "{}", output.stderr);
 }
 
 #[test]

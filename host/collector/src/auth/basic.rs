@@ -101,7 +101,7 @@ impl Basic {
             section.complain("`htpasswd` (for receivers) or `client_auth` (for exporters) is needed");
         }
         let basic = Self::load(Settings { users, own });
-        let basic = basic.map_err(|(key, reason)| section.error(key, reason)).ok();
+        let basic = basic.map_err(|(key, reason)| section.error(key, format!("`{key}`: {reason}"))).ok();
         section.finish();
         basic
     }
@@ -166,7 +166,7 @@ fn text(section: &mut Section<'_>, key: &str) -> Option<Text> {
     let inline = section.str(key).map(|text| Text::Inline(Secret::new(text)));
     let file = section.path(&file_key).map(Text::File);
     if inline.is_some() && file.is_some() {
-        section.error(&file_key, format!("there is `{key}` already: say it once"));
+        section.error(&file_key, format!("`{file_key}`: there is `{key}` already: say it once"));
     }
     inline.or(file)
 }

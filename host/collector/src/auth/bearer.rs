@@ -50,7 +50,7 @@ impl Bearer {
         let name = section.str_or("header", "Authorization");
         let header = HeaderName::try_from(&name).ok();
         if header.is_none() {
-            section.error("header", format!("`{name}` is no header name"));
+            section.error("header", format!("`header`: `{name}` is no header name"));
         }
         let scheme = section.str_or("scheme", "Bearer");
         let prefix = if scheme.is_empty() { scheme } else { format!("{scheme} ") };
@@ -63,9 +63,15 @@ impl Bearer {
         if source.is_none() || !sources.is_empty() {
             section.complain("one of `token`, `tokens` and `filename` is needed");
         }
+        let key = match &source {
+            Some(Source::File(_)) => "filename",
+            _ if section.says("token") => "token",
+            _ => "tokens",
+        };
         let settings = header.zip(source).map(|(header, source)| Settings { header, prefix, source });
+        let problem = |reason: String| format!("`{key}`: {reason}");
         let bearer = settings.map(Self::load);
-        let bearer = bearer.and_then(|loaded| loaded.map_err(|reason| section.error("filename", reason)).ok());
+        let bearer = bearer.and_then(|loaded| loaded.map_err(|reason| section.error(key, problem(reason))).ok());
         section.finish();
         bearer
     }

@@ -74,9 +74,9 @@ fn what_is_wrong_with_tokens_is_told_without_them() {
     for (yaml, told) in [
         ("{}", "one of `token`, `tokens` and `filename` is needed"),
         ("{ token: hush, tokens: [hush] }", "one of `token`, `tokens` and `filename` is needed"),
-        ("{ token: \"hush\\n\" }", "a token holds characters that a header cannot"),
-        ("{ token: hush, header: 'a b' }", "`a b` is no header name"),
-        ("{ filename: /none }", "/none: No such file or directory"),
+        ("{ token: \"hush\\n\" }", "`token`: a token holds characters that a header cannot"),
+        ("{ token: hush, header: 'a b' }", "`header`: `a b` is no header name"),
+        ("{ filename: /none }", "`filename`: /none: No such file or directory"),
         ("{ token: hush, tokn: hush }", "did you mean `token`"),
     ] {
         let (_, problems) = bearer(yaml);
@@ -150,11 +150,11 @@ fn what_is_wrong_with_users_is_told_without_passwords() {
         ("{}", "`htpasswd` (for receivers) or `client_auth` (for exporters) is needed"),
         ("{ htpasswd: {} }", "`file` or `inline` is needed"),
         ("{ htpasswd: { inline: hush } }", "a line is not `user:password`"),
-        ("{ htpasswd: { inline: '# nobody' } }", "it names no user"),
+        ("{ htpasswd: { inline: '# nobody' } }", "`htpasswd`: it names no user"),
         ("{ htpasswd: { inline: 'u:{SHA}hush' } }", "the password of `u` is hashed in a way that is not supported"),
         ("{ htpasswd: { inline: 'u:$apr1$hush' } }", "the password of `u` is hashed in a way that is not supported"),
         ("{ client_auth: { username: u } }", "`username` and `password` are needed"),
-        ("{ client_auth: { username: 'u:v', password: hush } }", "a user name must not hold a `:`"),
+        ("{ client_auth: { username: 'u:v', password: hush } }", "`client_auth`: a user name must not hold a `:`"),
         ("{ client_auth: { username: u, password: hush, password_file: /p } }", "there is `password` already"),
     ] {
         let (_, problems) = basic(yaml);

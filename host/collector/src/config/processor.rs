@@ -235,8 +235,8 @@ fn wasm(mut section: Section<'_>) -> Settings {
     };
     let mut settings = host::defaults("wasm", config_json, config_marks);
     host::read(&mut section, &mut settings);
-    if settings.module.is_none() && !section.has("module") {
-        section.complain("a `wasm` processor needs `module`, the path of the component");
+    if settings.module.is_none() && !section.says("module") {
+        section.error("module", "a `wasm` processor needs `module`, the path of the component");
     }
     section.finish();
     settings

@@ -53,7 +53,7 @@ impl<'c> Section<'c> {
         let node = self.node(key)?;
         let path = node.str()?;
         if path.is_empty() {
-            node.error("a path must not be empty");
+            node.error(format!("`{key}` must not be empty: write a path"));
             return None;
         }
         Some(node.mark().resolve(&path))
@@ -109,7 +109,7 @@ impl<'c> Section<'c> {
         }
         let parsed = node.text().ok_or(duration::NotDuration::NoUnit).and_then(duration::parse);
         parsed.unwrap_or_else(|error| {
-            node.error(error);
+            node.error(format!("`{key}`: {error}"));
             default
         })
     }
@@ -197,6 +197,19 @@ impl<'c> Section<'c> {
     /// Whether the key is there, be it with null.
     pub fn has(&self, key: &str) -> bool {
         self.entry(key).is_some()
+    }
+
+    /// Whether the key is there and says something, right or wrong.
+    pub fn says(&self, key: &str) -> bool {
+        self.entry(key).is_some_and(|entry| !matches!(entry.value.value, Value::Null))
+    }
+
+    /// Tells of the key if it is there with nothing, as a variable that is not set leaves it: what narrows who may
+    /// do what must not be left out by mistake.
+    pub fn must_say(&mut self, key: &str) {
+        if self.has(key) && !self.says(key) {
+            self.error(key, format!("`{key}` says nothing: write its value, or leave the key out"));
+        }
     }
 
     /// Where the key stands; where the section stands if it has no such key.

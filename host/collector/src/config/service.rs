@@ -85,7 +85,7 @@ impl Service {
             Some(mut listed) => {
                 let entries = listed.entries();
                 if entries.is_empty() {
-                    section.error("pipelines", "there is no pipeline");
+                    section.error("pipelines", "`pipelines` is empty: name one, like `traces`");
                 }
                 for (name, mark, node) in entries {
                     match pipeline_id(&name) {

@@ -219,16 +219,19 @@ pub(super) fn with_scheme(endpoint: &str, insecure: bool) -> String {
     }
 }
 
+/// What [`parse`] takes.
+const FORM: &str = "it has to be `http://host:port` or `https://host:port`";
+
 /// A URL that we can send to.
 pub(super) fn parse(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no address: {error}"))?;
+    let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no address: {FORM} ({error})"))?;
     // What follows the host can be anything to `Uri`.
     if let Some(port) = port_of(&uri).filter(|_| matches!(uri.port_u16(), None | Some(0))) {
         return Err(format!("`{url}` is no address: `{port}` is no port to send to"));
     }
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        _ => Err(format!("`{url}` is no address: it has to be `host:port`, `http://…` or `https://…`")),
+        _ => Err(format!("`{url}` is no address: {FORM}")),
     }
 }
 

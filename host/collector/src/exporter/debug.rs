@@ -52,7 +52,9 @@ impl Settings {
             queue: queue::Settings::read_in_memory(&mut section, queue::Settings::one_by_one()),
         };
         if !section.bool_or("use_internal_logger", true) {
-            section.error("use_internal_logger", "it writes into the collector's own log, always");
+            let problem =
+                "`use_internal_logger: false` is not supported: it writes into the collector's own log, always";
+            section.error("use_internal_logger", problem);
         }
         section.unsupported("output_paths", NOT_YET);
         section.finish();

@@ -39,7 +39,7 @@ impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
         let path = section.path("path");
-        if path.is_none() {
+        if path.is_none() && !section.says("path") {
             section.error("path", "a `path` is needed");
         }
         let settings = Self {

@@ -13,9 +13,10 @@ pub(super) fn read(exporter: &mut Section<'_>) -> HeaderMap {
                 value.set_sensitive(true);
                 headers.append(name, value);
             }
-            (Err(_), _) => exporter.error("headers", format!("`{name}` is no header name")),
+            (Err(_), _) => exporter.error("headers", format!("`headers`: `{name}` is no header name")),
             (_, Err(_)) => {
-                exporter.error("headers", format!("the value of `{name}` holds characters that a header cannot"));
+                let problem = format!("`headers`: the value of `{name}` holds characters that a header cannot");
+                exporter.error("headers", problem);
             }
         }
     }

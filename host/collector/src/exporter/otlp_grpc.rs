@@ -31,6 +31,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// What an answer may decompress to.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
+/// What is told where no `endpoint` is.
+const NEEDED: &str = "an `endpoint` is needed: where to send, like `localhost:4317`";
+
 /// Senders pad base64 or not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -69,9 +72,19 @@ pub(super) fn compression(section: &mut Section<'_>) -> Encoding {
     }
 }
 
-/// Reads a key that has to hold an address. What is wrong with it is told; then something that
-/// nobody listens on stands in for it, and reading goes on.
-pub(super) fn address(section: &mut Section<'_>, key: &str, url: Result<Uri, String>) -> Uri {
+/// Reads the text of a key that has to hold an address; if there is none, `needed` is told. What is wrong with it is
+/// told as well; then something that nobody listens on stands in for it, and reading goes on.
+pub(super) fn address(
+    section: &mut Section<'_>,
+    key: &str,
+    text: &str,
+    needed: &str,
+    read: impl FnOnce(&str) -> Result<Uri, String>,
+) -> Uri {
+    let url = match text.trim() {
+        "" => Err(needed.to_owned()),
+        _ => read(text).map_err(|reason| format!("`{key}`: {reason}")),
+    };
     url.unwrap_or_else(|reason| {
         section.error(key, reason);
         Uri::from_static("http://localhost:0")
@@ -82,13 +95,12 @@ impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
         let tls = Tls::read(&mut section);
-        let url = match section.str("endpoint") {
-            Some(endpoint) => target(&client::with_scheme(&endpoint, tls.insecure)),
-            None => Err("an `endpoint` is needed".to_owned()),
-        };
+        let endpoint = section.str("endpoint").unwrap_or_default();
+        let read = |endpoint: &str| target(&client::with_scheme(endpoint, tls.insecure));
+        let uri = address(&mut section, "endpoint", &endpoint, NEEDED, read);
         let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
-            uri: address(&mut section, "endpoint", url),
+            uri,
             headers: headers::read(&mut section),
             auth: Auth::read(&mut section),
             compression: compression(&mut section),

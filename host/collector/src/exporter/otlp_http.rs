@@ -23,6 +23,9 @@ use crate::queue;
 /// The Collector's, for one attempt.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What is told where no address is.
+const NEEDED: &str = "an `endpoint` or a `traces_endpoint` is needed: where to send, like `http://localhost:4318`";
+
 /// The settings of an `otlp_http` exporter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -50,14 +53,15 @@ impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
         let (endpoint, traces) = (section.str("endpoint"), section.str("traces_endpoint"));
-        let (key, url) = match (endpoint, traces) {
-            (_, Some(traces)) => ("traces_endpoint", client::parse(&traces)),
-            (Some(base), None) => ("endpoint", client::parse(&format!("{}{TRACES_PATH}", base.trim_end_matches('/')))),
-            (None, None) => ("endpoint", Err("an `endpoint` or a `traces_endpoint` is needed".to_owned())),
+        let (key, url) = match (endpoint.as_deref().map(|base| base.trim_end_matches('/')), traces) {
+            (_, Some(traces)) => ("traces_endpoint", traces),
+            // A path alone would only look like an address.
+            (None | Some(""), None) => ("endpoint", String::new()),
+            (Some(base), None) => ("endpoint", format!("{base}{TRACES_PATH}")),
         };
         let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
-            uri: address(&mut section, key, url),
+            uri: address(&mut section, key, &url, NEEDED, client::parse),
             tls: Tls::read(&mut section),
             headers: headers::read(&mut section),
             auth: Auth::read(&mut section),

@@ -50,7 +50,7 @@ impl Settings {
         if endpoint.problem().is_none() && !host_of(&endpoint.text).is_some_and(is_here) {
             section.error(
                 "endpoint",
-                "the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",
+                "`endpoint`: the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",
             );
         }
         let settings = Self { endpoint, token_file: section.path("token_file") };

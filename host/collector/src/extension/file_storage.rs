@@ -12,7 +12,7 @@ const PERMISSIONS: u32 = 0o750;
 /// Reads the settings.
 pub fn read(mut section: Section<'_>) -> Folder {
     let directory = section.path("directory");
-    if directory.is_none() && !section.has("directory") {
+    if directory.is_none() && !section.says("directory") {
         section.error("directory", "a `directory` is needed: somewhere that outlives the process");
     }
     let folder = Folder {
@@ -35,12 +35,14 @@ fn permissions(section: &mut Section<'_>) -> u32 {
     match u32::from_str_radix(&text, 8) {
         Ok(bits) if bits <= 0o777 => {
             if bits & 0o700 != 0o700 {
-                section.error("directory_permissions", "the owner must be able to read, write and enter");
+                let problem = "`directory_permissions`: the owner must be able to read, write and enter";
+                section.error("directory_permissions", problem);
             }
             bits
         }
         _ => {
-            section.error("directory_permissions", "must be three or four octal digits, such as \"0750\"");
+            let problem = "`directory_permissions` must be three or four octal digits, such as \"0750\"";
+            section.error("directory_permissions", problem);
             PERMISSIONS
         }
     }

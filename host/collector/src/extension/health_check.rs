@@ -43,7 +43,7 @@ impl Settings {
         let endpoint = Endpoint::read(&mut section, DEFAULT_ENDPOINT);
         let path = section.str_or("path", "/");
         if !path.starts_with('/') {
-            section.error("path", "a path begins with `/`");
+            section.error("path", "`path` must begin with `/`");
         }
         let (mut healthy, mut unhealthy) = (None, None);
         if let Some(mut body) = section.section("response_body") {

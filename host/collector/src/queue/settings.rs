@@ -144,13 +144,15 @@ impl Settings {
         let Some(mut section) = exporter.section("sending_queue") else { return default };
         let mut settings = default;
         if !section.bool_or("enabled", true) {
-            section.error("enabled", "an exporter without a queue is not supported yet; `queue_size: 1` comes near");
+            let problem =
+                "`enabled: false`: an exporter without a queue is not supported yet; `queue_size: 1` comes near";
+            section.error("enabled", problem);
         }
         settings.consumers = section.u64_or("num_consumers", settings.consumers as u64).clamp(1, 1000) as usize;
         let sizer = Sizer::parse(section.one_of("sizer", &SIZERS, "requests"));
         if let Some(size) = section.u64("queue_size") {
             if size == 0 {
-                section.error("queue_size", "a queue holds at least 1");
+                section.error("queue_size", "`queue_size` must be at least 1");
             }
             settings.size = Some((sizer, size));
             if sizer == Sizer::Bytes {
@@ -169,7 +171,7 @@ impl Settings {
             section.error("wait_for_result", format!("`wait_for_result` cannot be combined with {why}"));
         }
         if settings.storage.is_some() && settings.max_bytes < MIN_DISK_BYTES {
-            section.error("queue_size", format!("a queue with `storage` needs at least {MIN_DISK_BYTES} bytes"));
+            section.error("queue_size", format!("`queue_size` must be at least {MIN_DISK_BYTES} bytes with `storage`"));
         }
         section.finish();
         settings

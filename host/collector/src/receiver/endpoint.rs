@@ -28,7 +28,7 @@ impl Endpoint {
     pub fn read(section: &mut Section<'_>, default: &str) -> Self {
         let endpoint = Self { text: section.str_or("endpoint", default), mark: section.mark("endpoint") };
         if let Some(problem) = endpoint.problem() {
-            section.error("endpoint", problem);
+            section.error("endpoint", format!("`endpoint`: {problem}"));
         }
         endpoint
     }

@@ -109,7 +109,7 @@ impl Settings {
         }
         settings.max_bytes_on_their_way = section.section("memory_limiter").map(memory_limiter);
         if settings.grpc.is_none() && settings.http.is_none() {
-            section.error("protocols", "name at least one of `grpc` and `http`");
+            section.error("protocols", "`protocols` must name at least one of `grpc` and `http`");
         }
         section.finish();
         settings

@@ -62,7 +62,7 @@ impl Settings {
                 section.warning("address", "`address` is the Collector's older way; name a `pull` reader in `readers`");
                 let reader = Reader::new(&address, section.mark("address"), true);
                 if let Some(problem) = reader.endpoint.problem() {
-                    section.error("address", problem);
+                    section.error("address", format!("`address`: {problem}"));
                 }
                 settings.readers = vec![reader];
             }
@@ -104,9 +104,9 @@ fn reader(mut section: Section<'_>) -> Option<Reader> {
     let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host };
     let reader = Reader::new(&format!("{host}:{port}"), mark, configured);
     if u16::try_from(port).is_err() {
-        prometheus.error("port", format!("{port} is no port"));
+        prometheus.error("port", "`port` must be from 0 to 65535");
     } else if let Some(problem) = reader.endpoint.problem() {
-        prometheus.error("host", problem);
+        prometheus.error("host", format!("`host`: {problem}"));
     }
     for key in ["without_scope_info", "without_type_suffix", "without_units"] {
         if !prometheus.bool_or(key, true) {

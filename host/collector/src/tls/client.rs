@@ -48,7 +48,7 @@ impl Tls {
         let server_name = section.str("server_name_override").and_then(|name| {
             let parsed = ServerName::try_from(name.clone());
             if parsed.is_err() {
-                section.error("server_name_override", format!("`{name}` is no host name"));
+                section.error("server_name_override", format!("`server_name_override`: `{name}` is no host name"));
             }
             parsed.ok()
         });

@@ -37,7 +37,7 @@ impl Pem {
         let path = section.path(&file).map(|path| Self { key: file.clone(), from: From::File(path) });
         let text = section.str(&inline).map(|text| Self { key: inline.clone(), from: From::Inline(text) });
         if path.is_some() && text.is_some() {
-            section.error(&inline, format!("there is `{file}` already: say it once"));
+            section.error(&inline, format!("`{inline}`: there is `{file}` already: say it once"));
         }
         path.or(text)
     }

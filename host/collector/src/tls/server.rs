@@ -51,6 +51,7 @@ impl Tls {
     pub fn read(server: &mut Section<'_>, http_1: bool) -> Option<Self> {
         let mut section = server.section("tls")?;
         let identity = Identity::read(&mut section, true);
+        section.must_say("client_ca_file");
         let client_ca = Pem::read_file(&mut section, "client_ca_file");
         let versions = Versions::read(&mut section);
         // Files are looked at before every handshake, whatever these say.

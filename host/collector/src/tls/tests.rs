@@ -292,8 +292,12 @@ fn what_is_wrong_is_told_by_its_key() {
         ("cert_file: $/empty.pem, key_file: $/key.pem", "empty.pem: it holds no certificate"),
         ("cert_file: $/cert.pem, key_file: $/cert.pem", "cert.pem: it holds no private key"),
         ("cert_file: $/cert.pem, key_file: $/other.pem", "cert.pem: keys may not be consistent: KeyMismatch"),
-        ("cert_file: $/cert.pem, cert_pem: a, key_file: $/key.pem", "there is `cert_file` already: say it once"),
+        (
+            "cert_file: $/cert.pem, cert_pem: a, key_file: $/key.pem",
+            "`cert_pem`: there is `cert_file` already: say it once",
+        ),
         (&format!("{FILES}, client_ca_file: $/empty.pem"), "tls.client_ca_file"),
+        (&format!("{FILES}, client_ca_file: "), "`client_ca_file` says nothing"),
         (&format!("{FILES}, ca_file: $/cert.pem"), "`client_ca_file` vouches for"),
         (&format!("{FILES}, min_version: '1.1'"), "`min_version` must be `1.2` or `1.3`"),
         (&format!("{FILES}, min_version: '1.3', max_version: '1.2'"), "above `max_version`"),
@@ -305,7 +309,7 @@ fn what_is_wrong_is_told_by_its_key() {
     for (keys, told) in [
         ("cert_file: $/cert.pem", "the certificate's key is needed as well: `key_file`"),
         ("ca_file: $/none.pem", "tls.ca_file"),
-        ("server_name_override: 'a b'", "`a b` is no host name"),
+        ("server_name_override: 'a b'", "`server_name_override`: `a b` is no host name"),
         ("insecure_skip_verify: true", "`insecure_skip_verify` is not supported"),
     ] {
         let (_, problems) = client(&authority.yaml(keys));

@@ -44,6 +44,8 @@ pub(super) fn defaults(kind: &str, config_json: String, config_marks: Marks) -> 
 
 /// Reads the keys into the defaults; does not finish the section.
 pub(super) fn read(section: &mut Section<'_>, settings: &mut Settings) {
+    section.must_say("sha256");
+    section.must_say("public_key");
     settings.module = section.path("module");
     settings.sha256 = sha256(section);
     settings.public_key = section.str("public_key").and_then(|text| public_key(section, "public_key", &text));
@@ -88,13 +90,13 @@ fn sha256(section: &mut Section<'_>) -> Option<String> {
     if digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()) {
         return Some(digest);
     }
-    section.error("sha256", "a SHA-256 digest has 64 hexadecimal digits");
+    section.error("sha256", "`sha256` must have 64 hexadecimal digits");
     None
 }
 
 /// Reads a key that modules may be signed with; a text that is none is a problem of `key`.
 pub fn public_key(section: &mut Section<'_>, key: &str, text: &str) -> Option<PublicKey> {
-    PublicKey::parse(text).inspect_err(|error| section.error(key, format!("`{text}`: {error}"))).ok()
+    PublicKey::parse(text).inspect_err(|error| section.error(key, format!("`{key}`: `{text}`: {error}"))).ok()
 }
 
 fn on_failure(section: &mut Section<'_>) -> OnFailure {
@@ -152,7 +154,7 @@ fn capabilities(section: &mut Section<'_>) -> Vec<String> {
 fn limits(mut section: Section<'_>, default: &Limits) -> Limits {
     let memory_mib = at_least_one(&mut section, "memory_mib", default.memory_bytes as u64 / MIB);
     if memory_mib > MAX_MEMORY_MIB {
-        section.error("memory_mib", format!("a plugin cannot have more than {MAX_MEMORY_MIB} MiB"));
+        section.error("memory_mib", format!("`memory_mib` must be at most {MAX_MEMORY_MIB}"));
     }
     let limits = Limits {
         memory_bytes: (memory_mib.min(MAX_MEMORY_MIB) * MIB) as usize,

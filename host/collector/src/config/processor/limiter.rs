@@ -40,7 +40,8 @@ fn read_on(mut section: Section<'_>, total: impl Fn() -> Option<u64>) -> u64 {
         }
         (None, Some(percentage)) => {
             let total = total().unwrap_or_else(|| {
-                section.error("limit_percentage", "this machine does not tell how much memory it has; use `limit_mib`");
+                let why = "this machine does not tell how much memory it has";
+                section.error("limit_percentage", format!("`limit_percentage` cannot be used: {why}; use `limit_mib`"));
                 MIB
             });
             let of = |percentage| (u128::from(total) * u128::from(percentage) / 100) as u64;

@@ -81,7 +81,7 @@ pub(super) fn read(mut section: Section<'_>) -> Vec<(String, Table)> {
     for (name, _, node) in section.entries() {
         let Some(inner) = node.into_section() else { continue };
         if name.is_empty() || name.ends_with('*') {
-            section.error(&name, "a table's name must not be empty and must not end in `*`");
+            section.error(&name, format!("`{name}`: a table's name must not be empty and must not end in `*`"));
         }
         let table = if name == HOST { Some(host(inner)) } else { file(inner) };
         tables.extend(table.map(|table| (name, table)));
@@ -91,7 +91,7 @@ pub(super) fn read(mut section: Section<'_>) -> Vec<(String, Table)> {
 
 fn host(mut section: Section<'_>) -> Table {
     if section.has("file") {
-        section.error("file", "the table `host` is filled by Sluice; give yours another name");
+        section.error("file", "`file`: the table `host` is filled by Sluice; give yours another name");
         section.str("file");
     }
     let mut facts = Facts { env: section.strings("env"), files: files(&mut section), ..Facts::default() };
@@ -108,7 +108,7 @@ pub(super) fn files(section: &mut Section<'_>) -> Vec<(String, PathBuf)> {
     for (name, _, _) in files.entries() {
         if name.is_empty() || TAKEN.iter().any(|taken| name.starts_with(taken)) {
             let taken = TAKEN.map(|taken| format!("`{taken}`")).join(", ");
-            files.error(&name, format!("a name must not be empty, nor begin with one of {taken}"));
+            files.error(&name, format!("`{name}`: a name must not be empty, nor begin with one of {taken}"));
         }
         all.extend(files.path(&name).map(|file| (name, file)));
     }
@@ -126,10 +126,10 @@ fn file(mut section: Section<'_>) -> Option<Table> {
         _ => Some(Format::Csv),
     };
     if format.is_none() && file.is_some() {
-        section.error("file", "the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`");
+        section.error("file", "`file`: the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`");
     }
-    if file.is_none() && !section.has("file") {
-        section.complain("a table needs `file`");
+    if file.is_none() && !section.says("file") {
+        section.error("file", "a table needs `file`");
     }
     // The keys of a MaxMind database are IP addresses.
     let key = match (format, key) {
@@ -138,8 +138,8 @@ fn file(mut section: Section<'_>) -> Option<Table> {
             None
         }
         (Some(Format::MaxMind), None) => Some(String::new()),
-        (_, None) if !section.has("key") => {
-            section.complain("a table needs `key`, the column by which its rows are found");
+        (_, None) if !section.says("key") => {
+            section.error("key", "a table needs `key`, the column by which its rows are found");
             None
         }
         (_, key) => key,

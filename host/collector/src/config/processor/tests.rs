@@ -123,21 +123,23 @@ fn every_key_of_a_plugin_is_read() {
 #[test]
 fn what_is_wrong_with_a_table_is_told_where_it_stands() {
     let yaml = "module: a.wasm\ntables:\n  a: { file: a.txt, key: k }\n  b: { file: b.csv }\n  c: { key: k, max_mib: 0 }\n  \
-        host: { file: x.csv, files: { env.A: a } }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n  g: { file: g.mmdb, key: k }\n";
+        host: { file: x.csv, files: { env.A: a } }\n  d*: { file: d.csv, key: k, columns: [] }\n  e: { file: e.csv, key: k, format: xml }\n  f: 3\n  g: { file: g.mmdb, key: k }\n  h: { file: , key: }\n";
     let (_, problems) = read_text("c.yaml", yaml, |section| read("wasm", section));
     let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
     let expected = [
-        "c.yaml:3:8: error: the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`",
+        "c.yaml:3:8: error: `file`: the file's name does not say its format: add `format: csv`, `jsonl` or `mmdb`",
         "c.yaml:4:3: error: a table needs `key`, the column by which its rows are found",
         "c.yaml:5:3: error: a table needs `file`",
         "c.yaml:5:16: error: `max_mib` must be from 1 to 4095",
-        "c.yaml:6:11: error: the table `host` is filled by Sluice; give yours another name",
-        "c.yaml:6:33: error: a name must not be empty, nor begin with one of `os.`, `host.`, `container.`, `env.`, `k8s.pod.label.`, `k8s.pod.annotation.`",
-        "c.yaml:7:3: error: a table's name must not be empty and must not end in `*`",
+        "c.yaml:6:11: error: `file`: the table `host` is filled by Sluice; give yours another name",
+        "c.yaml:6:33: error: `env.A`: a name must not be empty, nor begin with one of `os.`, `host.`, `container.`, `env.`, `k8s.pod.label.`, `k8s.pod.annotation.`",
+        "c.yaml:7:3: error: `d*`: a table's name must not be empty and must not end in `*`",
         "c.yaml:7:30: error: unknown key `columns`; known here: `file`, `format`, `key`, `max_mib`",
         "c.yaml:8:37: error: `format` must be `csv` or `jsonl` or `mmdb`",
         "c.yaml:9:6: error: `f` must be a mapping, not a number",
         "c.yaml:10:22: error: a MaxMind database has no `key`: its keys are IP addresses",
+        "c.yaml:11:8: error: a table needs `file`",
+        "c.yaml:11:16: error: a table needs `key`, the column by which its rows are found",
     ];
     assert_eq!(told, expected);
 }

@@ -107,7 +107,7 @@ fn an_address_that_nobody_could_listen_on_has_its_place() {
             ("localhost:99999", "`99999` is no port"),
             ("http://localhost:4317", "it has to be `host:port`, without `http://`"),
         ] {
-            let expected = format!("c.yaml:{line}:3: error: cannot listen on `{endpoint}`: {reason}");
+            let expected = format!("c.yaml:{line}:3: error: `endpoint`: cannot listen on `{endpoint}`: {reason}");
             assert_eq!(listening(&with, endpoint), [expected], "{with}");
         }
         assert_eq!(listening(&with, "localhost:0"), [""; 0], "{with}");
@@ -124,24 +124,28 @@ fn addresses_of_telemetry_have_their_place_as_well() {
         )
     };
     let reader = "readers: [{ pull: { exporter: { prometheus: { host: 'local host', port: 1 } } } }]";
-    assert_eq!(told(&with(reader)), ["c.yaml:3:82: error: cannot listen on `local host:1`: `local host` is no host"]);
+    assert_eq!(
+        told(&with(reader)),
+        ["c.yaml:3:82: error: `host`: cannot listen on `local host:1`: `local host` is no host"]
+    );
     let told = told(&with("address: ':99999'"));
-    assert!(told.contains(&"c.yaml:3:36: error: cannot listen on `:99999`: `99999` is no port".to_owned()), "{told:?}");
+    let expected = "c.yaml:3:36: error: `address`: cannot listen on `:99999`: `99999` is no port";
+    assert!(told.contains(&expected.to_owned()), "{told:?}");
 }
 
 #[test]
 fn an_exporter_s_port_that_is_none_has_its_place() {
-    for (exporter, url) in [
-        ("otlp_grpc: { endpoint: 'localhost:99999' }", "https://localhost:99999"),
-        ("otlp_grpc: { endpoint: 'localhost:99999', tls: { insecure: true } }", "http://localhost:99999"),
-        ("otlp_http: { traces_endpoint: 'http://localhost:99999' }", "http://localhost:99999"),
+    for (exporter, key, url) in [
+        ("otlp_grpc: { endpoint: 'localhost:99999' }", "endpoint", "https://localhost:99999"),
+        ("otlp_grpc: { endpoint: 'localhost:99999', tls: { insecure: true } }", "endpoint", "http://localhost:99999"),
+        ("otlp_http: { traces_endpoint: 'http://localhost:99999' }", "traces_endpoint", "http://localhost:99999"),
     ] {
         let id = exporter.split_once(':').unwrap().0;
         let yaml = format!(
             "receivers: {{ otlp: {{ protocols: {{ grpc: }} }} }}\nexporters: {{ {exporter} }}\n\
              service: {{ pipelines: {{ traces: {{ receivers: [otlp], exporters: [{id}] }} }} }}\n"
         );
-        let expected = format!("c.yaml:2:27: error: `{url}` is no address: `99999` is no port to send to");
+        let expected = format!("c.yaml:2:27: error: `{key}`: `{url}` is no address: `99999` is no port to send to");
         assert_eq!(told(&yaml), [expected]);
     }
 }

@@ -144,7 +144,7 @@ fn keys_of_the_exporter_that_are_not_there_are_refused_by_name() {
         ("resource_constant_labels: { included: ['*'] }", "`resource_constant_labels` is not supported yet"),
         ("sending_queue: { enabled: false }", "`sending_queue` is not supported yet"),
         ("const_label: { a: b }", "unknown key `const_label`; did you mean `const_labels`?"),
-        ("metric_expiration: 5", "a duration needs a unit"),
+        ("metric_expiration: 5", "`metric_expiration`: a duration needs a unit"),
     ] {
         let told = told(&wired("", settings));
         assert!(told.iter().any(|line| line.contains("error: ") && line.contains(expected)), "{settings}: {told:?}");

@@ -42,7 +42,7 @@ service:
         &[
             "c.yaml:5:9: error: unknown key `endpont`; did you mean `endpoint`?",
             "c.yaml:6:33: error: `max_concurrent_streams` must be a whole number from 0, not a string",
-            "c.yaml:9:19: error: a duration needs a unit: `500ms`, `10s`, `1m30s`",
+            "c.yaml:9:19: error: `time`: a duration needs a unit: `500ms`, `10s`, `1m30s`",
             "c.yaml:10:7: error: unknown key `htpp`; did you mean `http`?",
         ],
     ),
@@ -127,7 +127,7 @@ service:
             "c.yaml:7:56: error: extension `none` is not defined in `extensions`",
         ],
     ),
-    ("no pipeline", "service: { pipelines: }\n", &["c.yaml:1:12: error: there is no pipeline"]),
+    ("no pipeline", "service: { pipelines: }\n", &["c.yaml:1:12: error: `pipelines` is empty: name one, like `traces`"]),
     ("nor that key", "service: { extensions: [] }\n", &["c.yaml:1:1: error: `service` needs `pipelines`"]),
     (
         "keys that stand twice, and no YAML after that",
@@ -174,13 +174,13 @@ const ADDED: &[(&str, &[&str])] = &[
          rollout: { strategy: canary, share: 0.6, max_latency_ratio: 0.5, max_drop_ratio: 2, max_drops_ratio: 1 }\n    sha256: abc\n    limits: { store_mib: 1, memory_mib: 0, timeout: 0s, memory_mb: 1 }\n    config: text",
         &[
             "c.yaml:5:3: warning: processor `wasm` is in no pipeline",
-            "c.yaml:7:5: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
+            "c.yaml:7:5: error: `public_key`: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
             "c.yaml:8:14: error: `profile` must be `pure` or `compat`",
             "c.yaml:12:34: error: `share` must be more than 0 and at most 0.5",
             "c.yaml:12:46: error: `max_latency_ratio` must be at least 1",
             "c.yaml:12:70: error: `max_drop_ratio` must be from 0 to 1",
             "c.yaml:12:89: error: unknown key `max_drops_ratio`; did you mean `max_drop_ratio`?",
-            "c.yaml:13:5: error: a SHA-256 digest has 64 hexadecimal digits",
+            "c.yaml:13:5: error: `sha256` must have 64 hexadecimal digits",
             "c.yaml:14:29: error: `memory_mib` must be at least 1",
             "c.yaml:14:44: error: `timeout` must be more than 0",
             "c.yaml:14:57: error: unknown key `memory_mb`; did you mean `memory_mib`?",
@@ -188,16 +188,111 @@ const ADDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "processors: { wasm: { module: }, wasm/b: { module: '', limits: { memory_mib: 5000 } } }",
+        &[
+            "c.yaml:4:15: warning: processor `wasm` is in no pipeline",
+            "c.yaml:4:23: error: a `wasm` processor needs `module`, the path of the component",
+            "c.yaml:4:34: warning: processor `wasm/b` is in no pipeline",
+            "c.yaml:4:52: error: `module` must not be empty: write a path",
+            "c.yaml:4:66: error: `memory_mib` must be at most 4096",
+        ],
+    ),
+    (
+        "processors: { wasm: { module: m, sha256: , public_key: } }",
+        &[
+            "c.yaml:4:15: warning: processor `wasm` is in no pipeline",
+            "c.yaml:4:34: error: `sha256` says nothing: write its value, or leave the key out",
+            "c.yaml:4:44: error: `public_key` says nothing: write its value, or leave the key out",
+        ],
+    ),
+    (
+        "extensions: { sluice: { require_signed: } }",
+        &[
+            "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
+            "c.yaml:4:25: error: `require_signed` says nothing: write its value, or leave the key out",
+        ],
+    ),
+    (
+        "extensions: { bearertokenauth: { header: 'a b', token: t }, basicauth: { htpasswd: { inline: t } }, file_storage: { directory: , directory_permissions: '9' }, health_check: { path: x } }",
+        &[
+            "c.yaml:4:15: warning: extension `bearertokenauth` does not run: `service.extensions` does not name it",
+            "c.yaml:4:34: error: `header`: `a b` is no header name",
+            "c.yaml:4:61: warning: extension `basicauth` does not run: `service.extensions` does not name it",
+            "c.yaml:4:74: error: `htpasswd`: a line is not `user:password`",
+            "c.yaml:4:101: warning: extension `file_storage` does not run: `service.extensions` does not name it",
+            "c.yaml:4:117: error: a `directory` is needed: somewhere that outlives the process",
+            "c.yaml:4:130: error: `directory_permissions` must be three or four octal digits, such as \"0750\"",
+            "c.yaml:4:160: warning: extension `health_check` does not run: `service.extensions` does not name it",
+            "c.yaml:4:176: error: `path` must begin with `/`",
+        ],
+    ),
+    (
         "extensions: { sluice: { state_dir: s, admin: { token: t, endpoint: '0.0.0.0:1' }, trust: { keys: [k] }, require_signed: 1 } }",
         &[
             "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
             "c.yaml:4:48: error: unknown key `token`; known here: `endpoint`, `token_file`",
-            "c.yaml:4:58: error: the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",
-            "c.yaml:4:92: error: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
+            "c.yaml:4:58: error: `endpoint`: the admin API is for this machine alone: name `localhost`, `127.0.0.1` or `[::1]` and a port",
+            "c.yaml:4:92: error: `keys`: `k`: this is no minisign public key: write the line of 56 characters that begins with `RW`",
             "c.yaml:4:121: error: `require_signed` must be true or false, not a number",
         ],
     ),
 ];
+
+/// What replaces the good configuration's first two lines in part, and what is told of it: each names the key.
+const KEYS: &[(&str, &str, &[&str])] = &[
+    ("grpc:", "", &["c.yaml:1:22: error: `protocols` must name at least one of `grpc` and `http`"]),
+    (
+        "grpc:",
+        "grpc: { keepalive: { server_parameters: { time: '', timeout: -1s, max_connection_age: 999999h1y } } }",
+        &[
+            "c.yaml:1:83: error: `time`: a duration is written like `500ms`, `10s` or `1m30s`",
+            "c.yaml:1:96: error: `timeout`: a duration must not be negative",
+            "c.yaml:1:121: error: `max_connection_age`: a duration is written like `500ms`, `10s` or `1m30s`",
+        ],
+    ),
+    (
+        "grpc:",
+        "grpc: { auth: { authenticator: } }",
+        &["c.yaml:1:51: error: an `authenticator` is needed: the id of an extension"],
+    ),
+    ("grpc:", "grpc: { auth: }", &["c.yaml:1:43: error: an `authenticator` is needed: the id of an extension"]),
+    (
+        "debug:",
+        "debug: { use_internal_logger: false, sending_queue: { enabled: false, queue_size: 0 } }",
+        &[
+            "c.yaml:2:23: error: `use_internal_logger: false` is not supported: it writes into the collector's own log, always",
+            "c.yaml:2:68: error: `enabled: false`: an exporter without a queue is not supported yet; `queue_size: 1` comes near",
+            "c.yaml:2:84: error: `queue_size` must be at least 1",
+        ],
+    ),
+    (
+        "debug:",
+        "debug: , file: { path: '' }, file/b: { path: }",
+        &[
+            "c.yaml:2:23: warning: exporter `file` is in no pipeline",
+            "c.yaml:2:37: error: `path` must not be empty: write a path",
+            "c.yaml:2:43: warning: exporter `file/b` is in no pipeline",
+            "c.yaml:2:53: error: a `path` is needed",
+        ],
+    ),
+    (
+        "debug:",
+        "debug: , otlp_http: { endpoint: 'http://h:1', headers: { a b: c, d: \"\\n\" }, tls: { server_name_override: 'a b' } }",
+        &[
+            "c.yaml:2:23: warning: exporter `otlp_http` is in no pipeline",
+            "c.yaml:2:60: error: `headers`: `a b` is no header name",
+            "c.yaml:2:60: error: `headers`: the value of `d` holds characters that a header cannot",
+            "c.yaml:2:97: error: `server_name_override`: `a b` is no host name",
+        ],
+    ),
+];
+
+#[test]
+fn what_is_wrong_with_a_value_is_told_with_its_key() {
+    for (good, wrong, expected) in KEYS {
+        assert_eq!(told(&GOOD.replacen(good, wrong, 1)), *expected, "{wrong}");
+    }
+}
 
 #[test]
 fn what_comes_later_is_refused_by_name() {
@@ -235,7 +330,10 @@ const TELEMETRY: &[(&str, &[&str])] = &[
     ),
     (
         "metrics: { readers: [{ pull: { exporter: { prometheus: { port: 88888, without_units: false } } } }] }",
-        &["c.yaml:7:62: error: 88888 is no port", "c.yaml:7:75: error: `without_units: false` is not supported yet"],
+        &[
+            "c.yaml:7:62: error: `port` must be from 0 to 65535",
+            "c.yaml:7:75: error: `without_units: false` is not supported yet",
+        ],
     ),
     ("traces: {}", &["c.yaml:7:5: error: `traces` is not supported yet"]),
 ];

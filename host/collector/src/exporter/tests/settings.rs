@@ -53,7 +53,16 @@ fn what_is_wrong_is_told_at_its_place() {
         ("otlp", "endpoint: 'http://up:1/path'", "it must not have a path"),
         ("otlp", "endpoint: up:1\ncompression: snappy", "e.yaml:2:14: error: `compression` must be `gzip`"),
         ("otlp", "endpoint: up:1\ntls: { insecure_skip_verify: true }", "`insecure_skip_verify` is not supported"),
-        ("otlphttp", "endpoint: up:4318", "is no address"),
+        (
+            "otlphttp",
+            "endpoint: up:4318",
+            "e.yaml:1:1: error: `endpoint`: `up:4318/v1/traces` is no address: it has to be `http://host:port` or `https://host:port`",
+        ),
+        (
+            "otlphttp",
+            "timeout: 1s\ntraces_endpoint: /here",
+            "e.yaml:2:1: error: `traces_endpoint`: `/here` is no address: it has to be `http://host:port`",
+        ),
         ("otlphttp", "endpoint: http://up:4318\nheaders: { 'a b': c }", "`a b` is no header name"),
         ("otlphttp", "endpoint: http://up:4318\nretry_on_failure: { multiplier: 0 }", "`multiplier` must be from 1"),
         ("otlphttp", "endpoint: http://up:4318\nretry_on_failure: { multiplier: 2000000 }", "from 1 to 1000000"),
@@ -64,6 +73,24 @@ fn what_is_wrong_is_told_at_its_place() {
     ] {
         let (_, problems) = read(kind, yaml);
         assert!(problems.len() == 1 && problems[0].contains(told), "{yaml}: {problems:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_empty_is_told_with_its_key_and_what_to_write() {
+    const GRPC: &str = "an `endpoint` is needed: where to send, like `localhost:4317`";
+    const HTTP: &str = "an `endpoint` or a `traces_endpoint` is needed: where to send, like `http://localhost:4318`";
+    for (kind, yaml, place, told) in [
+        ("otlp_grpc", "timeout: 1s\nendpoint: ''", "e.yaml:2:1", GRPC),
+        ("otlp_grpc", "timeout: 1s\nendpoint: ' '", "e.yaml:2:1", GRPC),
+        ("otlp_grpc", "timeout: 1s\nendpoint:", "e.yaml:2:1", GRPC),
+        ("otlp_grpc", "timeout: 1s", "e.yaml:1:1", GRPC),
+        ("otlp_http", "timeout: 1s\nendpoint: ''", "e.yaml:2:1", HTTP),
+        ("otlp_http", "timeout: 1s\nendpoint: /", "e.yaml:2:1", HTTP),
+        ("otlp_http", "timeout: 1s\ntraces_endpoint: ''", "e.yaml:2:1", HTTP),
+        ("otlp_http", "timeout: 1s", "e.yaml:1:1", HTTP),
+    ] {
+        assert_eq!(read(kind, yaml).1, [format!("{place}: error: {told}")], "{kind} {yaml}");
     }
 }
 

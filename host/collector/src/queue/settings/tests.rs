@@ -82,11 +82,14 @@ fn what_is_not_supported_or_cannot_be_is_told() {
     for (yaml, told) in [
         ("sending_queue: { storage: 'file_storage/' }", "is no extension id"),
         ("sending_queue: { storage: file_storage, wait_for_result: true }", "cannot be combined with `storage`"),
-        ("sending_queue: { storage: file_storage, sizer: bytes, queue_size: 1000 }", "needs at least 65536 bytes"),
+        (
+            "sending_queue: { storage: file_storage, sizer: bytes, queue_size: 1000 }",
+            "`queue_size` must be at least 65536 bytes",
+        ),
         ("sending_queue: { wait_for_result: true, on_full: drop_oldest }", "use `refuse` or `block`"),
         ("sending_queue: { max_age: 1h }", "`max_age` without `storage` is not supported yet"),
-        ("sending_queue: { enabled: false }", "an exporter without a queue is not supported yet"),
-        ("sending_queue: { queue_size: 0 }", "a queue holds at least 1"),
+        ("sending_queue: { enabled: false }", "`enabled: false`: an exporter without a queue is not supported yet"),
+        ("sending_queue: { queue_size: 0 }", "`queue_size` must be at least 1"),
         ("sending_queue: { batch: { min_size: 5, max_size: 4 } }", "`max_size` must not be smaller than `min_size`"),
         ("sending_queue: { on_full: explode }", "`on_full` must be `refuse`"),
     ] {
