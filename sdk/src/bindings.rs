@@ -518,8 +518,8 @@ pub trait Guest {
   #[allow(async_fn_in_trait)]
   fn snapshot() -> ::core::result::Result<_rt::Vec::<u8>,Failure>;
   /// The snapshots of all instances of the version before, if it has the same `schema` and any of them had
-  /// something to hand over. Called on every new instance, after `configure`, before its first batch: each
-  /// gets all of them. A version that fails in it does not serve, unless it is one that comes back: that one
+  /// something to hand over. Called on every instance that takes over, after `configure`, before its first batch: each
+  /// gets all of them. An instance that replaces another after a failure is not told, nor is one that is only tried. A version that fails in it does not serve, unless it is one that comes back: that one
   /// starts empty.
   #[allow(async_fn_in_trait)]
   fn restore(snapshots: _rt::Vec::<_rt::Vec::<u8>>,) -> ::core::result::Result<(),Failure>;
@@ -601,7 +601,7 @@ pub mod sluice {
       use super::super::super::_rt;
       /// Row numbers of one table, or entry numbers of one attribute table; 0-based, valid within
       /// one call of the plugin. An edit may name one again, and the last of its values counts; but not
-      /// 65,536 numbers more than there are rows, which is refused with code 5.
+      /// more than 65,536 numbers more than there are rows, which is refused with code 5.
       pub type Rows = _rt::Vec::<u32>;
       /// `n` strings back to back. String `i` is `bytes[ends[i-1] .. ends[i]]`, with 0 before the
       /// first; `ends` has `n` items, never falls, and its last item is the length of `bytes`.
@@ -1310,7 +1310,7 @@ pub mod sluice {
       }
       impl Batch {
         #[allow(unused_unsafe, clippy::all)]
-        /// One attribute over all rows; nothing if no row has it.
+        /// One attribute over all rows; nothing if no row has a value of it.
         #[allow(async_fn_in_trait)]
         pub fn attribute(&self,table: Table,key: &str,) -> ::core::result::Result<::core::option::Option<Column>,Refusal>{
           unsafe {
@@ -3144,7 +3144,7 @@ pub mod sluice {
       /// `spans.ids`, `events.name`, `links.ids`, `links.trace_state`, `scopes.name`,
       /// `scopes.version`, `scopes.schema_url`, `resources.schema_url`. Row counts, parents and
       /// numeric fields are always readable. Fields to write: the same but for ids, and
-      /// `spans.status_code`, `spans.kind`, `spans.times`, `spans.flags`, `events.times`,
+      /// `spans.status_code`, `spans.kind`, `spans.times`, `spans.flags`, `links.flags`, `events.times`,
       /// `TABLE.dropped_counts`, `spans.drop`, `events.drop`, `links.drop`, and for `batch.clean`
       /// `TABLE.overridden` and `TABLE.unknown`.
       ///
@@ -3174,7 +3174,7 @@ pub mod sluice {
         pub capabilities: _rt::Vec::<_rt::String>,
         /// The most that any configuration of this plugin needs.
         pub access: Access,
-        /// Bits: 1 the plugin is a redactor, which must not be passed by when it fails.
+        /// Bits: 1 the plugin is a redactor, which is not passed by when it fails, unless the operator insists.
         pub traits: u32,
         /// Number of the layout of what it keeps in `store` and in snapshots; another number starts empty.
         pub schema: u32,

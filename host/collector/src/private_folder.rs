@@ -122,7 +122,7 @@ fn foreign(folder: &Path, user: u32) -> io::Result<Option<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic)]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
     use super::*;
 
     fn mode(folder: &Path) -> u32 {
@@ -170,6 +170,23 @@ mod tests {
         std::os::unix::fs::symlink("/nowhere", &entry).unwrap();
         assert_eq!(foreign(folder.path(), us).unwrap(), None);
         assert_eq!(foreign(folder.path(), us + 1).unwrap(), Some(entry));
+    }
+
+    #[test]
+    fn one_that_others_could_write_to_is_refused_if_they_have_and_stays_open_for_the_next_look() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let entry = folder.path().join("stores");
+        fs::write(&entry, "").unwrap();
+        let nobody = 65534;
+        if std::os::unix::fs::chown(&entry, Some(nobody), None).is_err() {
+            return println!("SKIPPED a state_dir with something of another user: only root can give a file away");
+        }
+        for _ in 0..2 {
+            let refused = open(Named::StateDir, folder.path()).unwrap_err().to_string();
+            assert!(refused.contains("others may write to") && refused.contains("stores belongs to"), "{refused}");
+            assert_eq!(mode(folder.path()), 0o777);
+        }
     }
 
     #[test]

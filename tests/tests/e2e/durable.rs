@@ -203,8 +203,13 @@ fn the_collectors_keys_can_be_set() {
     );
     upstream.always(Answer::UNAVAILABLE);
     let sluice = Sluice::start_in(sluice_tests::collector::Folder::new(&config));
-    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&deep).unwrap());
-    assert_eq!(mode & 0o777, 0o700);
+    let mode = |folder: &Path| std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(folder).unwrap()) & 0o777;
+    assert_eq!(mode(&deep), 0o700);
+    let plain = folder.path().join("plain");
+    closes(
+        &Sluice::start_in(sluice_tests::collector::Folder::new(&durable(&upstream, &plain, QUEUE).yaml())).terminate(),
+    );
+    assert_eq!(mode(&plain), 0o750);
     let requests = Exporter::new(208).requests(20, 40);
     send::all(sluice.grpc(), &requests).unwrap();
     kill(sluice);

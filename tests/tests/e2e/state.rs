@@ -164,7 +164,7 @@ fn going_back_does_not_fail_for_what_the_version_that_goes_has_written() {
 
 #[test]
 fn a_version_that_cannot_hand_over_is_replaced_all_the_same_and_that_is_counted() {
-    for (takes, kind) in [("plenty", "output"), ("stays", "trap")] {
+    for (takes, kind) in [("plenty", "output"), ("stays", "trap"), ("keeps", "timeout")] {
         let stage = Stage::start(&version(takes, 1, 1));
         assert_eq!(stage.count(), 1);
         assert_eq!(stage.replace(&version("count", 1, 2))["outcome"], "swapped");

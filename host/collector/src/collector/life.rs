@@ -149,6 +149,7 @@ fn sandbox(cache_dir: Option<PathBuf>, exe: PathBuf) -> anyhow::Result<Sandbox> 
 /// Starts, after the process that serves if it is to be taken over from, and serves. Whatever is read or compiled
 /// before, who stops the process is heeded: nothing was accepted yet.
 async fn begin(args: &RunArgs, bundle: Bundle, passed: io::Result<Vec<TcpListener>>) -> anyhow::Result<ExitCode> {
+    let began = Instant::now();
     let mut signals = Signals::listen()?;
     let find = {
         let (args, bundle) = (args.clone(), bundle.clone());
@@ -168,8 +169,8 @@ async fn begin(args: &RunArgs, bundle: Bundle, passed: io::Result<Vec<TcpListene
         follows = found?;
     }
     match follows {
-        Follows::Nobody => serve(args, start, bundle, signals, sockets, None).await,
-        Follows::Somebody(succession) => serve(args, start, bundle, signals, sockets, Some(succession)).await,
+        Follows::Nobody => serve(args, start, began, bundle, signals, sockets, None).await,
+        Follows::Somebody(succession) => serve(args, start, began, bundle, signals, sockets, Some(succession)).await,
         Follows::Unfit => Ok(ExitCode::from(COULD_NOT_START)),
     }
 }
@@ -202,6 +203,7 @@ async fn first(workshop: &Workshop, config: &Config, signals: &mut Signals) -> a
 async fn serve(
     args: &RunArgs,
     start: Start,
+    began: Instant,
     bundle: Bundle,
     mut signals: Signals,
     sockets: Sockets,
@@ -209,7 +211,6 @@ async fn serve(
 ) -> anyhow::Result<ExitCode> {
     let last_good = args.last_good.as_deref().map(LastGood::new);
     let (args, loaded) = (&args.config, start.loaded);
-    let started = Instant::now();
     let metrics = Metrics::default();
     let readiness = Readiness::default();
     let account = Account::new(metrics.registry())?;
@@ -251,7 +252,7 @@ async fn serve(
         tokio::spawn(quarantine::replay::serve(quarantine, collector.courier(), account))
     });
     readiness.ready();
-    tracing::info!(event = "ready", ms = started.elapsed().as_millis() as u64);
+    tracing::info!(event = "ready", ms = began.elapsed().as_millis() as u64);
     let mut control = Control {
         signals,
         triggers,

@@ -213,6 +213,18 @@ fn an_entry_that_another_user_owns_is_compiled_anew() {
 }
 
 #[test]
+fn a_folder_of_another_user_is_not_used() {
+    let kept = Kept::new();
+    let nobody = 65534;
+    if std::os::unix::fs::chown(kept.cache(), Some(nobody), None).is_err() {
+        return println!("SKIPPED a cache of another user: only root can give a folder away");
+    }
+    let options = Options { cache_dir: Some(kept.cache()), compiler: Compiler::InProcess };
+    let refused = Sandbox::new(options).err().unwrap().to_string();
+    assert!(refused.contains("belongs to another user"), "{refused}");
+}
+
+#[test]
 fn a_folder_that_others_could_write_to_is_emptied_and_closed() {
     let kept = Kept::new();
     fs::set_permissions(kept.cache(), Permissions::from_mode(0o770)).unwrap();

@@ -50,6 +50,9 @@ impl Plugin for Counter {
             // More than may be handed over.
             "plenty" => Ok(vec![1; 3 << 19]),
             "stays-" => core::arch::wasm32::unreachable(),
+            "keeps-" => loop {
+                core::hint::black_box(());
+            },
             _ => Ok(self.spans.to_le_bytes().to_vec()),
         }
     }

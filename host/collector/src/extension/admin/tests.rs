@@ -16,7 +16,7 @@ struct Api {
     settings: Settings,
     desk: Desk,
     orders: Orders,
-    _token: tempfile::NamedTempFile,
+    token: tempfile::NamedTempFile,
 }
 
 fn settings(yaml: &str) -> Result<Settings, String> {
@@ -30,7 +30,7 @@ impl Api {
         std::fs::write(file.path(), token).unwrap();
         let settings = settings(&format!("token_file: '{}'", file.path().display())).unwrap();
         let (desk, orders) = Desk::new(Account::new(Metrics::default().registry()).unwrap());
-        Self { settings, desk, orders, _token: file }
+        Self { settings, desk, orders, token: file }
     }
 
     async fn send(&self, request: http::request::Builder) -> Answer {
@@ -121,6 +121,16 @@ async fn nothing_changes_without_the_token() {
         let parts = with_token("bearer a secret").body(()).unwrap().into_parts().0;
         let (answer, ()) = tokio::join!((site.respond)(&parts), carry_out);
         assert_eq!(answer.status(), status);
+    }
+    // Another token counts with the next request.
+    std::fs::write(api.token.path(), "another").unwrap();
+    assert_eq!(api.status(with_token("bearer a secret")).await, StatusCode::UNAUTHORIZED);
+    let site = api.settings.site("sluice", &api.desk);
+    let parts = with_token("bearer another").body(()).unwrap().into_parts().0;
+    let ordered = async { api.orders.slow.recv().await.map(|order| order.asked.clone()) };
+    tokio::select! {
+        asked = ordered => assert_eq!(asked, Some(Asked::Reload)),
+        answer = (site.respond)(&parts) => panic!("{}", answer.status()),
     }
 }
 

@@ -22,15 +22,20 @@ pub(super) struct Heard<S> {
     bytes: Rc<Cell<usize>>,
     /// How long the sender is heard out, once the stream is closed.
     until: Option<Pin<Box<Sleep>>>,
+    /// What it has said since.
+    thrown: usize,
 }
 
 /// What is thrown away at a time.
 const THROWN: usize = 4 << 10;
 
+/// What is thrown away in all: more than systems have on its way for one connection.
+const MOST_THROWN: usize = 16 << 20;
+
 impl<S> Heard<S> {
     /// Counts into `bytes`.
     pub fn new(stream: S, bytes: &Rc<Cell<usize>>) -> Self {
-        Self { stream, bytes: Rc::clone(bytes), until: None }
+        Self { stream, bytes: Rc::clone(bytes), until: None, thrown: 0 }
     }
 }
 
@@ -65,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { stream, until, .. } = &mut *self;
+        let Self { stream, until, thrown, .. } = &mut *self;
         if until.is_none() {
             ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
         }
@@ -74,11 +79,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
             if until.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            let mut thrown = [0; THROWN];
-            let mut thrown = ReadBuf::new(&mut thrown);
+            let mut buffer = [0; THROWN];
+            let mut buffer = ReadBuf::new(&mut buffer);
             // However it ends: everything was said.
-            let is_over = ready!(Pin::new(&mut *stream).poll_read(context, &mut thrown)).is_err();
-            if is_over || thrown.filled().is_empty() {
+            let is_over = ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer)).is_err();
+            *thrown += buffer.filled().len();
+            if is_over || buffer.filled().is_empty() || *thrown > MOST_THROWN {
                 return Poll::Ready(Ok(()));
             }
         }
