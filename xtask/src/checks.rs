@@ -12,8 +12,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::bindings;
 use crate::build;
-use crate::command::{cargo, output};
+use crate::command::{cargo, output, succeeds_within};
 use crate::sizes;
+use crate::wasm_route::RUSTUP_LIMIT;
 
 /// Crates that must not be in the tree: they need a system library, a code generator or a build
 /// tool that a fresh machine does not have.
@@ -37,7 +38,7 @@ struct Tally {
 /// Runs all checks; success only if none failed.
 pub fn run(root: &Path) -> ExitCode {
     let mut tally = Tally::default();
-    if component("cargo-fmt") {
+    if component("cargo-fmt", "rustfmt") {
         let all = ["fmt", "--all", "--check"];
         tally.step("format", || stream(cargo().args(all).current_dir(root)).map(drop));
         for manifest in apart(root) {
@@ -47,18 +48,18 @@ pub fn run(root: &Path) -> ExitCode {
             tally.step(&format!("format of {name}"), || stream(&mut format).map(drop));
         }
     } else {
-        tally.skip("rustfmt: it is not installed");
+        tally.skip("rustfmt: it is not installed, and rustup cannot add it");
     }
     tally.step("bindings", || bindings::run(root, true));
     tally.step("dependencies", || dependencies(root));
     deny::run(root, &mut tally);
     tally.step("build", || build::all(root));
     tally.step("sizes", || sizes::check(&build::bundled(root)));
-    if component("cargo-clippy") {
+    if component("cargo-clippy", "clippy") {
         let lints = ["clippy", "--release", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
         tally.step("lints", || stream(cargo().args(lints).current_dir(root)).map(drop));
     } else {
-        tally.skip("clippy: it is not installed");
+        tally.skip("clippy: it is not installed, and rustup cannot add it");
     }
     let docs = ["doc", "--release", "--workspace", "--no-deps", "--quiet"];
     tally.step("docs", || stream(cargo().args(docs).env("RUSTDOCFLAGS", "-Dwarnings").current_dir(root)).map(drop));
@@ -242,11 +243,14 @@ fn stream_to(command: &mut Command, mut take: impl FnMut(&str)) -> Result<Vec<St
     if status.success() { Ok(lines) } else { Err(Failed { what: status.to_string(), lines }.into()) }
 }
 
-/// Whether a component of the toolchain works.
-fn component(name: &str) -> bool {
-    let works =
-        Command::new(name).arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    works.is_ok_and(|status| status.success())
+/// Whether a program of a component of the toolchain works. Rustup's minimal profile has no components, so it is added.
+fn component(program: &str, component: &str) -> bool {
+    let add = || succeeds_within(Command::new("rustup").args(["component", "add", component]), RUSTUP_LIMIT);
+    works(program) || (add() && works(program))
+}
+
+fn works(program: &str) -> bool {
+    succeeds_within(Command::new(program).arg("--version"), RUSTUP_LIMIT)
 }
 
 fn dependencies(root: &Path) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::debian;
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 /// A download of 20 MiB over a slow line; a rustup that cannot reach its server says so earlier.
-const RUSTUP_LIMIT: Duration = Duration::from_mins(3);
+pub const RUSTUP_LIMIT: Duration = Duration::from_mins(3);
 
 /// Forces a route: `target`, `rustup` or `debian`.
 const FORCE: &str = "SLUICE_WASM_ROUTE";

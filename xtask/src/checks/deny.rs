@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Tally, component, stream};
+use super::{Tally, stream, works};
 use crate::command::{cargo, succeeds_within};
 
 /// How long the database of vulnerabilities may take to come.
@@ -12,7 +12,7 @@ const FETCH: Duration = Duration::from_mins(1);
 
 /// Checks what can be checked here, and says what cannot.
 pub(super) fn run(root: &Path, tally: &mut Tally) {
-    if !component("cargo-deny") {
+    if !works("cargo-deny") {
         tally.skip("deny: cargo-deny is not installed");
         return;
     }
