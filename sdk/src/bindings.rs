@@ -519,7 +519,8 @@ pub trait Guest {
   fn snapshot() -> ::core::result::Result<_rt::Vec::<u8>,Failure>;
   /// The snapshots of all instances of the version before, if it has the same `schema` and any of them had
   /// something to hand over. Called on every instance that takes over, after `configure`, before its first batch: each
-  /// gets all of them. An instance that replaces another after a failure is not told, nor is one that is only tried. A version that fails in it does not serve, unless it is one that comes back: that one
+  /// gets all of them; a canary's, when its trial begins. One that replaces another after a failure gets none, nor
+  /// does a shadow. A version that fails in it does not serve, unless it is one that comes back: that one
   /// starts empty.
   #[allow(async_fn_in_trait)]
   fn restore(snapshots: _rt::Vec::<_rt::Vec::<u8>>,) -> ::core::result::Result<(),Failure>;

@@ -198,9 +198,12 @@ struct Report {
 
 impl Report {
     fn take(&mut self, line: &str) {
-        let is_slow = line.contains(" has been running for over ");
-        if is_slow || line.starts_with("SKIPPED ") {
-            print(line);
+        // Who began before has ended without a result.
+        if line.starts_with("running ") && (line.ends_with(" test") || line.ends_with(" tests")) {
+            self.show();
+        }
+        if line.contains(" has been running for over ") || line.starts_with("SKIPPED ") {
+            return print(line);
         }
         self.held.push(line.to_owned());
         if line.starts_with("test result: ok") {
@@ -305,6 +308,8 @@ mod tests {
         };
         assert_eq!(["running 1 test", "test a ... ok", "test result: ok. 1 passed"].map(&mut held_after), [1, 2, 0]);
         assert_eq!(["test b ... FAILED", "test result: FAILED. 0 passed"].map(&mut held_after), [1, 0]);
+        assert_eq!(["running 2 tests", "test c ... ok"].map(&mut held_after), [1, 2]);
+        // That one has crashed: what it has said is shown, not forgotten with what the next one says.
         assert_eq!(["running 1 test", "what stays is shown at the end"].map(&mut held_after), [1, 2]);
     }
 

@@ -88,6 +88,7 @@ impl Sluice {
     fn read(mut section: Section<'_>) -> Self {
         section.must_say("require_signed");
         let keys = section.section("trust").map(|mut trust| {
+            trust.must_say("keys");
             let keys = trust.strings("keys");
             let keys = keys.iter().filter_map(|text| processor::public_key(&mut trust, "keys", text)).collect();
             trust.finish();

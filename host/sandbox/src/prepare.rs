@@ -112,9 +112,9 @@ pub enum InstantiateError {
     /// It failed while it was set up.
     #[error("the plugin failed while it was set up: {0}")]
     Call(#[from] CallError),
-    /// It did not take its configuration as it did before. A guest that is asked the same answers the same, so that
-    /// this is no guest's doing; but cores must not differ in what they know.
-    #[error("the plugin takes its configuration otherwise than before")]
+    /// It did not take its configuration as it did when it was prepared, by an instance that had described itself
+    /// before: it refuses it, or names other files. Cores must not differ in what they know.
+    #[error("the plugin refuses the configuration that it took before, or names other files in it")]
     Fickle,
 }
 

@@ -31,8 +31,11 @@ fn wasi_is_refused_by_default_with_the_way_out() {
         told.stderr
     );
     let shown = run(&["plugin", "inspect", &folder.path("guest.wasm").display().to_string()], None);
-    let denied = shown.stdout.lines().find(|line| line.trim_start().starts_with("denied")).unwrap_or_default();
-    assert!(shown.code == 0 && denied.contains("wasi:clocks/wall-clock@0.2.3"), "{shown:?}");
+    let denied = shown.stdout.lines().find(|line| line.trim_start().starts_with("wasi ")).unwrap_or_default();
+    assert!(
+        shown.code == 0 && denied.contains("`profile: compat`") && denied.contains("wasi:clocks/wall-clock@0.2.3"),
+        "{shown:?}"
+    );
 }
 
 #[test]

@@ -219,19 +219,16 @@ pub(super) fn with_scheme(endpoint: &str, insecure: bool) -> String {
     }
 }
 
-/// What [`parse`] takes.
-const FORM: &str = "it has to be `http://host:port` or `https://host:port`";
-
-/// A URL that we can send to.
-pub(super) fn parse(url: &str) -> Result<Uri, String> {
-    let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no address: {FORM} ({error})"))?;
+/// A URL that we can send to; `form` says how it is written.
+pub(super) fn parse(url: &str, form: &str) -> Result<Uri, String> {
+    let uri: Uri = url.parse().map_err(|error| format!("`{url}` is no address: it has to be {form} ({error})"))?;
     // What follows the host can be anything to `Uri`.
     if let Some(port) = port_of(&uri).filter(|_| matches!(uri.port_u16(), None | Some(0))) {
         return Err(format!("`{url}` is no address: `{port}` is no port to send to"));
     }
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
-        _ => Err(format!("`{url}` is no address: {FORM}")),
+        _ => Err(format!("`{url}` is no address: it has to be {form}")),
     }
 }
 
@@ -258,6 +255,10 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn parse(url: &str) -> Result<Uri, String> {
+        super::parse(url, "a URL")
+    }
 
     #[test]
     fn small_chunks_are_gathered_in_order_and_large_ones_left_alone() {

@@ -34,6 +34,9 @@ const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// What is told where no `endpoint` is.
 const NEEDED: &str = "an `endpoint` is needed: where to send, like `localhost:4317`";
 
+/// How an `endpoint` is written.
+const FORM: &str = "`host:port`, `http://host:port` or `https://host:port`";
+
 /// Senders pad base64 or not.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -77,27 +80,32 @@ pub(super) fn compression(section: &mut Section<'_>) -> Encoding {
 pub(super) fn address(
     section: &mut Section<'_>,
     key: &str,
-    text: &str,
+    text: Option<&str>,
     needed: &str,
     read: impl FnOnce(&str) -> Result<Uri, String>,
 ) -> Uri {
-    let url = match text.trim() {
-        "" => Err(needed.to_owned()),
-        _ => read(text).map_err(|reason| format!("`{key}`: {reason}")),
+    let problem = match text.map(str::trim) {
+        // It is there and no text, which has been told.
+        None if section.says(key) => None,
+        None | Some("") => Some(needed.to_owned()),
+        Some(text) => match read(text) {
+            Ok(uri) => return uri,
+            Err(reason) => Some(format!("`{key}`: {reason}")),
+        },
     };
-    url.unwrap_or_else(|reason| {
-        section.error(key, reason);
-        Uri::from_static("http://localhost:0")
-    })
+    if let Some(problem) = problem {
+        section.error(key, problem);
+    }
+    Uri::from_static("http://localhost:0")
 }
 
 impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
         let tls = Tls::read(&mut section);
-        let endpoint = section.str("endpoint").unwrap_or_default();
+        let endpoint = section.str("endpoint");
         let read = |endpoint: &str| target(&client::with_scheme(endpoint, tls.insecure));
-        let uri = address(&mut section, "endpoint", &endpoint, NEEDED, read);
+        let uri = address(&mut section, "endpoint", endpoint.as_deref(), NEEDED, read);
         let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
             uri,
@@ -125,12 +133,12 @@ impl Settings {
 }
 
 fn target(url: &str) -> Result<Uri, String> {
-    let uri = client::parse(url)?;
+    let uri = client::parse(url, FORM)?;
     if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
         return Err(format!("`{url}` is no gRPC endpoint: it must not have a path"));
     }
     // Its parts are valid, and so is the path.
-    client::parse(&format!("{}{EXPORT_PATH}", url.trim_end_matches('/')))
+    client::parse(&format!("{}{EXPORT_PATH}", url.trim_end_matches('/')), FORM)
 }
 
 fn keepalive(mut section: Section<'_>) -> (Duration, Duration, bool) {

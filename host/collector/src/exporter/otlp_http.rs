@@ -26,6 +26,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What is told where no address is.
 const NEEDED: &str = "an `endpoint` or a `traces_endpoint` is needed: where to send, like `http://localhost:4318`";
 
+/// How they are written.
+const FORM: &str = "`http://host:port` or `https://host:port`";
+
 /// The settings of an `otlp_http` exporter.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
@@ -53,15 +56,20 @@ impl Settings {
     /// Reads the settings.
     pub fn read(mut section: Section<'_>) -> Self {
         let (endpoint, traces) = (section.str("endpoint"), section.str("traces_endpoint"));
-        let (key, url) = match (endpoint.as_deref().map(|base| base.trim_end_matches('/')), traces) {
-            (_, Some(traces)) => ("traces_endpoint", traces),
+        let base = endpoint.as_deref().map(|base| base.trim().trim_end_matches('/'));
+        // As in the Collector, an empty one is none.
+        let traces = traces.filter(|url| !url.trim().is_empty() || base.is_none());
+        let (key, url) = match (base, traces) {
+            (_, Some(traces)) => ("traces_endpoint", Some(traces)),
             // A path alone would only look like an address.
-            (None | Some(""), None) => ("endpoint", String::new()),
-            (Some(base), None) => ("endpoint", format!("{base}{TRACES_PATH}")),
+            (Some(""), None) => ("endpoint", Some(String::new())),
+            (Some(base), None) => ("endpoint", Some(format!("{base}{TRACES_PATH}"))),
+            (None, None) if section.says("traces_endpoint") => ("traces_endpoint", None),
+            (None, None) => ("endpoint", None),
         };
         let queue = queue::Settings::read(&mut section, queue::Settings::default());
         let settings = Self {
-            uri: address(&mut section, key, &url, NEEDED, client::parse),
+            uri: address(&mut section, key, url.as_deref(), NEEDED, |url| client::parse(url, FORM)),
             tls: Tls::read(&mut section),
             headers: headers::read(&mut section),
             auth: Auth::read(&mut section),

@@ -76,7 +76,7 @@ pub struct Capabilities {
     pub requested: Vec<String>,
     /// Of which it imports the interfaces.
     pub imported: Vec<String>,
-    /// The interfaces of WASI that it imports, of which all calls are denied.
+    /// The interfaces of WASI that it imports, behind which there is nothing. It runs with `profile: compat`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wasi: Vec<String>,
     /// What it has; absent if it is not configured.
@@ -211,7 +211,7 @@ impl fmt::Display for Inspection {
         let Capabilities { requested, imported, wasi, granted } = &self.capabilities;
         let mut capabilities = vec![("requested", requested.clone()), ("imported", imported.clone())];
         if !wasi.is_empty() {
-            capabilities.push(("denied", wasi.clone()));
+            capabilities.push(("wasi", [vec!["(with `profile: compat`)".to_owned()], wasi.clone()].concat()));
         }
         capabilities.extend(granted.clone().map(|granted| ("granted", granted)));
         block(f, "capabilities", &capabilities)?;

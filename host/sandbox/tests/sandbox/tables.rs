@@ -3,7 +3,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use sluice_sandbox::{Access, Effects, Instance, Limits, MetricUpdate, PrepareError, Prepared, Settings};
+use sluice_sandbox::{
+    Access, Effects, Instance, InstantiateError, Limits, MetricUpdate, PrepareError, Prepared, Settings,
+};
 use sluice_state::{Format, LiveTable, NotItsFile, Table};
 
 use crate::guest::{Guest, little_endian};
@@ -138,6 +140,25 @@ fn a_file_that_the_plugin_names_is_opened_once_and_read_without_more_words() {
         assert_eq!(told(&mut prepared.instantiate().unwrap()), [1, 0, u32::from(b'M')]);
     }
     assert_eq!(opened.get(), 1);
+}
+
+/// Cores must not differ in what they know. The first instance has described itself before, those that serve have not.
+#[test]
+fn an_instance_that_takes_its_configuration_otherwise_than_the_first_does_not_serve() {
+    let table = live("id,a\nx,y\n");
+    // In the layout of the result: no access and no files; and that it is refused, without a reason.
+    for otherwise in [[0; 7], [1, 0, 0, 0, 0, 0, 0]] {
+        let configure =
+            "(if (result i32) (i32.load8_u (i32.const 700)) (then (i32.const 2048)) (else (i32.const 4200)))";
+        let fickle = guest()
+            .names("t", "x.csv", 1, "id")
+            .before_describe("(i32.store8 (i32.const 700) (i32.const 1))")
+            .configure(configure)
+            .data(4200, little_endian(&otherwise));
+        let prepared = prepare_opening(fickle, with_path(), &|_| Ok(Arc::clone(&table))).unwrap();
+        let error = prepared.instantiate().map(drop).unwrap_err();
+        assert!(matches!(error, InstantiateError::Fickle), "{error}");
+    }
 }
 
 #[test]

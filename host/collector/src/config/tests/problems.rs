@@ -206,10 +206,11 @@ const ADDED: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "extensions: { sluice: { require_signed: } }",
+        "extensions: { sluice: { require_signed: , trust: { keys: } } }",
         &[
             "c.yaml:4:15: warning: extension `sluice` does not run: `service.extensions` does not name it",
             "c.yaml:4:25: error: `require_signed` says nothing: write its value, or leave the key out",
+            "c.yaml:4:52: error: `keys` says nothing: write its value, or leave the key out",
         ],
     ),
     (

@@ -88,10 +88,21 @@ fn an_address_that_is_empty_is_told_with_its_key_and_what_to_write() {
         ("otlp_http", "timeout: 1s\nendpoint: ''", "e.yaml:2:1", HTTP),
         ("otlp_http", "timeout: 1s\nendpoint: /", "e.yaml:2:1", HTTP),
         ("otlp_http", "timeout: 1s\ntraces_endpoint: ''", "e.yaml:2:1", HTTP),
+        ("otlp_http", "timeout: 1s\nendpoint: ' '", "e.yaml:2:1", HTTP),
         ("otlp_http", "timeout: 1s", "e.yaml:1:1", HTTP),
+        // What is no text is told as that, once.
+        ("otlp_grpc", "endpoint: 4317", "e.yaml:1:11", "`endpoint` must be a string (put it in quotes), not a number"),
+        (
+            "otlp_http",
+            "traces_endpoint: 4318",
+            "e.yaml:1:18",
+            "`traces_endpoint` must be a string (put it in quotes), not a number",
+        ),
     ] {
         assert_eq!(read(kind, yaml).1, [format!("{place}: error: {told}")], "{kind} {yaml}");
     }
+    // As in the Collector, an empty address for traces is none.
+    assert_eq!(read("otlp_http", "endpoint: http://up:4318\ntraces_endpoint: ''").1, [""; 0]);
 }
 
 #[test]

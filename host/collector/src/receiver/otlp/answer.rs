@@ -1,7 +1,8 @@
 //! Answers: what a sender is told, in the words of its protocol.
 //!
 //! `RESOURCE_EXHAUSTED` without `RetryInfo` and 413 mean too large and nothing else; whoever may
-//! come back is told `UNAVAILABLE` with `RetryInfo`, or 503 with `Retry-After`.
+//! come back is told `UNAVAILABLE` with `RetryInfo`, or 503 with `Retry-After`. Who stopped in the middle of a body
+//! knows best when to come back, and is told `DEADLINE_EXCEEDED`, or 503 alone.
 
 use std::convert::Infallible;
 use std::pin::Pin;
