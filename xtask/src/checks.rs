@@ -154,9 +154,9 @@ impl fmt::Display for Tally {
 fn tests(root: &Path, name: &str, test: &mut Command, tally: &mut Tally) {
     println!("== {name}");
     let started = Instant::now();
-    let mut report = Report::default();
+    let mut report = Report { held: Vec::new(), show: print };
     let result = stream_to(test.env("SLUICE_BIN", root.join("target/release/sluice")), |line| report.take(line));
-    report.show();
+    report.show_held();
     match result {
         Ok(lines) => {
             tally.read_all(&lines);
@@ -191,33 +191,33 @@ impl std::error::Error for Failed {}
 
 /// What tests print, a program at a time. Of one in which all have passed the result is shown and what was
 /// skipped: the names of all that work are of no use, and what fails is found among them only with care.
-#[derive(Default)]
-struct Report {
+struct Report<S> {
     held: Vec<String>,
+    show: S,
 }
 
-impl Report {
+impl<S: FnMut(&str)> Report<S> {
     fn take(&mut self, line: &str) {
         // Who began before has ended without a result.
         if line.starts_with("running ") && (line.ends_with(" test") || line.ends_with(" tests")) {
-            self.show();
+            self.show_held();
         }
         if line.contains(" has been running for over ") || line.starts_with("SKIPPED ") {
-            return print(line);
+            return (self.show)(line);
         }
         self.held.push(line.to_owned());
         if line.starts_with("test result: ok") {
             self.held.clear();
-            print(line);
+            (self.show)(line);
         } else if line.starts_with("test result: ") {
-            self.show();
+            self.show_held();
         }
     }
 
     /// Shows what has no result, because its program has ended without one, and what failed.
-    fn show(&mut self) {
+    fn show_held(&mut self) {
         for line in self.held.drain(..) {
-            print(&line);
+            (self.show)(&line);
         }
     }
 }
@@ -301,16 +301,27 @@ mod tests {
 
     #[test]
     fn what_has_passed_is_not_told_and_what_has_failed_or_ended_without_a_result_is() {
-        let mut report = Report::default();
-        let mut held_after = |line: &str| {
-            report.take(line);
-            report.held.len()
+        let shown = |lines: &[&str]| {
+            let mut shown = Vec::new();
+            let mut report = Report { held: Vec::new(), show: |line: &str| shown.push(line.to_owned()) };
+            for line in lines {
+                report.take(line);
+            }
+            report.show_held();
+            shown
         };
-        assert_eq!(["running 1 test", "test a ... ok", "test result: ok. 1 passed"].map(&mut held_after), [1, 2, 0]);
-        assert_eq!(["test b ... FAILED", "test result: FAILED. 0 passed"].map(&mut held_after), [1, 0]);
-        assert_eq!(["running 2 tests", "test c ... ok"].map(&mut held_after), [1, 2]);
-        // That one has crashed: what it has said is shown, not forgotten with what the next one says.
-        assert_eq!(["running 1 test", "what stays is shown at the end"].map(&mut held_after), [1, 2]);
+        let passed = ["running 1 test", "test a ... ok", "test result: ok. 1 passed"];
+        assert_eq!(shown(&passed), passed[2..]);
+        assert_eq!(
+            shown(&["running 1 test", "SKIPPED a: why", "test result: ok."]),
+            ["SKIPPED a: why", "test result: ok."]
+        );
+        let failed = ["running 1 test", "test b ... FAILED", "test result: FAILED. 0 passed"];
+        assert_eq!(shown(&failed), failed);
+        // What has crashed is shown, too, and not forgotten with the next that passes.
+        let crashed = ["running 2 tests", "test c ... ok"];
+        assert_eq!(shown(&[&crashed[..], &passed[..]].concat()), [&crashed[..], &passed[2..]].concat());
+        assert_eq!(shown(&crashed), crashed);
     }
 
     #[test]
